@@ -1,0 +1,58 @@
+"""Names of stored arrays: layer, direction and pooling, and the paths they give."""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from .errors import ConfigError, UnknownName
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+STORED_DIRECTIONS = ("forward", "backward")
+READ_DIRECTIONS = (*STORED_DIRECTIONS, "mean", "concat")
+PSEUDO_LAYERS = ("input_flux", "input_error", "denoised", "clean_flux")
+COORDINATES = ("channel", "segment", "statistic", "wave_lo", "wave_hi")
+STATISTICS = ("mean", "max", "value")
+"""Meaning of the `statistic` coordinate, by its code."""
+
+
+def safe_name(kind: str, name: str) -> str:
+    """Return `name` if it may become part of a path; ConfigError otherwise."""
+    if not SAFE_NAME.fullmatch(name) or name.startswith("."):
+        raise ConfigError(
+            f"{kind} {name!r} cannot be a file name; letters, digits, '_', '.' and '-' are allowed"
+        )
+    return name
+
+
+@dataclass(frozen=True, order=True)
+class ArrayName:
+    """One array of pooled features: canonical layer, stored direction, pooling."""
+
+    layer: str
+    direction: str
+    pooling: str
+
+    def __post_init__(self) -> None:
+        """Refuse names that could not be paths and directions that are formed on reading."""
+        safe_name("layer", self.layer)
+        safe_name("pooling", self.pooling)
+        if self.direction not in STORED_DIRECTIONS:
+            raise UnknownName("stored direction", self.direction, STORED_DIRECTIONS)
+
+    @property
+    def path(self) -> str:
+        """Path inside a store, without a leading slash."""
+        return f"{self.layer}/{self.direction}/{self.pooling}"
+
+    @classmethod
+    def parse(cls, path: str) -> Self:
+        """The inverse of `path`."""
+        layer, direction, pooling = path.split("/")
+        return cls(layer, direction, pooling)
+
+
+def stored_directions(direction: str) -> tuple[str, ...]:
+    """The stored directions that a direction asked for on reading is made of."""
+    if direction not in READ_DIRECTIONS:
+        raise UnknownName("direction", direction, READ_DIRECTIONS)
+    return STORED_DIRECTIONS if direction in ("mean", "concat") else (direction,)

@@ -1,0 +1,145 @@
+"""The shape of every command line: settings from flags over YAML over defaults, errors that end with exit 2."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    CliSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from .errors import BlindspotError, ConfigError
+
+MENDABLE = 2
+"""Exit status for everything the user can mend."""
+
+
+class Command(BaseSettings):
+    """Settings of one command; subclasses add fields, each with a description."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+    )
+
+    config: Path | None = Field(None, description="YAML file of settings; flags win over it")
+    print_config: bool = Field(default=False, description="print the settings in force as YAML, and stop")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  environment variables never change a result
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take settings from what we pass in, and from nowhere else."""
+        return (init_settings,)
+
+    @classmethod
+    def parse(cls, argv: Sequence[str], *, prog: str) -> Self:
+        """Read flags and the YAML file named by `--config`; ConfigError says which setting is wrong."""
+        flags: CliSettingsSource[Any] = CliSettingsSource(cls, cli_parse_args=list(argv), cli_prog_name=prog)
+        try:
+            given = {name: value for name, value in flags().items() if value is not None}
+            file = given.get("config")
+            settings = {**(_read_yaml(Path(file), cls) if file else {}), **given}
+            return cls(**InitSettingsSource(cls, init_kwargs=settings)())
+        except SettingsError as error:
+            raise ConfigError(f"{prog}: {error}") from error
+        except ValidationError as error:
+            lines = [
+                f"  --{'.'.join(str(part) for part in e['loc']).replace('_', '-')}: {e['msg']} (got {e['input']!r})"
+                for e in error.errors()
+            ]
+            raise ConfigError(
+                "\n".join([f"{prog}: settings refused:", *lines, f"see {prog} --help"])
+            ) from error
+
+    def as_yaml(self) -> str:
+        """The settings in force, ready to be read back with `--config`."""
+        values = self.model_dump(mode="json", exclude={"config", "print_config"})
+        return yaml.safe_dump(values, sort_keys=False)
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb of a program: its settings and what it does; the summary is the class's docstring."""
+
+    settings: type[Command]
+    run: Callable[[Any], int | None]
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring of the settings."""
+        return (self.settings.__doc__ or "").strip().splitlines()[0]
+
+
+def main(program: str, verbs: Mapping[str, Callable[[], Verb]], argv: Sequence[str] | None = None) -> int:
+    """Run `python -m PROGRAM VERB ...`; returns the exit status: 0, or 2 for what the user can mend.
+
+    `verbs` are thunks, so that a verb's imports happen only when it is used.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        sys.stdout.write(_overview(program, verbs))
+        return 0 if arguments else MENDABLE
+    name, *rest = arguments
+    if name not in verbs:
+        sys.stderr.write(f"unknown verb {name!r}; known: {', '.join(verbs)}\n")
+        return MENDABLE
+    try:
+        return _run(verbs[name](), rest, prog=f"python -m {program} {name}")
+    except BlindspotError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return MENDABLE
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; what was committed stays, run the same command to go on\n")
+        return 130
+
+
+def _run(verb: Verb, argv: Sequence[str], *, prog: str) -> int:
+    try:
+        settings = verb.settings.parse(argv, prog=prog)
+    except SystemExit as stop:  # argparse has printed its help or what is wrong with a flag
+        return int(stop.code or 0)
+    if settings.print_config:
+        sys.stdout.write(settings.as_yaml())
+        return 0
+    return verb.run(settings) or 0
+
+
+def _overview(program: str, verbs: Mapping[str, Callable[[], Verb]]) -> str:
+    width = max(len(name) for name in verbs)
+    lines = [f"usage: python -m {program} VERB [flags]", ""]
+    lines += [f"  {name:{width}}  {thunk().summary}" for name, thunk in verbs.items()]
+    return "\n".join([*lines, "", f"python -m {program} VERB --help tells each verb's flags.", ""])
+
+
+def _read_yaml(path: Path, settings: type[Command]) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"--config {path}: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"--config {path}: expected a mapping of settings, found {type(content).__name__}")
+    values = {str(name).replace("-", "_"): value for name, value in content.items()}
+    unknown = sorted(set(values) - set(settings.model_fields))
+    if unknown:
+        known = ", ".join(sorted(settings.model_fields))
+        raise ConfigError(f"--config {path}: unknown settings {unknown}; known: {known}")
+    return values

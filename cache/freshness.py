@@ -1,0 +1,32 @@
+"""Whether a store named by a result is still there and still the same."""
+
+from pathlib import Path
+from typing import Literal
+
+from .commits import read_commit
+from .errors import CacheError
+from .header import read_header
+from .store import digest_of
+from .view import KEY_DIGITS
+
+State = Literal["fresh", "missing", "changed"]
+
+
+def state(root: Path | str, key: str, digest: str | None = None) -> State:
+    """State of the store with content key `key` under `root`, from its header and commit records alone.
+
+    `missing`: no such store. `changed`: it is unfinished, damaged, of another format, or, when `digest` is
+    given, holds other values than the record saw. `fresh`: none of these.
+    """
+    paths = [p for p in Path(root).glob(f"*/{key[:KEY_DIGITS]}") if (p / "zarr.json").exists()]
+    if not paths:
+        return "missing"
+    try:
+        header = read_header(paths[0])
+        commits = [read_commit(paths[0], header, block) for block in range(header.n_blocks)]
+    except CacheError:
+        return "changed"
+    finished = tuple(commit for commit in commits if commit is not None)
+    if header.key != key or len(finished) < header.n_blocks:
+        return "changed"
+    return "fresh" if digest in (None, digest_of(header, finished)) else "changed"

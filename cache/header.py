@@ -1,0 +1,124 @@
+"""The header of a feature store: who it is, how it is cut, and a digest of all its metadata."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .arrays import ArrayName
+from .canonical import check_seal, digest_json, read_sealed, sha256
+from .errors import Damaged, NotExtracted, SchemaVersion
+from .provenance import SCHEMA, family, store_key
+
+ATTRIBUTE = "blindspot_cache"
+COMMIT_FOLDER = ".commit"
+RUNS_FOLDER = ".runs"
+FEATURES = "features"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What `zarr.json` of a store says about it, already checked."""
+
+    key: str
+    family: str
+    provenance: dict[str, Any]
+    n_rows: int
+    block_rows: int
+    digest: str
+    """sha256 over every other metadata file and every row, label and coordinate chunk."""
+
+    @property
+    def arrays(self) -> tuple[ArrayName, ...]:
+        """The stored arrays, in order of path."""
+        return tuple(sorted(ArrayName.parse(path) for path, _ in self.provenance["arrays"]))
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of row blocks."""
+        return -(-self.n_rows // self.block_rows)
+
+    def block(self, index: int) -> tuple[int, int]:
+        """First and one-past-last position of the rows of one block."""
+        return index * self.block_rows, min(self.n_rows, (index + 1) * self.block_rows)
+
+
+def chunk_path(store: Path, array: ArrayName, block: int) -> Path:
+    """The file that holds one row block of one array."""
+    return store / array.path / FEATURES / "c" / str(block) / "0"
+
+
+def static_files(store: Path) -> Iterator[tuple[str, Path]]:
+    """Yield (relative name, path) of every file that never changes after creation, but the root header."""
+    for path in sorted(store.rglob("*")):
+        name = path.relative_to(store).as_posix()
+        is_feature_chunk = f"/{FEATURES}/c/" in name
+        is_ours = name.startswith((COMMIT_FOLDER, RUNS_FOLDER)) or name == "zarr.json"
+        if path.is_file() and not is_ours and not is_feature_chunk:
+            yield name, path
+
+
+def static_digest(store: Path) -> str:
+    """The digest that the header carries."""
+    return digest_json([[name, sha256(path.read_bytes())] for name, path in static_files(store)])
+
+
+def read_header(store: Path) -> Header:
+    """Read the header without looking at any other file.
+
+    Raises NotExtracted when there is no store, SchemaVersion for another format, Damaged for anything altered.
+    """
+    path = store / "zarr.json"
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise NotExtracted(
+            f"{store}: no feature store there; `python -m cache ls` lists what exists"
+        ) from None
+    try:
+        content = json.loads(text)["attributes"][ATTRIBUTE]
+        schema = content["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{path}: header unreadable ({error!r}); delete {store} and extract again") from error
+    if schema != SCHEMA:
+        raise SchemaVersion(
+            f"{store}: written in format {schema}, this program reads format {SCHEMA}; extract again "
+            "or use the version of blindspot-probes that wrote it"
+        )
+    check_seal(content, path)
+    header = Header(
+        key=content["key"],
+        family=content["family"],
+        provenance=content["provenance"],
+        n_rows=content["rows"],
+        block_rows=content["block_rows"],
+        digest=content["header"],
+    )
+    if store_key(header.provenance) != header.key or family(header.provenance) != header.family:
+        raise Damaged(f"{path}: key or family does not follow from the provenance; extract again")
+    return header
+
+
+def check_static(store: Path, header: Header) -> None:
+    """Compare every metadata, row, label and coordinate file with the header; Damaged if one differs."""
+    if static_digest(store) != header.digest:
+        raise Damaged(
+            f"{store}: its metadata, rows, labels or coordinates are not those that were written; "
+            f"delete the folder and extract again ({rebuild_command(store)})"
+        )
+
+
+def last_run(store: Path) -> dict[str, Any]:
+    """What the last run that wrote this store noted about itself; empty when nothing readable is there."""
+    for path in sorted((store / RUNS_FOLDER).glob("*.json"), reverse=True):
+        try:
+            return read_sealed(path)
+        except (Damaged, OSError):
+            continue
+    return {}
+
+
+def rebuild_command(store: Path) -> str:
+    """The command of the last run that wrote this store, or a pointer to the help."""
+    return str(last_run(store).get("command", "python -m extract run --help"))

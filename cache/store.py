@@ -1,0 +1,198 @@
+"""The strict reader of one feature store: it checks before it returns anything."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import zarr
+
+from .arrays import COORDINATES, ArrayName, stored_directions
+from .canonical import digest_json, sha256
+from .commits import Commit, check_chunk, read_commit
+from .errors import Damaged, Incomplete, NotExtracted, Stale, UnknownName
+from .header import FEATURES, Header, check_static, last_run, read_header, rebuild_command
+from .provenance import differences
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class FeatureStore:
+    """A finished feature store, opened for reading.
+
+    Everything returned was checked against the header and the commit records: metadata, rows, labels and
+    coordinates by sha256 on opening, features by size and crc tail on opening and by sha256 on reading.
+    """
+
+    def __init__(self, path: Path, header: Header, commits: tuple[Commit, ...]) -> None:
+        """Use `open`."""
+        self.path = path
+        self.header = header
+        self._commits = commits
+
+    @classmethod
+    def open(cls, path: Path | str, want: Mapping[str, Any] | None = None) -> Self:
+        """Open a store after checking it.
+
+        `want` holds provenance fields that the store must have (nested mappings are compared leaf by leaf).
+        Raises NotExtracted, SchemaVersion, Damaged, Stale (which field, both values) or Incomplete.
+        """
+        path = Path(path)
+        header = read_header(path)
+        for field, found, wanted in differences(_restrict(header.provenance, want or {}), want or {}):
+            raise Stale(
+                f"{path}: {field} is {found!r}, asked for {wanted!r}; "
+                f"extract what you need, or rebuild this one with: {rebuild_command(path)}"
+            )
+        check_static(path, header)
+        commits = [read_commit(path, header, block) for block in range(header.n_blocks)]
+        missing = [block for block, commit in enumerate(commits) if commit is None]
+        if missing:
+            raise Incomplete(
+                f"{path}: {len(missing)} of {header.n_blocks} blocks are not committed (first: {missing[:5]}); "
+                f"finish with: {rebuild_command(path)}"
+            )
+        store = cls(path, header, tuple(commit for commit in commits if commit is not None))
+        for array in store.arrays:
+            store.check(array)
+        return store
+
+    def check(self, array: ArrayName) -> None:
+        """Compare every chunk of one array with its commit record by size and crc tail."""
+        for commit in self._commits:
+            check_chunk(self.path, array, commit)
+
+    @property
+    def key(self) -> str:
+        """Content key, 64 hex digits."""
+        return self.header.key
+
+    @property
+    def family(self) -> str:
+        """Family, 64 hex digits."""
+        return self.header.family
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the store was made from."""
+        return self.header.provenance
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Display names written by the last run (encoder, files, command); not part of any digest."""
+        return last_run(self.path)
+
+    @property
+    def split(self) -> str:
+        """Name of the split."""
+        return str(self.provenance["split"])
+
+    @property
+    def arrays(self) -> tuple[ArrayName, ...]:
+        """The stored arrays."""
+        return self.header.arrays
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The stored layers."""
+        return tuple(dict.fromkeys(array.layer for array in self.arrays))
+
+    def blocks(self, array: ArrayName) -> Iterator[Array]:
+        """Yield the row blocks of one array, (<= block_rows, D) float32, each checked by sha256."""
+        if array not in self.arrays:
+            raise NotExtracted(
+                f"{self.path}: has no {array.path!r}; it holds {', '.join(a.path for a in self.arrays)}"
+            )
+        features = zarr.open_array(self.path / array.path / FEATURES, mode="r")
+        for commit in self._commits:
+            lo, hi = commit.rows
+            try:
+                values: Array = np.ascontiguousarray(features[lo:hi])
+            except ValueError as error:
+                raise Damaged(f"{self.path}: {array.path} block {commit.block}: {error}") from error
+            if sha256(values.tobytes()) != commit.arrays[array.path].sha256:
+                raise Damaged(
+                    f"{self.path}: {array.path} block {commit.block} does not have the committed values; "
+                    f"rebuild with: {rebuild_command(self.path)}"
+                )
+            yield values
+
+    def features(self, layer: str, pooling: str, direction: str = "forward") -> Array:
+        """Pooled features, (N, D) float32; D doubles for `concat`; `mean` and `concat` are formed here."""
+        parts = [
+            np.concatenate(list(self.blocks(ArrayName(layer, stored, pooling))))
+            for stored in stored_directions(direction)
+        ]
+        return combine_directions(parts, direction)
+
+    def coordinates(self, layer: str, pooling: str, direction: str = "forward") -> dict[str, Array]:
+        """Coordinates of the feature axis, each (D,); `mean` has no wavelengths."""
+        groups = [
+            zarr.open_group(self.path / ArrayName(layer, stored, pooling).path, mode="r")
+            for stored in stored_directions(direction)
+        ]
+        parts = [{name: np.asarray(group[name][:]) for name in COORDINATES} for group in groups]
+        if direction == "mean":
+            return {name: value for name, value in parts[0].items() if not name.startswith("wave")}
+        return {name: np.concatenate([part[name] for part in parts]) for name in COORDINATES}
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The stored labels, sorted."""
+        return tuple(sorted(p.name for p in (self.path / "labels").iterdir() if p.is_dir()))
+
+    def labels(self, name: str) -> Array:
+        """One label, (N,) float64; NaN where the file had none."""
+        if name not in self.label_names:
+            raise UnknownName(f"label in {self.path}:", name, self.label_names)
+        return np.asarray(zarr.open_array(self.path / "labels" / name, mode="r")[:], dtype=np.float64)
+
+    @property
+    def rows(self) -> Array:
+        """Position of each row in the file list, (N,) int64."""
+        return np.asarray(zarr.open_array(self.path / "rows/row", mode="r")[:])
+
+    @property
+    def stars(self) -> Array:
+        """First 64 bits of the sha256 of each stored flux row, (N,) uint64."""
+        return np.asarray(zarr.open_array(self.path / "rows/star", mode="r")[:])
+
+    @property
+    def ids(self) -> list[str]:
+        """The displayed identifiers; they repeat across files."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return [str(value) for value in zarr.open_array(self.path / "rows/id", mode="r")[:]]
+
+    def verify(self) -> None:
+        """Read every array and compare it with its sha256; Damaged if one differs."""
+        check_static(self.path, self.header)
+        for array in self.arrays:
+            self.check(array)
+            for _ in self.blocks(array):
+                pass
+
+    def digest(self) -> str:
+        """sha256 over key, array values, rows, labels and coordinates, taken from header and commit records."""
+        return digest_of(self.header, self._commits)
+
+
+def digest_of(header: Header, commits: tuple[Commit, ...]) -> str:
+    """The digest of a store from its header and commit records alone."""
+    blocks = [[c.block, {name: seal.sha256 for name, seal in c.arrays.items()}] for c in commits]
+    return digest_json([header.key, header.digest, blocks])
+
+
+def combine_directions(parts: list[Array], direction: str) -> Array:
+    """One stored direction as it is; `mean` averages two, `concat` puts forward before backward."""
+    if direction == "mean":
+        return np.asarray((parts[0] + parts[1]) * np.float32(0.5))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def _restrict(found: Any, wanted: Any) -> Any:
+    """The part of `found` that `wanted` speaks about."""
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        return {name: _restrict(found.get(name), value) for name, value in wanted.items()}
+    return found

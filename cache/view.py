@@ -1,0 +1,222 @@
+"""Finding features: one view over all stores that share family, split, rows, draw and noise."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .arrays import ArrayName, stored_directions
+from .commits import read_commit
+from .errors import ConfigError, NotExtracted
+from .header import Header, read_header
+from .provenance import differences, group
+from .store import Array, FeatureStore, combine_directions
+
+KEY_DIGITS = 16
+"""A store's folder is named by this many digits of its key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Want:
+    """What is asked of the cache.
+
+    `arrays` are (layer, direction, pooling) with any reading direction; the other fields narrow the choice, and
+    None accepts any value as long as only one is there. `family` and `input` may be abbreviated.
+    """
+
+    arrays: tuple[tuple[str, str, str], ...]
+    family: str | None = None
+    input: str | None = None
+    draw: int | None = 0
+    noise_level: float | None = None
+
+    def stored_arrays(self) -> tuple[ArrayName, ...]:
+        """The stored arrays that the request is made of."""
+        names = [
+            ArrayName(layer, stored, pooling)
+            for layer, direction, pooling in self.arrays
+            for stored in stored_directions(direction)
+        ]
+        return tuple(dict.fromkeys(names))
+
+    def admits(self, header: Header) -> bool:
+        """Whether a store is of the family, input, draw and noise level asked for."""
+        provenance = header.provenance
+        noise = provenance["noise"]
+        return (
+            (self.family is None or header.family.startswith(self.family))
+            and (self.input is None or provenance["input"].startswith(self.input))
+            and (self.draw is None or noise["draw"] in (None, self.draw))
+            and (self.noise_level is None or noise["level"] == self.noise_level)
+        )
+
+
+class FeatureView:
+    """The reading methods of FeatureStore over one or more stores with the same rows."""
+
+    def __init__(self, stores: Mapping[ArrayName, FeatureStore]) -> None:
+        """Map each stored array to the store that holds it; all stores are of one group."""
+        self._by_array = dict(stores)
+        self._stores = tuple({store.key: store for store in stores.values()}.values())
+        self._first = self._stores[0]
+
+    @property
+    def arrays(self) -> tuple[ArrayName, ...]:
+        """The stored arrays of the view."""
+        return tuple(self._by_array)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers of the view."""
+        return tuple(dict.fromkeys(array.layer for array in self._by_array))
+
+    @property
+    def stores(self) -> dict[str, str]:
+        """Digest by key of every store behind the view."""
+        return {store.key: store.digest() for store in self._stores}
+
+    def features(self, layer: str, pooling: str, direction: str = "forward") -> Array:
+        """Pooled features, (N, D) float32; see FeatureStore.features."""
+        parts = []
+        for stored in stored_directions(direction):
+            name = ArrayName(layer, stored, pooling)
+            if name not in self._by_array:
+                raise NotExtracted(f"the view holds {[a.path for a in self.arrays]}, not {name.path!r}")
+            parts.append(self._by_array[name].features(layer, pooling, stored))
+        return combine_directions(parts, direction)
+
+    def coordinates(self, layer: str, pooling: str, direction: str = "forward") -> dict[str, Array]:
+        """Coordinates of the feature axis, each (D,); see FeatureStore.coordinates."""
+        parts = [
+            self._by_array[ArrayName(layer, stored, pooling)].coordinates(layer, pooling, stored)
+            for stored in stored_directions(direction)
+        ]
+        if direction == "mean":
+            return {name: value for name, value in parts[0].items() if not name.startswith("wave")}
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def labels(self, name: str) -> Array:
+        """One label, (N,) float64."""
+        return self._first.labels(name)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The stored labels."""
+        return self._first.label_names
+
+    @property
+    def rows(self) -> Array:
+        """Positions in the file list, (N,) int64."""
+        return self._first.rows
+
+    @property
+    def stars(self) -> Array:
+        """Star of each row, (N,) uint64."""
+        return self._first.stars
+
+    @property
+    def family(self) -> str:
+        """Family, 64 hex digits."""
+        return self._first.family
+
+    @property
+    def split(self) -> str:
+        """Name of the split."""
+        return self._first.split
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the rows were made from; `arrays` is that of the first store."""
+        return self._first.provenance
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Display names written by the last run: encoder, files; not part of any digest."""
+        return self._first.about
+
+
+def store_paths(root: Path, split: str) -> Iterator[Path]:
+    """Yield the folders of all stores of one split, finished or not, in order of key."""
+    for path in sorted((root / split).glob("*")):
+        if len(path.name) == KEY_DIGITS and (path / "zarr.json").exists():
+            yield path
+
+
+def find(root: Path | str, split: str, want: Want) -> FeatureView:
+    """The view that meets `want`, checked.
+
+    Raises NotExtracted (with the command to run), Incomplete, Damaged, or ConfigError when several families,
+    inputs, draws or noise levels would do; the message lists what tells them apart.
+    """
+    root = Path(root)
+    wanted = want.stored_arrays()
+    groups: dict[str, list[tuple[Path, Header]]] = {}
+    for path in store_paths(root, split):
+        header = read_header(path)
+        if want.admits(header) and set(header.arrays) & set(wanted):
+            groups.setdefault(group(header.provenance), []).append((path, header))
+    whole = [stores for stores in groups.values() if _holds(stores, wanted)]
+    if len(whole) > 1:
+        raise ConfigError(_ambiguous(root, split, [stores[0][1] for stores in whole]))
+    if not whole:
+        raise NotExtracted(_absent(root, split, want, list(groups.values())))
+    return FeatureView(_choose(whole[0], wanted))
+
+
+def _holds(stores: list[tuple[Path, Header]], wanted: tuple[ArrayName, ...]) -> bool:
+    held = {array for _, header in stores for array in header.arrays}
+    return set(wanted) <= held
+
+
+def _choose(
+    stores: list[tuple[Path, Header]], wanted: tuple[ArrayName, ...]
+) -> dict[ArrayName, FeatureStore]:
+    """Prefer finished stores; opening an unfinished one raises Incomplete with its missing blocks."""
+    finished = {path: is_finished(path, header) for path, header in stores}
+    opened: dict[Path, FeatureStore] = {}
+    chosen = {}
+    for array in wanted:
+        holders = [path for path, header in stores if array in header.arrays]
+        path = min(holders, key=lambda holder: (not finished[holder], holder.name))
+        if path not in opened:
+            opened[path] = FeatureStore.open(path)
+        chosen[array] = opened[path]
+    return chosen
+
+
+def is_finished(path: Path, header: Header) -> bool:
+    """Whether every block of a store is committed."""
+    return all(read_commit(path, header, block) is not None for block in range(header.n_blocks))
+
+
+def _ambiguous(root: Path, split: str, headers: list[Header]) -> str:
+    first, *others = headers
+    lines = [f"several feature stores under {root}/{split} meet the request; narrow it down:"]
+    lines.append(f"  family {first.family[:12]} input {first.provenance['input'][:12]}")
+    for header in others:
+        told = [
+            f"{field}: {found!r} / {other!r}"
+            for field, found, other in differences(first.provenance, header.provenance)
+            if field != "arrays"
+        ]
+        lines.append(
+            f"  family {header.family[:12]} input {header.provenance['input'][:12]} differs in {'; '.join(told)}"
+        )
+    lines.append("say --family, --input, --draws or --noise-level, or remove stores you no longer need")
+    return "\n".join(lines)
+
+
+def _absent(root: Path, split: str, want: Want, partial: list[list[tuple[Path, Header]]]) -> str:
+    layers = ",".join(dict.fromkeys(layer for layer, _, _ in want.arrays))
+    poolings = ",".join(dict.fromkeys(pooling for _, _, pooling in want.arrays))
+    directions = ",".join(dict.fromkeys(d for _, asked, _ in want.arrays for d in stored_directions(asked)))
+    narrowed = {n: v for n, v in vars(want).items() if n != "arrays" and v is not None}
+    held = sorted({array.path for stores in partial for _, header in stores for array in header.arrays})
+    some = f" (of the arrays asked for, only some are there: {', '.join(held)})" if held else ""
+    return (
+        f"no features of split {split!r} under {root} for layers {layers}, poolings {poolings}, directions "
+        f"{directions}, {narrowed}{some}. Extract them with: python -m extract run --data FOLDER --checkpoint X "
+        f"--layers {layers} --poolings {poolings} --directions {directions} --out {root}"
+    )
