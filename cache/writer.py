@@ -5,7 +5,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -102,6 +102,11 @@ class StoreWriter:
         check_static(path, header)
         return cls(path, header)
 
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open an existing store for writing its missing blocks."""
+        return cls(path, read_header(path))
+
     def pending(self) -> list[int]:
         """Blocks that are not committed yet."""
         blocks = range(self.header.n_blocks)
@@ -118,29 +123,30 @@ class StoreWriter:
                     "bits. Go on with the same settings, or say --mixed to accept the mixture"
                 )
 
-    def write(self, block: int, compute: Callable[[], Block], computed_with: dict[str, Any]) -> bool:
-        """Compute and commit one block; False if it was committed already.
+    @contextlib.contextmanager
+    def claim(self, block: int) -> Iterator[bool]:
+        """Hold one block against other writers; yields False when it is committed already.
 
-        Raises Busy when another process holds the block, CacheError when the values are not finite float32
-        of the right shape (nothing is committed then).
+        Raises Busy when another process holds it.
         """
         with _lock(self.path / COMMIT_FOLDER / f"{block:06d}.lock"):
-            if read_commit(self.path, self.header, block) is not None:
-                return False
-            computed = compute()
-            self._check_values(block, computed)
-            seals = {}
-            for array, values in computed.arrays.items():
-                seals[array.path] = self._write_chunk(array, block, values)
-            commit = Commit(
-                block=block,
-                rows=self.header.block(block),
-                input=computed.input,
-                arrays=seals,
-                computed_with=computed_with,
-            )
-            publish_commit(self.path, self.header.key, commit)
-        return True
+            yield read_commit(self.path, self.header, block) is None
+
+    def commit(self, block: int, computed: Block, computed_with: dict[str, Any]) -> None:
+        """Write the chunks of a claimed block, then its record; from then on the block exists.
+
+        Raises CacheError, and commits nothing, when the values are not finite float32 of the right shape.
+        """
+        self._check_values(block, computed)
+        seals = {array.path: self._write_chunk(array, block, v) for array, v in computed.arrays.items()}
+        commit = Commit(
+            block=block,
+            rows=self.header.block(block),
+            input=computed.input,
+            arrays=seals,
+            computed_with=computed_with,
+        )
+        publish_commit(self.path, self.header.key, commit)
 
     def record_run(self, name: str, run: Mapping[str, Any]) -> None:
         """Keep who ran what and when, outside key and digest."""

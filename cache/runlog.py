@@ -1,0 +1,60 @@
+"""Who ran what, when and with which versions: kept beside stores and in records, never part of a digest."""
+
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+REPORTED = ("blindspot-probes", "numpy", "zarr", "torch", "scikit-learn", "lightgbm", "h5py")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the installed distributions that matter, without importing them."""
+    found = {"python": platform.python_version()}
+    for name in REPORTED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout this program runs from, with '+' when it has changes; None outside one."""
+    folder = Path(__file__).parent
+    try:
+        commit = _git(folder, "rev-parse", "--short=12", "HEAD")
+        return commit + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def run_log(
+    *, started: float, command: str | None = None, about: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """A name (sortable by time) and the content of a run note; `started` is a `time.time()`."""
+    stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime(started))
+    return stamp, {
+        "time": stamp,
+        "seconds": round(time.time() - started, 3),
+        "host": platform.node(),
+        "commit": git_commit(),
+        "versions": versions(),
+        "command": command or " ".join(sys.argv),
+        **about,
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(  # noqa: S603  fixed arguments, no shell
+        ["git", "-C", str(folder), *arguments],  # noqa: S607  git is wherever the user has it
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+    )
+    return done.stdout.strip()
