@@ -13,8 +13,8 @@ Advance = Callable[[int], None]
 
 
 @contextlib.contextmanager
-def progress(total: int, label: str, *, unit: str = "row") -> Iterator[Advance]:
-    """Yield a function to call with the number of finished units; everything goes to standard error."""
+def progress(total: int, label: str, *, unit: str = "rows") -> Iterator[Advance]:
+    """Yield a function to call with the number of finished units; `unit` is a plural; everything goes to standard error."""
     if sys.stderr.isatty():
         with tqdm(total=total, desc=label, unit=unit, unit_scale=False, dynamic_ncols=True) as bar:
 
@@ -42,5 +42,5 @@ def _line(label: str, finished: int, total: int, unit: str, seconds: float) -> N
     rate = finished / seconds if seconds > 0 else 0.0
     left = (total - finished) / rate if rate > 0 else 0.0
     ending = f"{left:.0f} s left" if finished < total else f"{seconds:.1f} s"
-    sys.stderr.write(f"{label}: {finished}/{total} {unit}s, {rate:.0f} {unit}s/s, {ending}\n")
+    sys.stderr.write(f"{label}: {finished}/{total} {unit}, {rate:.0f} {unit}/s, {ending}\n")
     sys.stderr.flush()

@@ -1,0 +1,186 @@
+"""The encoder a request names: a checkpoint, the shipped one, or a random one calibrated on the train split."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+
+from cache.canonical import digest_json
+from cache.errors import ConfigError
+
+from .batches import make_batch, read_batches
+from .checkpoint import load_encoder, save_checkpoint
+from .encoder import BlindspotModel1D
+from .fingerprint import Fingerprint
+from .mask import mask_digest
+from .model_yaml import config_from_yaml
+from .request import RANDOM_PREFIX, SHIPPED, ExtractConfig
+from .spectra import SpectraFile
+from .weights_file import OURS
+
+SHIPPED_FOLDER = Path(__file__).parent / "shipped"
+SHIPPED_CHECKPOINT = SHIPPED_FOLDER / "mock_small.ckpt"
+SHIPPED_CONFIG = SHIPPED_FOLDER / "mock_small.yaml"
+
+CALIBRATION_ROWS = 1024
+"""Train rows that set the norm statistics of a random encoder (DESIGN 1)."""
+
+RANDOM_VERSION = 1
+"""Raised by hand when a random encoder of the same seed would come out otherwise."""
+
+Mask = NDArray[np.bool_]
+
+
+def is_random(checkpoint: str) -> bool:
+    """Whether a checkpoint is named as random:SEED."""
+    return checkpoint.startswith(RANDOM_PREFIX)
+
+
+def load_named(config: ExtractConfig) -> BlindspotModel1D:
+    """Load the checkpoint of a request; for random:SEED, a network of the architecture to be used.
+
+    Raises CheckpointError or ConfigError; an error mode that nobody stated, and an unstated ending when denoised
+    flux is asked for, are refused here.
+    """
+    model = _load(config)
+    if config.profile is not None:
+        model.error_profile = load_profile(config.profile)
+    if model.config.error_mode is None:
+        raise ConfigError(
+            f"{config.checkpoint}: takes {model.config.error_channels} error channel(s), but nothing states what "
+            "they hold; give its YAML with --config-model, or say --error-mode (pixel for 2025 networks)"
+        )
+    if "denoised" in config.layers and "ending" in model.assumptions:
+        raise ConfigError(
+            f"{config.checkpoint}: denoised flux needs the ending of the network, which only its YAML tells; give it "
+            "with --config-model, or say --ending softplus (2025 networks) or --ending linear (2026 networks)"
+        )
+    return model
+
+
+def mask_ratio(config: ExtractConfig) -> float:
+    """The share of pixels that the YAML beside the checkpoint says the network was trained on; 1 if it is silent."""
+    if config.config_model is None:
+        return 1.0
+    content = yaml.safe_load(config.config_model.read_text(encoding="utf-8"))
+    section = content.get("mask") if isinstance(content, dict) else None
+    ratio = section.get("mask_ratio", 1) if isinstance(section, dict) else 1
+    if not isinstance(ratio, int | float) or not 0 < ratio <= 1:
+        raise ConfigError(
+            f"{config.config_model}: mask_ratio is {ratio!r}; expected a number above 0, up to 1"
+        )
+    return float(ratio)
+
+
+def _load(config: ExtractConfig) -> BlindspotModel1D:
+    if is_random(config.checkpoint):
+        _random_seed(config.checkpoint)
+        if config.config_model is not None:
+            return BlindspotModel1D(config_from_yaml(config.config_model))
+    ours = config.checkpoint == SHIPPED or is_random(config.checkpoint)
+    return load_encoder(
+        SHIPPED_CHECKPOINT if ours else Path(config.checkpoint),
+        config.config_model or (SHIPPED_CONFIG if ours else None),
+        error_mode=config.error_mode,
+        ending=config.ending,
+        dilation=config.dilation,
+    )
+
+
+def load_profile(path: Path) -> NDArray[np.float64]:
+    """The mean error per pixel of the training set, (L,), from a .npy file; ConfigError if it is anything else."""
+    try:
+        profile = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ConfigError(
+            f"--profile {path}: {error}; expected a .npy file of one number per pixel"
+        ) from error
+    if not isinstance(profile, np.ndarray) or profile.ndim != 1 or not np.isfinite(profile).all():
+        raise ConfigError(f"--profile {path}: expected finite numbers, one per pixel")
+    return profile.astype(np.float64)
+
+
+def random_encoder(
+    template: BlindspotModel1D,
+    config: ExtractConfig,
+    *,
+    train: SpectraFile | None,
+    fingerprint: Fingerprint | None,
+    mask: Mask | None,
+) -> tuple[BlindspotModel1D, Path]:
+    """A network of the template's architecture with random weights, its norm calibrated on train spectra.
+
+    The statistics are those of the first 1024 kept train rows at noise level 1, draw 0, seed 0, in both
+    directions; the result is saved once and found again by seed, architecture, train data and mask. Raises
+    ConfigError without a train split.
+    """
+    if train is None or fingerprint is None:
+        raise ConfigError(
+            f"{config.checkpoint} is calibrated on train spectra, and this run has no train split; extract train "
+            f"first, then name the file it saved: --checkpoint {config.encoders}/random-....ckpt"
+        )
+    seed = _random_seed(config.checkpoint)
+    identity = {
+        "version": RANDOM_VERSION,
+        "seed": seed,
+        "config": template.config.to_json(),
+        "input": fingerprint.digest,
+        "mask": mask_digest(mask),
+    }
+    path = config.encoders / f"random-{digest_json(identity)[:16]}.ckpt"
+    if not path.exists():
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = BlindspotModel1D(template.config)
+        model.error_profile = template.error_profile
+        _calibrate(model, config, train=train, fingerprint=fingerprint, mask=mask)
+        save_checkpoint(model, path, extra={OURS: {"origin": config.checkpoint}})
+    model = load_encoder(path)
+    model.error_profile = template.error_profile
+    return model, path
+
+
+def _random_seed(checkpoint: str) -> int:
+    text = checkpoint.removeprefix(RANDOM_PREFIX)
+    if not text.isdigit():
+        raise ConfigError(
+            f"checkpoint {checkpoint!r}: expected random:SEED with a whole number, such as random:0"
+        )
+    return int(text)
+
+
+def _calibrate(
+    model: BlindspotModel1D,
+    config: ExtractConfig,
+    *,
+    train: SpectraFile,
+    fingerprint: Fingerprint,
+    mask: Mask | None,
+) -> None:
+    """Set the running statistics of the encoder's norm to the plain average over the calibration batches."""
+    assert model.config.error_mode is not None
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm1d)]
+    for norm in norms:
+        norm.momentum = None
+    plain = dataclasses.replace(
+        config, noise="draw", noise_level=1.0, draws=1, seed=0, error_input="true", micro_batch=64
+    )
+    model.train()
+    with torch.no_grad():
+        for group in read_batches(train, fingerprint.kept[:CALIBRATION_ROWS], fingerprint, plain):
+            batch = make_batch(
+                group,
+                split="train",
+                draw=0,
+                mask=mask,
+                error_mode=model.config.error_mode,
+                profile=model.error_profile,
+                config=plain,
+            )
+            x = batch.x[: len(batch.noisy)]
+            both = torch.cat([x, x.flip(-1)]) if model.config.blindspot else x
+            model.encode(both, ("enc_last",))
+    model.eval()

@@ -1,0 +1,26 @@
+"""The verbs of `python -m extract`."""
+
+from collections.abc import Callable, Mapping
+
+from cache.commandline import Verb
+
+
+def _run() -> Verb:
+    from .run_command import VERB  # noqa: PLC0415  torch is imported only by the verb that needs it
+
+    return VERB
+
+
+def _mock() -> Verb:
+    from .mock.command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
+def _pretrain() -> Verb:
+    from .training.command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
+VERBS: Mapping[str, Callable[[], Verb]] = {"run": _run, "mock": _mock, "pretrain": _pretrain}

@@ -1,0 +1,216 @@
+"""The fingerprint of the spectra: one pass that digests every row, tells the stars apart and finds the bad rows.
+
+row digest   = see `row_digests`
+slab digest  = sha256(row digests of rows 4096 i to 4096 (i + 1), of all files end to end)
+input digest = sha256(canonical JSON of version, n_rows, wave digest, label names, has_noisy, slab digests)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cache.canonical import digest_json, sha256
+from cache.errors import InputError, UnknownName
+from cache.progress import Advance
+
+from .mask import Mask, mask_digest
+from .row_checks import REASONS, check_rows
+from .row_digests import DIGEST_BYTES, LabelRows, canonical_floats, row_digests_of
+from .sidecar import FileScan, file_identity, recall, remember_scan
+from .spectra import SpectraFile, StoredSlab
+
+FINGERPRINT_VERSION = 1
+SLAB_ROWS = 4096
+READ_ROWS = 256
+"""Rows in memory at a time; at 4096 pixels the arrays and their work copies stay below 100 MB."""
+
+POLICIES = ("fail", "drop")
+_SHOWN_ROWS = 5
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What is known of N spectra after one pass.
+
+    `digest`: input digest, hex. `row_digests` (N, 32) uint8. `stars` (N,) uint64. `bad`: rows per reason of
+    `row_checks.REASONS`, ascending, only reasons that occur. `kept` (M,): rows that are bad for none, ascending.
+    """
+
+    digest: str
+    row_digests: npt.NDArray[np.uint8]
+    stars: npt.NDArray[np.uint64]
+    bad: Mapping[str, Rows]
+    kept: Rows
+
+
+def fingerprint(
+    spectra: SpectraFile,
+    *,
+    remember: Path | None,
+    policy: str = "fail",
+    mask: Mask | None = None,
+    progress: Advance | None = None,
+) -> Fingerprint:
+    """Read everything once, or recall what an earlier pass found in files that have not changed since.
+
+    `remember` is the folder of the sidecars (None: neither recall nor remember). `mask` (L,), True = keep: only those
+    pixels are checked; digests cover all. `policy` 'fail' refuses bad rows, 'drop' leaves them out of `kept`.
+    `progress` is called with the number of rows just dealt with.
+    Raises InputError with counts, first rows and files when rows are refused, when none is left, or when a file
+    changes during the pass.
+    """
+    if policy not in POLICIES:
+        raise UnknownName("policy for bad rows", policy, POLICIES)
+    if mask is not None and (mask.dtype != np.bool_ or mask.shape != spectra.wave.shape):
+        raise InputError(
+            f"the mask is {mask.dtype} of shape {mask.shape}, expected booleans of shape {spectra.wave.shape}: one for "
+            "each pixel of the files"
+        )
+    ends = (*spectra.first_rows[1:], spectra.n_spectra)
+    scans = [
+        _scan_file(spectra, path, slice(first, end), remember, mask, progress)
+        for path, first, end in zip(spectra.files, spectra.first_rows, ends, strict=True)
+    ]
+    row_digests = np.concatenate([scan.row_digests for scan in scans])
+    bad = _global_rows(scans, spectra.first_rows)
+    usable = np.ones(spectra.n_spectra, dtype=bool)
+    for rows in bad.values():
+        usable[rows] = False
+    if not usable.any() or (policy == "fail" and bad):
+        raise _refusal(spectra, bad, int(np.count_nonzero(~usable)))
+    return Fingerprint(
+        digest=input_digest(spectra, row_digests),
+        row_digests=row_digests,
+        stars=np.concatenate([scan.stars for scan in scans]),
+        bad=bad,
+        kept=np.flatnonzero(usable).astype(np.int64),
+    )
+
+
+def input_digest(spectra: SpectraFile, row_digests: npt.NDArray[np.uint8]) -> str:
+    """The tree hash over the row digests (N, 32), with what all rows share."""
+    starts = range(0, len(row_digests), SLAB_ROWS)
+    return digest_json(
+        {
+            "version": FINGERPRINT_VERSION,
+            "n_rows": spectra.n_spectra,
+            "wave": sha256(canonical_floats(spectra.wave).tobytes()),
+            "label_names": list(spectra.label_names),
+            "has_noisy": spectra.has_noisy,
+            "slabs": [sha256(row_digests[start : start + SLAB_ROWS].tobytes()) for start in starts],
+        }
+    )
+
+
+def check_rows_unchanged(spectra: SpectraFile, rows: slice, known: Fingerprint) -> StoredSlab:
+    """Read rows once more and return them, if they are those of the fingerprint.
+
+    Raises InputError naming the first row that differs and its file.
+    """
+    start, stop = spectra.bounds(rows)
+    slab, labels = _read(spectra, slice(start, stop))
+    found = row_digests_of(slab, labels)
+    differs = np.flatnonzero((found.digests != known.row_digests[start:stop]).any(axis=1))
+    if differs.size:
+        row = start + int(differs[0])
+        path, local = spectra.locate(row)
+        raise InputError(
+            f"{path}: row {local} (row {row} of all) is not what it was when the input digest was made, nor are "
+            f"{differs.size - 1} others of rows {start} to {stop}; the file changed meanwhile: run the command again, "
+            "with files that nobody writes to"
+        )
+    return slab
+
+
+def _read(spectra: SpectraFile, rows: slice) -> tuple[StoredSlab, LabelRows]:
+    return spectra.stored(rows), LabelRows(spectra.label_rows(rows), spectra.stored_ids(rows))
+
+
+def _scan_file(
+    spectra: SpectraFile,
+    path: Path,
+    rows: slice,
+    remember: Path | None,
+    mask: Mask | None,
+    progress: Advance | None,
+) -> FileScan:
+    about = {
+        "file": str(path.resolve()),
+        "mask": mask_digest(mask),
+        "label_names": list(spectra.label_names),
+        "has_noisy": spectra.has_noisy,
+    }
+    identity = file_identity(path)
+    scan = None if remember is None else recall(remember, about, identity)
+    if scan is not None and len(scan.row_digests) == rows.stop - rows.start:
+        if progress is not None:
+            progress(rows.stop - rows.start)
+        return scan
+    scan = _scan_rows(spectra, rows, mask, progress)
+    if file_identity(path) != identity:
+        raise InputError(f"{path}: changed while it was read; run the command again when nobody writes to it")
+    if remember is not None:
+        remember_scan(remember, about, identity, scan)
+    return scan
+
+
+def _scan_rows(spectra: SpectraFile, rows: slice, mask: Mask | None, progress: Advance | None) -> FileScan:
+    n_rows = rows.stop - rows.start
+    row_digests = np.empty((n_rows, DIGEST_BYTES), dtype=np.uint8)
+    stars = np.empty(n_rows, dtype=np.uint64)
+    bad: dict[str, list[Rows]] = {}
+    for first in range(0, n_rows, READ_ROWS):
+        here = slice(first, min(first + READ_ROWS, n_rows))
+        there = slice(rows.start + here.start, rows.start + here.stop)
+        slab, labels = _read(spectra, there)
+        digests = row_digests_of(slab, labels)
+        row_digests[here], stars[here] = digests.digests, digests.stars
+        checks = check_rows(
+            slab.flux,
+            slab.repaired_error(),
+            noisy=slab.noisy,
+            stored_mask=spectra.stored_mask(there),
+            mask=mask,
+        )
+        for reason, is_bad in checks.items():
+            if is_bad.any():
+                bad.setdefault(reason, []).append(first + np.flatnonzero(is_bad))
+        if progress is not None:
+            progress(here.stop - here.start)
+    return FileScan(row_digests, stars, {reason: np.concatenate(parts) for reason, parts in bad.items()})
+
+
+def _global_rows(scans: list[FileScan], first_rows: tuple[int, ...]) -> dict[str, Rows]:
+    """Bad rows of all files in the numbering of the whole list, reasons in their fixed order."""
+    bad = {}
+    for reason in REASONS:
+        parts = [
+            first + scan.bad[reason]
+            for scan, first in zip(scans, first_rows, strict=True)
+            if reason in scan.bad
+        ]
+        if parts:
+            bad[reason] = np.concatenate(parts).astype(np.int64)
+    return bad
+
+
+def _refusal(spectra: SpectraFile, bad: Mapping[str, Rows], n_bad: int) -> InputError:
+    lines = [f"{n_bad} of {spectra.n_spectra} spectra cannot be used:"]
+    for reason, rows in bad.items():
+        shown = []
+        for row in rows[:_SHOWN_ROWS]:
+            path, local = spectra.locate(int(row))
+            shown.append(f"row {row} (row {local} of {path})")
+        more = ", ..." if len(rows) > _SHOWN_ROWS else ""
+        lines.append(f"  {reason}: {len(rows)} rows, first {', '.join(shown)}{more}; {REASONS[reason]}")
+    lines.append(
+        "none is left; mend the files"
+        if n_bad == spectra.n_spectra
+        else "mend the files, or leave such rows out with --on-bad-rows drop"
+    )
+    return InputError("\n".join(lines))

@@ -1,0 +1,228 @@
+"""Running an extraction: check all input, plan, compute the missing blocks, publish."""
+
+import contextlib
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.errors import CheckpointError, ConfigError
+from cache.progress import progress
+from cache.runlog import run_log
+
+from .blocks import BlockTask, Target, compute_block, computed_with
+from .checkpoint import weights_digest
+from .chosen_encoder import is_random, load_named, mask_ratio, random_encoder
+from .encoder import BlindspotModel1D
+from .engine import choose_device
+from .fingerprint import Fingerprint, fingerprint
+from .mask import load_mask
+from .plan import (
+    StorePlan,
+    arrays_of,
+    check_no_shared_stars,
+    open_writer,
+    plan_stores,
+    provenance_of,
+    row_table,
+)
+from .request import ExtractConfig
+from .spectra import SpectraFile, open_spectra
+from .wanted import wanted_arrays
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A request after every check and before any computation."""
+
+    config: ExtractConfig
+    model: BlindspotModel1D
+    mask: NDArray[np.bool_] | None
+    spectra: dict[str, SpectraFile]
+    fingerprints: dict[str, Fingerprint]
+    plans: dict[str, list[StorePlan]]
+    encoder_name: str
+
+
+def extract_features(config: ExtractConfig, *, say: Say = lambda _: None) -> dict[str, list[Path]]:
+    """Write what is missing of the request and return the paths of its stores, by split.
+
+    Raises a BlindspotError before anything is written when the data, the checkpoint or a name is wrong; the
+    encoder's parameters and buffers are hashed before and after, and a change is an error.
+    """
+    with prepare(config, say=say) as prepared:
+        before = weights_digest(prepared.model)
+        paths = {split: _run_split(prepared, split, say) for split in prepared.plans}
+        if weights_digest(prepared.model) != before:
+            raise CheckpointError(
+                "the encoder's weights or norm statistics changed during the run; this is a bug"
+            )
+    return paths
+
+
+@contextlib.contextmanager
+def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Prepared]:
+    """Open and check everything: names, checkpoint, files, rows, stars across splits; then plan the stores."""
+    model = load_named(config)
+    with contextlib.ExitStack() as files:
+        spectra = {s: files.enter_context(open_spectra(list(paths))) for s, paths in config.data.items()}
+        first = next(iter(spectra.values()))
+        _check_same_wave(spectra, first)
+        mask = None if config.mask is None else load_mask(config.mask, len(first.wave))
+        _check_mask_stated(config)
+        wave = first.wave if mask is None else first.wave[mask]
+        wanted = wanted_arrays(config, model, wave)
+        _check_noise(config, spectra)
+        prints = {split: _fingerprint(s, split, config, mask) for split, s in spectra.items()}
+        check_no_shared_stars(prints)
+        name = Path(config.checkpoint).stem
+        if is_random(config.checkpoint):
+            model, saved = random_encoder(
+                model, config, train=spectra.get("train"), fingerprint=prints.get("train"), mask=mask
+            )
+            say(f"random encoder {saved}")
+            name = config.checkpoint
+        for assumption in model.assumed:
+            say(f"assumed: {assumption}")
+        plans = {
+            split: [
+                plan
+                for draw in config.draw_numbers
+                for plan in plan_stores(
+                    config.out,
+                    provenance_of(
+                        config,
+                        model,
+                        split=split,
+                        draw=draw,
+                        spectra=spectra[split],
+                        fingerprint=prints[split],
+                        mask=mask,
+                        arrays=wanted,
+                    ),
+                    wanted,
+                )
+            ]
+            for split in spectra
+        }
+        yield Prepared(
+            config=config,
+            model=model,
+            mask=mask,
+            spectra=spectra,
+            fingerprints=prints,
+            plans=plans,
+            encoder_name=name,
+        )
+
+
+def _run_split(prepared: Prepared, split: str, say: Say) -> list[Path]:
+    config, print_ = prepared.config, prepared.fingerprints[split]
+    plans = prepared.plans[split]
+    paths = [plan.path for plan in plans if plan.finished and plan.path is not None]
+    for path in paths:
+        say(f"{split}: {path} is there and fresh")
+    rows = row_table(prepared.spectra[split], print_)
+    begun = [(open_writer(config.out, p, rows, config.block_rows), p) for p in plans if not p.finished]
+    device = choose_device(config.device)
+    how = computed_with(config, device)
+    for block_rows in sorted({writer.header.block_rows for writer, _ in begun}):
+        stores = [(writer, plan) for writer, plan in begun if writer.header.block_rows == block_rows]
+        if not config.mixed:
+            for writer, _ in stores:
+                writer.check_computed_with(how)
+        task = BlockTask(
+            config=replace(config, data={split: prepared.spectra[split].files}),
+            split=split,
+            files=prepared.spectra[split].files,
+            fingerprint=print_,
+            mask=prepared.mask,
+            model=prepared.model,
+            device=device,
+            targets=tuple(Target(writer.path, plan.draw, arrays_of(plan)) for writer, plan in stores),
+            computed_with=how,
+        )
+        started = time.time()
+        pending = sorted({block for writer, _ in stores for block in writer.pending()})
+        _compute(task, pending, [stores[0][0].header.block(block) for block in pending])
+        for writer, _ in stores:
+            writer.record_run(
+                *run_log(
+                    started=started,
+                    command=config.command,
+                    about={
+                        "encoder": prepared.encoder_name,
+                        "files": [str(path) for path in prepared.spectra[split].files],
+                        "bad_rows": {reason: bad.tolist()[:100] for reason, bad in print_.bad.items()},
+                        "computed_with": how,
+                        "blocks": pending,
+                    },
+                )
+            )
+            paths.append(writer.path)
+            say(f"{split}: wrote {writer.path}")
+    return paths
+
+
+def _compute(task: BlockTask, pending: list[int], bounds: list[tuple[int, int]]) -> None:
+    """Compute the pending blocks in this process or in several; the results are the same bits."""
+    draws = len({target.draw for target in task.targets})
+    label = f"extract {task.split}" + (f" x {draws} draws" if draws > 1 else "")
+    with progress(sum(hi - lo for lo, hi in bounds), label, unit="spectra") as advance:
+        if task.config.n_workers == 1 or len(pending) <= 1:
+            for block in pending:
+                compute_block(task, block, advance)
+            return
+        context = multiprocessing.get_context("spawn")
+        workers = min(task.config.n_workers, len(pending))
+        with ProcessPoolExecutor(workers, context) as pool:
+            tasks = [pool.submit(compute_block, task, block) for block in pending]
+            try:
+                for done in as_completed(tasks):
+                    advance(done.result())
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def _fingerprint(
+    spectra: SpectraFile, split: str, config: ExtractConfig, mask: NDArray[np.bool_] | None
+) -> Fingerprint:
+    with progress(spectra.n_spectra, f"check {split}", unit="spectra") as advance:
+        return fingerprint(
+            spectra, remember=config.digests, policy=config.on_bad_rows, mask=mask, progress=advance
+        )
+
+
+def _check_same_wave(spectra: dict[str, SpectraFile], first: SpectraFile) -> None:
+    for split, other in spectra.items():
+        if not np.array_equal(other.wave, first.wave):
+            raise ConfigError(
+                f"{other.files[0]}: the wavelengths of {split} are not those of {first.files[0]}; "
+                "extract splits with different wavelengths in separate runs"
+            )
+
+
+def _check_mask_stated(config: ExtractConfig) -> None:
+    ratio = mask_ratio(config)
+    if ratio < 1 and config.mask is None:
+        raise ConfigError(
+            f"{config.config_model}: mask_ratio is {ratio}, so the network was trained on some of the pixels only and "
+            "gives garbage on all of them; give the mask file it was trained with: --mask FILE.npy (bool, True = keep)"
+        )
+
+
+def _check_noise(config: ExtractConfig, spectra: dict[str, SpectraFile]) -> None:
+    if config.noise == "stored":
+        for split, files in spectra.items():
+            if not files.has_noisy:
+                raise ConfigError(
+                    f"{files.files[0]}: --noise stored, but the {split} file holds no noisy spectra; use --noise draw"
+                )

@@ -1,0 +1,166 @@
+"""What an extraction will write: which stores exist, which are begun, which arrays are missing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.arrays import ArrayName
+from cache.canonical import digest_json
+from cache.errors import LeakError
+from cache.header import Header, read_header
+from cache.provenance import NUMERICS, SCHEMA, group
+from cache.view import is_finished, store_paths
+from cache.writer import RowTable, StoreWriter
+
+from .checkpoint import weights_digest
+from .encoder import BlindspotModel1D
+from .fingerprint import Fingerprint
+from .mask import mask_digest
+from .noise import NOISE_VERSION
+from .request import ExtractConfig
+from .spectra import SpectraFile
+from .wanted import WantedArrays
+
+BLOCK_ROWS = 4096
+BLOCK_ROWS_LARGE = 16384
+LARGE = 500_000
+"""From this many rows on, larger blocks keep the number of files low (DESIGN 3)."""
+
+
+@dataclass(frozen=True)
+class StorePlan:
+    """One store of the request: finished, begun, or not there yet."""
+
+    provenance: dict[str, Any]
+    draw: int | None
+    arrays: WantedArrays
+    path: Path | None
+    finished: bool
+
+
+def provenance_of(
+    config: ExtractConfig,
+    model: BlindspotModel1D,
+    *,
+    split: str,
+    draw: int | None,
+    spectra: SpectraFile,
+    fingerprint: Fingerprint,
+    mask: NDArray[np.bool_] | None,
+    arrays: WantedArrays,
+) -> dict[str, Any]:
+    """Everything that changes the answer, in the form of DESIGN 3."""
+    drawn = config.noise == "draw"
+    everything = len(fingerprint.kept) == spectra.n_spectra
+    uses_profile = model.config.error_mode in ("L4", "L5")
+    profile = model.error_profile if uses_profile else None
+    return {
+        "schema": SCHEMA,
+        "numerics": NUMERICS,
+        "encoder": {
+            "weights": weights_digest(model),
+            "config": model.config.to_json(),
+            "origin": model.origin,
+            "profile": None if profile is None else digest_json(profile.tolist()),
+        },
+        "error_input": config.error_input,
+        "input": fingerprint.digest,
+        "data_kind": spectra.data_kind,
+        "split": split,
+        "rows": {
+            "n": len(fingerprint.kept),
+            "selection": "all" if everything else digest_json(fingerprint.kept.tolist()),
+        },
+        "mask": mask_digest(mask),
+        "noise": {
+            "mode": config.noise,
+            "level": float(config.noise_level),
+            "seed": config.seed if drawn else None,
+            "draw": draw,
+            "noise_version": NOISE_VERSION if drawn else None,
+        },
+        "precision": config.precision,
+        "arrays": arrays.widths(),
+    }
+
+
+def plan_stores(root: Path, provenance: dict[str, Any], wanted: WantedArrays) -> list[StorePlan]:
+    """Meet the request array by array: finished stores are hits, begun ones go on, the rest is one new store.
+
+    A begun store whose arrays are not all wanted is left alone.
+    """
+    draw = provenance["noise"]["draw"]
+    missing = set(wanted.coordinates)
+    plans: list[StorePlan] = []
+    of_group = _stores_of_group(root, provenance)
+    for path, header, finished in sorted(of_group, key=lambda store: (not store[2], store[0].name)):
+        held = set(header.arrays) & missing
+        if not held or (not finished and not set(header.arrays) <= missing):
+            continue
+        plans.append(StorePlan(header.provenance, draw, wanted.restrict(set(header.arrays)), path, finished))
+        missing -= held
+    if missing:
+        rest = wanted.restrict(missing)
+        plans.append(StorePlan({**provenance, "arrays": rest.widths()}, draw, rest, None, finished=False))
+    return plans
+
+
+def open_writer(root: Path, plan: StorePlan, rows: RowTable, block_rows: int | None) -> StoreWriter:
+    """The writer of an unfinished store; a begun one keeps the block size that it has."""
+    n_rows = len(rows.row)
+    default = BLOCK_ROWS if n_rows < LARGE else BLOCK_ROWS_LARGE
+    return StoreWriter.create(
+        root,
+        plan.provenance,
+        rows=rows,
+        coordinates=plan.arrays.coordinates,
+        block_rows=min(block_rows or default, n_rows),
+    )
+
+
+def row_table(spectra: SpectraFile, fingerprint: Fingerprint) -> RowTable:
+    """Rows, stars, ids and every numeric label of the kept rows."""
+    kept = fingerprint.kept
+    ids = spectra.ids()
+    return RowTable(
+        row=kept,
+        star=fingerprint.stars[kept],
+        id=[ids[row] for row in kept],
+        labels={name: spectra.labels(name)[kept] for name in spectra.label_names},
+    )
+
+
+def check_no_shared_stars(fingerprints: dict[str, Fingerprint]) -> None:
+    """Refuse a star that stands in two splits, whatever its id (LeakError with counts and first rows)."""
+    names = list(fingerprints)
+    for index, first in enumerate(names):
+        for second in names[index + 1 :]:
+            one, two = fingerprints[first], fingerprints[second]
+            stars_one, stars_two = one.stars[one.kept], two.stars[two.kept]
+            shared, at_one, at_two = np.intersect1d(stars_one, stars_two, return_indices=True)
+            if len(shared):
+                rows = [
+                    (int(one.kept[a]), int(two.kept[b])) for a, b in zip(at_one[:5], at_two[:5], strict=True)
+                ]
+                raise LeakError(
+                    f"{len(shared)} stars stand in both {first} and {second} (the same flux, whatever their id); "
+                    f"first (row in {first}, row in {second}): {rows}. Take them out of one of the files"
+                )
+
+
+def _stores_of_group(root: Path, provenance: dict[str, Any]) -> list[tuple[Path, Header, bool]]:
+    wanted = group(provenance)
+    found = []
+    for path in store_paths(root, provenance["split"]):
+        header = read_header(path)
+        if group(header.provenance) == wanted:
+            found.append((path, header, is_finished(path, header)))
+    return found
+
+
+def arrays_of(plan: StorePlan) -> tuple[ArrayName, ...]:
+    """The arrays a store of the plan holds."""
+    return tuple(plan.arrays.coordinates)

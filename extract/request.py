@@ -1,0 +1,151 @@
+"""What one extraction is asked to do, checked before anything is opened."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cache.arrays import PSEUDO_LAYERS, STORED_DIRECTIONS, safe_name
+from cache.errors import ConfigError, InputError, UnknownName
+
+from .engine import ENGINES, PRECISIONS
+
+SPLITS = ("train", "val", "test")
+NOISE_MODES = ("draw", "stored", "none")
+ERROR_INPUTS = ("true", "zero")
+SCHEDULERS = ("local", "processes")
+BAD_ROW_POLICIES = ("fail", "drop")
+SHIPPED = "shipped"
+RANDOM_PREFIX = "random:"
+DATA_NAMES = ("shard_index.txt", "dataset.h5")
+"""File names looked for in a split's folder, in this order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractConfig:
+    """One request for features; field names are those of `python -m extract run`.
+
+    `data` maps a split to its file list (or one `shard_index.txt`). `checkpoint` is a path, 'shipped' or
+    'random:SEED'. `layers` may hold aliases and 'all'. Raises ConfigError or UnknownName on construction.
+    """
+
+    data: Mapping[str, tuple[Path, ...]]
+    checkpoint: str = SHIPPED
+    config_model: Path | None = None
+    error_mode: str | None = None
+    ending: str | None = None
+    dilation: int | None = None
+    profile: Path | None = None
+    mask: Path | None = None
+    layers: tuple[str, ...] = ("enc_pre_latent",)
+    poolings: tuple[str, ...] = ("seg_mean_K8",)
+    directions: tuple[str, ...] = ("forward",)
+    noise: str = "draw"
+    noise_level: float = 1.0
+    draws: int = 1
+    seed: int = 0
+    error_input: str = "true"
+    precision: str = "fp32"
+    engine: str = "plain"
+    device: str = "auto"
+    threads: int | None = None
+    micro_batch: int = 32
+    slab_rows: int = 256
+    block_rows: int | None = None
+    on_bad_rows: str = "fail"
+    scheduler: str = "local"
+    jobs: int | None = None
+    mixed: bool = False
+    out: Path = Path("artifacts/features")
+    encoders: Path = Path("artifacts/encoders")
+    digests: Path = Path("artifacts/digests")
+    command: str = "python -m extract run"
+
+    def __post_init__(self) -> None:
+        """Check every name and number that can be checked without opening a file."""
+        for kind, name, known in (
+            ("noise mode", self.noise, NOISE_MODES),
+            ("error input", self.error_input, ERROR_INPUTS),
+            ("precision", self.precision, PRECISIONS),
+            ("engine", self.engine, ENGINES),
+            ("scheduler", self.scheduler, SCHEDULERS),
+            ("policy for bad rows", self.on_bad_rows, BAD_ROW_POLICIES),
+        ):
+            if name not in known:
+                raise UnknownName(kind, name, known)
+        for direction in self.directions:
+            if direction not in STORED_DIRECTIONS:
+                raise ConfigError(
+                    f"direction {direction!r} cannot be extracted; extract {', '.join(STORED_DIRECTIONS)} "
+                    "(mean and concat are formed from both when features are read)"
+                )
+        self._check_numbers()
+        for split in self.data:
+            safe_name("split", split)
+        if not self.data:
+            raise ConfigError(
+                "no data: say --data FOLDER (with train/, val/, test/) or --data FILE --split NAME"
+            )
+
+    def _check_numbers(self) -> None:
+        for name in ("draws", "threads", "micro_batch", "slab_rows", "block_rows", "jobs"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
+        if not 0 <= self.noise_level < float("inf"):
+            raise ConfigError(f"--noise-level is {self.noise_level}; it must be 0 or more")
+        if self.noise != "draw" and self.draws != 1:
+            raise ConfigError(
+                f"--noise {self.noise} has one realisation; --draws {self.draws} makes no sense with it"
+            )
+        if self.noise == "stored" and self.noise_level != 1:
+            raise ConfigError("--noise stored is what the file holds; --noise-level must stay 1 with it")
+
+    @property
+    def pseudo_layers(self) -> tuple[str, ...]:
+        """The pseudo-layers asked for."""
+        return tuple(layer for layer in self.layers if layer in PSEUDO_LAYERS)
+
+    @property
+    def draw_numbers(self) -> tuple[int | None, ...]:
+        """Noise draws to make: 0, 1, ...; None for noise that is not drawn."""
+        return tuple(range(self.draws)) if self.noise == "draw" else (None,)
+
+    @property
+    def n_workers(self) -> int:
+        """Processes that compute blocks."""
+        return 1 if self.scheduler == "local" else (self.jobs or os.cpu_count() or 1)
+
+    @property
+    def n_threads(self) -> int:
+        """Threads of one compute task; part of `computed_with`."""
+        return self.threads or max(1, (os.cpu_count() or 1) // self.n_workers)
+
+
+def find_data(data: str, split: str | None = None) -> dict[str, tuple[Path, ...]]:
+    """File lists by split from what `--data` says.
+
+    A folder holds train/, val/, test/ (any of them; `split` picks some, comma-separated), each with dataset.h5 or
+    shard_index.txt. A file, or files with commas between them, is the split named (default test).
+    """
+    asked = tuple(split.split(",")) if split else None
+    folder = Path(data)
+    if not folder.is_dir():
+        if asked is not None and len(asked) != 1:
+            raise ConfigError(
+                f"--data {data} is one file list, so --split must name one split, not {split!r}"
+            )
+        return {asked[0] if asked else "test": tuple(Path(part) for part in data.split(","))}
+    found: dict[str, tuple[Path, ...]] = {}
+    for name in asked or SPLITS:
+        paths = [folder / name / file for file in DATA_NAMES if (folder / name / file).exists()]
+        if paths:
+            found[name] = (paths[0],)
+        elif asked:
+            raise InputError(f"{folder / name}: expected {' or '.join(DATA_NAMES)} there for --split {name}")
+    if not found:
+        raise InputError(
+            f"{folder}: holds none of {', '.join(f'{s}/dataset.h5' for s in SPLITS)}; "
+            "name a file with --data FILE --split test, or make mock data with python -m extract mock"
+        )
+    return found

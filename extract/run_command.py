@@ -1,0 +1,142 @@
+"""`python -m extract run`: settings of the command line, turned into an extraction."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from cache.commandline import Command, Verb
+from cache.errors import ConfigError
+from cache.selection import select, write_selection
+
+from .pipeline import extract_features, prepare
+from .request import ExtractConfig, find_data
+
+
+class RunSettings(Command):
+    """Run the frozen encoder over spectra and store pooled features.
+
+    What is stored already and fresh is not computed again; an interrupted run goes on where it stopped. Spectra
+    are HDF5 files of pfsspec (or flat: flux, error, wave); --data names a folder with train/, val/ and test/, or
+    one file with --split.
+    """
+
+    data: str | None = Field(
+        None, description="folder with train/ val/ test/, or file(s) a.h5,b.h5 or shard_index.txt"
+    )
+    split: str | None = Field(
+        None, description="which split(s) of the folder, or what the file is (default test)"
+    )
+    train: str | None = Field(None, description="file(s) of the train split, instead of --data")
+    val: str | None = Field(None, description="file(s) of the val split, instead of --data")
+    test: str | None = Field(None, description="file(s) of the test split, instead of --data")
+    checkpoint: str = Field(
+        "shipped", description="Lightning checkpoint, 'shipped', or random:SEED as a control"
+    )
+    config_model: Path | None = Field(None, description="the YAML that stands beside the checkpoint")
+    error_mode: str | None = Field(
+        None, description="pixel, none, L0 ... L5: what the error channel held in training"
+    )
+    ending: Literal["softplus", "linear"] | None = Field(
+        None, description="of the network, when no YAML tells"
+    )
+    dilation: int | None = Field(None, description="of the network, when no YAML tells")
+    profile: Path | None = Field(
+        None, description=".npy, mean training error per pixel, for error modes L4 and L5"
+    )
+    mask: Path | None = Field(None, description=".npy of bool, one per file pixel, True = keep")
+    layers: tuple[str, ...] = Field(
+        ("enc_pre_latent",),
+        description="layers, 'all', or input_flux, input_error, denoised, clean_flux; commas between",
+    )
+    poolings: tuple[str, ...] = Field(
+        ("seg_mean_K8",), description="global_mean, mean_max, seg_mean_K8 (any K); none for the pseudo-layers"
+    )
+    directions: tuple[str, ...] = Field(("forward",), description="forward, backward")
+    noise: Literal["draw", "stored", "none"] = Field("draw", description="where the noise comes from")
+    noise_level: float = Field(1.0, description="noise in units of the file's error")
+    draws: int = Field(1, description="noise realisations 0, 1, ... of every spectrum")
+    seed: int = Field(0, description="of the noise")
+    error_input: str = Field("true", description="true, or zero: what the error channel is fed (audits)")
+    precision: str = Field("fp32", description="of the network")
+    engine: str = Field("plain", description="how the network is run")
+    device: str = Field("auto", description="auto, cpu, cuda")
+    threads: int | None = Field(None, description="per process (default: cores / jobs)")
+    micro_batch: int = Field(32, description="spectra computed together")
+    slab_rows: int = Field(256, description="spectra read together; never changes a result")
+    block_rows: int | None = Field(None, description="rows of one committed block (default 4096)")
+    on_bad_rows: Literal["fail", "drop"] = Field(
+        "fail", description="refuse a file with bad rows, or leave them out"
+    )
+    scheduler: Literal["local", "processes"] = Field(
+        "local", description="one process, or several on this machine"
+    )
+    jobs: int | None = Field(None, description="processes, with --scheduler processes (default: cores)")
+    mixed: bool = Field(
+        default=False, description="go on with a store begun on other settings of device or threads"
+    )
+    out: Path = Field(Path("artifacts/features"), description="folder of the feature stores")
+    encoders: Path = Field(Path("artifacts/encoders"), description="folder of calibrated random encoders")
+    digests: Path = Field(Path("artifacts/digests"), description="folder of remembered file digests")
+    selection: Path | None = Field(
+        None, description="write here which stores this is, for probes run --selection"
+    )
+    dry_run: bool = Field(default=False, description="check everything, say what would be computed, and stop")
+
+
+def to_request(settings: RunSettings) -> ExtractConfig:
+    """The request that the settings stand for; ConfigError when no data or too much of it is named."""
+    by_split = {s: getattr(settings, s) for s in ("train", "val", "test") if getattr(settings, s)}
+    if by_split and settings.data:
+        raise ConfigError("say either --data, or --train, --val and --test, not both")
+    if by_split:
+        data = {split: tuple(Path(part) for part in files.split(",")) for split, files in by_split.items()}
+    elif settings.data:
+        data = find_data(settings.data, settings.split)
+    else:
+        raise ConfigError(
+            "no data: say --data FOLDER (with train/, val/, test/) or --data FILE --split NAME; "
+            "python -m extract mock makes a mock survey"
+        )
+    not_ours = {"config", "print_config", "data", "split", "train", "val", "test", "selection", "dry_run"}
+    fields: dict[str, Any] = {
+        name: getattr(settings, name) for name in type(settings).model_fields if name not in not_ours
+    }
+    return ExtractConfig(data=data, command=_command(), **fields)
+
+
+def run(settings: RunSettings) -> None:
+    """Extract, or with `dry_run` only check and plan; prints the stores."""
+    request = to_request(settings)
+    if settings.dry_run:
+        with prepare(request, say=_say) as prepared:
+            for split, plans in prepared.plans.items():
+                for plan in plans:
+                    n_rows = len(prepared.fingerprints[split].kept)
+                    n_bytes = 4 * n_rows * sum(width for _, width in plan.arrays.widths())
+                    what = (
+                        "is there and fresh"
+                        if plan.finished
+                        else ("to finish" if plan.path else "to compute")
+                    )
+                    names = ", ".join(path for path, _ in plan.arrays.widths())
+                    _say(f"{split}: {n_rows} rows, {n_bytes / 1e6:.1f} MB, {what}: {names}")
+        return
+    paths = extract_features(request, say=_say)
+    if settings.selection is not None:
+        name = request.checkpoint if ":" in request.checkpoint else Path(request.checkpoint).stem
+        write_selection(settings.selection, select(request.out, paths, encoder=name))
+
+
+VERB = Verb(RunSettings, run)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _command() -> str:
+    return "python -m extract run " + shlex.join(sys.argv[2:])

@@ -1,0 +1,81 @@
+"""Remembering what a pass over one spectra file found, for as long as the file is the same.
+
+One file per spectra file, mask and set of labels: 32 bytes of sha256, then an `.npz` archive they are the digest of.
+Whatever does not match its digest, or tells of another file, size, time or inode, counts as not there.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cache.atomic import publish_bytes
+from cache.canonical import canonical_json, digest_json, sha256
+from cache.errors import ConfigError
+
+SIDECAR_VERSION = 1
+"""Bump when digests, checks or their thresholds change meaning."""
+
+SUFFIX = ".fingerprint"
+_SHA_BYTES = 32
+
+
+@dataclass(frozen=True)
+class FileScan:
+    """What one pass over a file of n rows found: digests (n, 32) uint8, stars (n,) uint64, bad rows per reason."""
+
+    row_digests: npt.NDArray[np.uint8]
+    stars: npt.NDArray[np.uint64]
+    bad: Mapping[str, npt.NDArray[np.int64]]
+
+
+def file_identity(path: Path) -> dict[str, int]:
+    """By what a file is taken to be unchanged: size, time of the last change in ns, inode."""
+    status = path.stat()
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
+
+
+def sidecar_path(folder: Path, about: Mapping[str, Any]) -> Path:
+    """Where the scan told apart by `about` (file, mask, labels; JSON values) is remembered."""
+    return folder / f"{digest_json({'version': SIDECAR_VERSION, **about})[:32]}{SUFFIX}"
+
+
+def recall(folder: Path, about: Mapping[str, Any], identity: Mapping[str, int]) -> FileScan | None:
+    """The remembered scan, or None when there is none, it is damaged, or the file has another identity."""
+    try:
+        content = sidecar_path(folder, about).read_bytes()
+    except OSError:
+        return None
+    payload = content[_SHA_BYTES:]
+    if bytes.fromhex(sha256(payload)) != content[:_SHA_BYTES]:
+        return None
+    with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+        told = json.loads(arrays["about"].tobytes())
+        if told != {**about, "identity": dict(identity)}:
+            return None
+        bad = {name.removeprefix("bad/"): arrays[name] for name in arrays.files if name.startswith("bad/")}
+        return FileScan(arrays["row_digests"], arrays["stars"], bad)
+
+
+def remember_scan(
+    folder: Path, about: Mapping[str, Any], identity: Mapping[str, int], scan: FileScan
+) -> None:
+    """Write the scan, whole or not at all; ConfigError when the folder cannot be written to."""
+    told = canonical_json({**about, "identity": dict(identity)}).encode()
+    arrays = {"row_digests": scan.row_digests, "stars": scan.stars}
+    arrays |= {f"bad/{reason}": rows for reason, rows in scan.bad.items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, about=np.frombuffer(told, dtype=np.uint8), **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its switch
+    payload = buffer.getvalue()
+    path = sidecar_path(folder, about)
+    try:
+        publish_bytes(path, bytes.fromhex(sha256(payload)) + payload)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: the fingerprint cannot be remembered ({error}); give a folder you may write to"
+        ) from error

@@ -1,0 +1,126 @@
+"""Reading and writing the file that holds a network's weights, without running anything stored in it."""
+
+import dataclasses
+import io
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cache.atomic import publish_bytes
+from cache.errors import CheckpointError
+
+PREFIX = "model."
+OURS = "blindspot_probes"
+PROFILE = "sigma_profile"
+LIGHTNING_FORMAT = "2.4.0"  # Lightning refuses to open a checkpoint without a version
+
+RECIPE = """\
+import torch
+found = torch.load({source!r}, map_location="cpu", weights_only=False)  # runs code stored in the file
+found = found.state_dict() if hasattr(found, "state_dict") else found.get("state_dict", found)
+tensors = {{name: value for name, value in found.items() if torch.is_tensor(value)}}
+torch.save({{"state_dict": tensors}}, {target!r})
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightsFile:
+    """The content of a checkpoint: the network's tensors without prefix, the rest, and our own remarks."""
+
+    tensors: Mapping[str, torch.Tensor]
+    others: Mapping[str, Any]
+    ours: Mapping[str, Any]
+
+
+def read_weights(path: Path) -> WeightsFile:
+    """Read a Lightning checkpoint or a bare state dict, its names with or without the prefix `model.`.
+
+    Raises CheckpointError for a file that is missing, empty, not a checkpoint, or holds other objects than
+    tensors and plain values; the message then names them and tells the owner how to convert the file.
+    """
+    content = _load(path)
+    if not isinstance(content, Mapping):
+        raise CheckpointError(
+            f"{path}: holds a {type(content).__name__}; expected a checkpoint or a state dict"
+        )
+    state = content.get("state_dict", content)
+    if not isinstance(state, Mapping) or not any(isinstance(value, torch.Tensor) for value in state.values()):
+        raise CheckpointError(
+            f"{path}: holds no tensors (keys: {', '.join(map(str, content)) or 'none'}); "
+            "expected a state dict, or a Lightning checkpoint with one under 'state_dict'"
+        )
+    prefix = PREFIX if any(str(name).startswith(PREFIX) for name in state) else ""
+    inside: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    for name, value in state.items():
+        if str(name).startswith(prefix) and name not in (PROFILE, OURS):
+            inside[str(name).removeprefix(prefix)] = value
+        else:
+            others[str(name)] = value
+    wrong = [
+        f"{name} ({type(value).__name__})" for name, value in inside.items() if not torch.is_tensor(value)
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{path}: expected tensors only under the network's names, found {', '.join(wrong)}"
+        )
+    ours = content.get(OURS, {})
+    if not isinstance(ours, Mapping):
+        raise CheckpointError(f"{path}: {OURS!r} holds {ours!r}; expected a mapping of plain values")
+    others.pop(OURS, None)
+    return WeightsFile(tensors=inside, others=others, ours=ours)
+
+
+def write_weights(path: Path, tensors: Mapping[str, torch.Tensor], beside: Mapping[str, Any]) -> None:
+    """Write a Lightning-style checkpoint, whole or not at all; equal content gives equal bytes.
+
+    `tensors` are all entries of `state_dict`; `beside` holds further top-level keys of plain values.
+    """
+    buffer = io.BytesIO()  # given a path, torch writes the file's name into the archive
+    content = {
+        "state_dict": {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+        "epoch": 0,
+        "global_step": 0,
+        "pytorch-lightning_version": LIGHTNING_FORMAT,
+    }
+    torch.save({**content, **beside}, buffer)
+    publish_bytes(path, buffer.getvalue())
+
+
+def _load(path: Path) -> Any:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint file")
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"{path}: the file is empty; copy it again")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns about other archives before it refuses them
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    except Exception as error:
+        rejected = _rejected(path, str(error)) if isinstance(error, pickle.UnpicklingError) else []
+        if not rejected:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise CheckpointError(f"{path}: not a PyTorch checkpoint, or cut short ({reason})") from error
+        recipe = RECIPE.format(source=str(path), target=str(path.with_suffix(".tensors.ckpt")))
+        raise CheckpointError(
+            f"{path}: refused, because it holds objects that could run code: {', '.join(rejected)}. "
+            "If you trust the file, whoever can import these objects may convert it, once, with\n"
+            f"{recipe}and use the new file."
+        ) from error
+
+
+def _rejected(path: Path, message: str) -> list[str]:
+    """Names of the objects that safe loading does not admit."""
+    found = re.findall(r"GLOBAL ([\w.]+)", message)
+    try:
+        everything = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # noqa: BLE001  # only a fuller list; the file may be of the older format
+        everything = []
+    return sorted({*found, *everything}) if found else []
