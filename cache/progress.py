@@ -14,7 +14,7 @@ Advance = Callable[[int], None]
 
 @contextlib.contextmanager
 def progress(total: int, label: str, *, unit: str = "rows") -> Iterator[Advance]:
-    """Yield a function to call with the number of finished units; `unit` is a plural; everything goes to standard error."""
+    """Yield a function to call with the number of newly done units; `unit` is a plural. Writes to standard error."""
     if sys.stderr.isatty():
         with tqdm(total=total, desc=label, unit=unit, unit_scale=False, dynamic_ncols=True) as bar:
 

@@ -63,7 +63,7 @@ def write_record(
         np.savez(buffer, allow_pickle=False, **{key: np.asarray(value) for key, value in arrays.items()})
         publish_bytes(root / "arrays" / f"{name}.npz", buffer.getvalue())
     if predictions:
-        _write_parquet(root / "predictions" / f"{name}.parquet", predictions)
+        write_table(root / "predictions" / f"{name}.parquet", predictions)
     content = {"schema_version": RECORD_SCHEMA, "kind": kind, "run_id": name}
     publish_json(record_path(root, name), {**content, "spec": spec, "result": result, "run": run})
     return name
@@ -114,7 +114,8 @@ def read_predictions(root: Path | str, name: str) -> dict[str, Array]:
     return {column: table[column].to_numpy() for column in table.column_names}
 
 
-def _write_parquet(path: Path, columns: Mapping[str, Array]) -> None:
+def write_table(path: Path, columns: Mapping[str, Array]) -> None:
+    """Write equally long columns as one Parquet file, whole or not at all."""
     import pyarrow as pa  # noqa: PLC0415  only writers of predictions need pyarrow
     from pyarrow import parquet  # noqa: PLC0415
 

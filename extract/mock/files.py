@@ -200,7 +200,8 @@ def _create_table(file: h5py.File, n_rows: int, columns: tuple[str, ...], blocks
     _set_attribute(group, "index_cols", [(0, "index")])
     _set_attribute(group, "non_index_axes", [(1, list(columns))])
     _set_attribute(group, "values_cols", [block.field for block in blocks])
-    _set_attribute(group, "info", {1: {"names": [None], "type": "Index"}, "index": {}})
+    nothing: dict[str, dict[str, str]] = {field: {} for field in table.dtype.names}
+    _set_attribute(group, "info", {1: {"names": [None], "type": "Index"}, **nothing})
     _set_attribute(table, "CLASS", "TABLE")
     _set_attribute(table, "TITLE", "")
     _set_attribute(table, "VERSION", "2.7")

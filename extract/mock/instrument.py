@@ -10,10 +10,10 @@ from .grid import LSF_SIGMA, Float32Array, FloatArray, frozen, smooth, wave
 # Calibrations: with these the median signal-to-noise per pixel is 7 at magnitude 21.5, as in the users' files
 REFERENCE_MAGNITUDE = 21.5
 ELECTRONS = 385.0  # per pixel of a star of flux 1 at that magnitude, over all exposures
-SKY_RATIO = 1.6  # dark sky continuum over that star (Ellis & Bland-Hawthorn 2008, MNRAS 386, 47: sky 20 mag / arcsec2)
+SKY_RATIO = 1.6  # dark sky continuum over that star
 READ_VARIANCE = 500.0  # electrons^2 per pixel: 12 exposures of several rows with 3 electrons each
-SKY_SLOPE = 0.25  # the dark continuum grows by a quarter per 1000 A
-OH_SCALE = 14.0  # peak of an OH line of strength 1 over the dark continuum
+SKY_SLOPE = 0.25  # the dark continuum grows by a quarter per 1000 A (by eye)
+OH_SCALE = 14.0  # peak of an OH line of strength 1 over the dark continuum (by eye)
 O2_GLOW, O2_CENTRE, O2_WIDTH = 0.8, 8645.0, 18.0  # the O2 (0-1) emission band near 8645 A
 # OH night-glow lines: wavelength (A), relative strength; rounded after Osterbrock et al. 1996, PASP 108, 277, and
 # Rousselot et al. 2000, A&A 354, 1134; close pairs are merged

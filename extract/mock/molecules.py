@@ -21,8 +21,8 @@ DISSOCIATION = {
     "TiO": (13.398, -8.596, 0.4087, -0.0579),
 }
 COOLEST_FIT = 4700.0  # K: the equilibria are not followed to hotter layers, where the bands are gone anyway
-# Mean cross-sections in cm2 per molecule over the arm. Calibrations, chosen so that CN dents an M_H = 0 giant by a few
-# per cent and TiO overtakes the continuum below 4000 K, as in the INDO-US and MILES libraries.
+# Mean cross-sections in cm2 per molecule over the arm. Calibrations by eye, not measurements: CN dents an M_H = 0 giant
+# by a few per cent, TiO rules below 4000 K
 CROSS_SECTION = {"CN": 5e-20, "TiO": 7e-19}
 # Band heads (Angstrom in air, relative strength): TiO gamma, gamma' and delta systems (Pearse & Gaydon 1976; Jorgensen
 # 1994, A&A 284, 179); CN red system (Davis & Phillips 1963; Brooke et al. 2014, ApJS 210, 23).

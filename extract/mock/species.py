@@ -6,7 +6,7 @@ import numpy as np
 
 from .grid import FloatArray
 
-THETA = 5039.8  # K: theta = 5039.8 / T (Gray 2005, eq. 1.19)
+THETA = 5039.8  # K: theta = 5039.8 / T, of log10 exp(-E / k T) = -theta E with E in eV
 BOLTZMANN = 1.380649e-16  # erg / K (CODATA 2018)
 GAS_CONSTANT = 8.314463e7  # erg / (K mol) (CODATA 2018)
 LIGHT_SPEED = 2.99792458e10  # cm / s

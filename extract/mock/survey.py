@@ -195,14 +195,14 @@ def _holds(path: Path, attributes: Mapping[str, str | int]) -> bool:
     advice = "move it away or choose another folder; it was left untouched"
     try:
         with h5py.File(path, "r") as file:
-            found = {name: file.attrs[name] for name in attributes if name in file.attrs}
+            found = {name: str(file.attrs[name]) for name in attributes if name in file.attrs}
     except OSError as error:
         raise InputError(
             f"{path}: expected a mock survey or nothing, found no HDF5 file ({error}); {advice}"
         ) from error
     if "blindspot_mock" not in found:
         raise InputError(f"{path}: is not a mock survey (no root attribute 'blindspot_mock'); {advice}")
-    return found == dict(attributes)
+    return found == {name: str(value) for name, value in attributes.items()}
 
 
 def _magnitudes(mag: Magnitude) -> tuple[float, float]:
