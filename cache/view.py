@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import ArrayName, stored_directions
+from .arrays import PSEUDO_LAYERS, ArrayName, stored_directions
 from .commits import read_commit
 from .errors import ConfigError, NotExtracted
 from .header import Header, read_header
@@ -163,6 +163,26 @@ def find(root: Path | str, split: str, want: Want) -> FeatureView:
     if not whole:
         raise NotExtracted(_absent(root, split, want, list(groups.values())))
     return FeatureView(_choose(whole[0], wanted))
+
+
+def stored_layers(root: Path | str, split: str, want: Want) -> tuple[str, ...]:
+    """Names of the network layers that stores admitted by `want` hold with one of its poolings, shallowest first."""
+    poolings = {pooling for _, _, pooling in want.arrays}
+    layers = set()
+    for path in store_paths(Path(root), split):
+        header = read_header(path)
+        if want.admits(header):
+            layers |= {
+                a.layer for a in header.arrays if a.pooling in poolings and a.layer not in PSEUDO_LAYERS
+            }
+    return tuple(sorted(layers, key=_depth))
+
+
+def _depth(layer: str) -> tuple[float, str]:
+    """Order of the layers in a network: enc_0, enc_1, pool_1, enc_2, ..., enc_pre_latent, enc_last."""
+    digits = layer.rpartition("_")[2]
+    deepest = {"enc_pre_latent": 1e3, "enc_last": 1e4}
+    return (deepest.get(layer, float(digits) if digits.isdigit() else 0.0), layer)
 
 
 def _holds(stores: list[tuple[Path, Header]], wanted: tuple[ArrayName, ...]) -> bool:

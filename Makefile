@@ -1,0 +1,95 @@
+# blindspot-probes: what does a frozen spectral encoder know?
+# Variables, with the names that they accept (VAR=value after any verb):
+DATA      ?=#                 folder with train/ val/ test/ (default: a mock survey is made)
+TRAIN     ?=#                 instead of DATA: file(s) of the train split, a.h5,b.h5 or shard_index.txt
+VAL       ?=#                 file(s) of the val split
+TEST      ?=#                 file(s) of the test split
+CKPT      ?= shipped#         Lightning checkpoint, shipped, or random:SEED (a control)
+CONFIG    ?=#                 the YAML beside the checkpoint
+LAYER     ?= enc_pre_latent#  enc_0 pool_1 enc_1 ... enc_pre_latent enc_last all, input_flux input_error denoised
+POOL      ?= seg_mean_K8#     global_mean mean_max seg_mean_K8 (any K); none for input_*; commas between
+DIRECTION ?= forward#         forward backward mean concat; commas between
+HEAD      ?= ridge#           ols ridge lightgbm mlp_1 mlp_2 all
+LABEL     ?= log_g#           any label of the files; commas between
+NOISE     ?= 1.0#             noise level in units of the error
+DRAWS     ?= 1#               noise realisations of the train split
+SEED      ?= 0#               of the noise and of the heads
+DEVICE    ?= auto#            auto cpu cuda
+SCHEDULER ?= local#           local processes
+JOBS      ?=#                 processes of SCHEDULER=processes (default: cores)
+OUT       ?= artifacts#       folder of everything that is written
+ARGS      ?=#                 anything else, appended to the command
+
+PYTHON ?= python3
+PY     := .venv/bin/python
+comma  := ,
+MOCK   := $(OUT)/data/mock
+SELECT := $(OUT)/features/selection.json
+words   = $(subst $(comma), ,$(1))
+SOURCE  = $(if $(TRAIN)$(VAL)$(TEST),$(if $(TRAIN),--train $(TRAIN)) $(if $(VAL),--val $(VAL)) $(if $(TEST),--test $(TEST)),--data $(or $(DATA),$(MOCK)))
+STORED  = $(if $(filter mean concat,$(call words,$(DIRECTION))),forward$(comma)backward,$(DIRECTION))
+WHERE   = --out $(OUT)/features --encoders $(OUT)/encoders --digests $(OUT)/digests
+EXTRACT = $(PY) -m extract run $(SOURCE) $(if $(CONFIG),--config-model $(CONFIG)) --noise-level $(NOISE) --draws $(DRAWS) --seed $(SEED) \
+          --device $(DEVICE) --scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)) $(WHERE)
+PROBE   = $(PY) -m probes run --results $(OUT)/results --seed $(SEED)
+TABLES  = $(PY) -m reports tables --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports
+
+.PHONY: help setup demo mock extract probe tables pretrain bench readme test check clean clean-all
+help:  ## this text
+	@echo 'usage: make VERB [VAR=value ...]'; echo
+	@awk -F '## ' '/^[a-z-]+:.*## / {split($$1, verb, ":"); printf "  %-10s %s\n", verb[1], $$2}' $(MAKEFILE_LIST); echo
+	@awk -F '#' '/^[A-Z]+ *[?]=/ && NF > 1 {split($$1, v, "[?]="); gsub(/^ +/, "", $$2); gsub(/ /, "", v[1]); gsub(/ /, "", v[2]); printf "  %-10s %-15s %s\n", v[1], v[2], $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/ready  ## make the virtual environment
+.venv/ready: setup.cfg constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
+	@touch $@
+
+mock: .venv/ready  ## write the mock survey
+	$(PY) -m extract mock --out $(MOCK) $(ARGS)
+need-data: .venv/ready
+	@$(if $(DATA)$(TRAIN)$(VAL)$(TEST),true,test -e $(MOCK)/test/dataset.h5 || $(PY) -m extract mock --out $(MOCK))
+.PHONY: need-data
+
+extract: need-data  ## run the encoder once, store pooled features
+	$(EXTRACT) --checkpoint $(CKPT) --layers $(LAYER) --poolings $(POOL) --directions $(STORED) --selection $(SELECT) $(ARGS)
+
+probe: need-data  ## fit heads on stored features (extracts what is missing)
+	$(EXTRACT) --checkpoint $(CKPT) --layers $(LAYER) --poolings $(POOL) --directions $(STORED) --selection $(SELECT)
+	$(PROBE) --selection $(SELECT) --layers $(LAYER) --poolings $(POOL) --directions $(DIRECTION) --heads $(HEAD) --labels $(LABEL) $(ARGS)
+
+tables: .venv/ready  ## regenerate every comparison table from the records
+	@ls $(OUT)/results/records/*.json >/dev/null 2>&1 || $(MAKE) --no-print-directory probe ARGS=
+	$(TABLES) $(ARGS)
+
+demo: .venv/ready  ## the whole job on a mock survey, at most 5 minutes after installation
+	@$(MAKE) --no-print-directory need-data
+	@OUT=$(OUT) PY=$(PY) sh configs/demo.sh
+
+pretrain: .venv/ready  ## train the shipped encoder again from its recipe (about an hour)
+	$(PY) -m extract pretrain --config configs/pretrain.yaml $(ARGS)
+
+bench: .venv/ready  ## run every script of benchmarks/
+	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+
+readme: .venv/ready  ## write the demo's table and figure into README.md from docs/demo_records
+	$(PY) docs/render_readme.py
+
+test: .venv/ready  ## run the tests
+	$(PY) -m pytest $(ARGS)
+
+check: .venv/ready  ## lint, format, types, import contracts
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+
+clean:  ## remove build products and rendered reports
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage $(OUT)/reports
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+clean-all: clean  ## remove everything made here: data, encoders, features, results (asks first)
+	@printf 'Remove %s and .venv, with every feature store and result? [y/N] ' '$(OUT)'; read answer; test "$$answer" = y
+	rm -rf $(OUT) .venv

@@ -1,0 +1,33 @@
+#!/bin/sh
+# The demo: extract, probe, tabulate. Called by `make demo`, which sets OUT (folder) and PY (interpreter).
+set -eu
+step() { now=$(date +%s); printf '\n== %s  (%s s since start)\n' "$1" "$((now - started))"; }
+started=$(date +%s)
+where="--out $OUT/features --encoders $OUT/encoders --digests $OUT/digests"
+latents="--layers enc_pre_latent,enc_last --poolings global_mean,mean_max,seg_mean_K8"
+labels=log_g,T_eff,M_H,a_M,C_M
+trained=$OUT/features/demo_trained.json random=$OUT/features/demo_random.json
+probe() { "$PY" -m probes run --results "$OUT/results" "$@"; }
+
+step 'extract: the shipped encoder, and the spectra themselves'
+"$PY" -m extract run --data "$OUT/data/mock" $where --layers enc_pre_latent,enc_last,input_flux,input_error \
+    --poolings global_mean,mean_max,seg_mean_K8,none --directions forward,backward --selection "$trained"
+step 'extract: a random encoder of the same shape'
+"$PY" -m extract run --data "$OUT/data/mock" $where --checkpoint random:0 $latents --directions forward,backward \
+    --selection "$random"
+
+step 'probe: ridge, published alpha and alpha chosen on val, five labels'
+probe --selection "$trained" $latents --directions forward,concat --labels "$labels"
+probe --selection "$trained" $latents --directions forward,concat --labels "$labels" --params alpha=val
+step 'probe: LightGBM and MLP'
+probe --selection "$trained" $latents --directions concat --heads lightgbm,mlp_1
+step 'controls: raw flux, error alone, random encoder, shuffled labels, mean'
+probe --selection "$trained" --layers input_flux,input_error --poolings none --params alpha=val --labels log_g,T_eff
+probe --selection "$random" $latents --directions concat --params alpha=val --labels log_g,T_eff
+probe --selection "$trained" --directions concat --layers enc_pre_latent --params alpha=val \
+    --controls shuffled_labels,mean_predictor --labels log_g,T_eff
+
+step 'tables'
+"$PY" -m reports tables --results "$OUT/results" --features "$OUT/features" --out "$OUT/reports" --show layers,heads,controls,progress,labels
+"$PY" -m reports figure --results "$OUT/results" --features "$OUT/features" --out "$OUT/reports/overview_log_g.png"
+step 'done'

@@ -1,0 +1,20 @@
+"""The verbs of `python -m probes`."""
+
+from collections.abc import Callable, Mapping
+
+from cache.commandline import Verb
+
+
+def _run() -> Verb:
+    from .run_command import VERB  # noqa: PLC0415  only the verb used is imported
+
+    return VERB
+
+
+def _predict() -> Verb:
+    from .predict_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
+VERBS: Mapping[str, Callable[[], Verb]] = {"run": _run, "predict": _predict}

@@ -1,0 +1,66 @@
+"""The verbs of `python -m reports`."""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from cache.commandline import Command, Verb
+
+
+class TablesSettings(Command):
+    """Regenerate every comparison table from the stored records.
+
+    Markdown to read and CSV to compute with; equal records give the same bytes. A score whose feature store is gone
+    or has changed is marked, never hidden.
+    """
+
+    results: Path = Field(Path("artifacts/results"), description="folder of the records")
+    features: Path = Field(
+        Path("artifacts/features"), description="folder of the stores, to tell stale scores"
+    )
+    out: Path = Field(Path("artifacts/reports"), description="folder to write into")
+    label: str | None = Field(None, description="only this label (default: every label)")
+    show: tuple[str, ...] = Field(
+        ("layers", "controls"), description="tables to print: layers, heads, controls, progress, labels"
+    )
+
+
+def run_tables(settings: TablesSettings) -> None:
+    """Write all tables and print those asked for."""
+    from .generate import make_tables  # noqa: PLC0415  pandas is needed only now
+
+    paths = make_tables(settings.results, settings.features, out=settings.out, label=settings.label)
+    for path in paths:
+        if path.suffix == ".md" and path.stem.split("_")[0] in settings.show:
+            sys.stdout.write(path.read_text() + "\n")
+    sys.stdout.write("".join(f"{path}\n" for path in paths))
+
+
+class FigureSettings(Command):
+    """Draw the overview of one label: test R2 by layer and pooling, with intervals and controls."""
+
+    results: Path = Field(Path("artifacts/results"), description="folder of the records")
+    features: Path = Field(
+        Path("artifacts/features"), description="folder of the stores, to tell stale scores"
+    )
+    label: str = Field("log_g", description="label to draw")
+    out: Path = Field(Path("artifacts/reports/overview.png"), description="PNG file to write")
+
+
+def run_figure(settings: FigureSettings) -> None:
+    """Write one PNG."""
+    from .figures import overview_figure  # noqa: PLC0415  matplotlib is needed only now
+    from .generate import load_records, store_state  # noqa: PLC0415
+    from .rows import frame_of  # noqa: PLC0415
+
+    frame = frame_of(load_records(settings.results), store_state(settings.features))
+    overview_figure(frame, settings.label, settings.out)
+    sys.stdout.write(f"{settings.out}\n")
+
+
+VERBS: Mapping[str, Callable[[], Verb]] = {
+    "tables": lambda: Verb(TablesSettings, run_tables),
+    "figure": lambda: Verb(FigureSettings, run_figure),
+}
