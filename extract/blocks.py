@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from cache.arrays import PSEUDO_LAYERS, ArrayName
 from cache.canonical import sha256
+from cache.errors import CheckpointError
 from cache.progress import Advance
 from cache.writer import Block, StoreWriter
 
 from .batches import Batch, make_batch, read_batches
+from .checkpoint import weights_digest
 from .denoise import denoise
 from .encoder import BlindspotModel1D
 from .engine import make_engine
@@ -47,6 +49,8 @@ class BlockTask:
     fingerprint: Fingerprint
     mask: NDArray[np.bool_] | None
     model: BlindspotModel1D
+    weights: str
+    """Digest that the model must still have when a block is committed."""
     device: str
     targets: tuple[Target, ...]
     computed_with: Mapping[str, Any] = field(default_factory=dict)
@@ -69,7 +73,7 @@ def computed_with(config: ExtractConfig, device: str) -> dict[str, Any]:
 def compute_block(task: BlockTask, block: int, advance: Advance | None = None) -> int:
     """Compute block `block` of every target that lacks it; returns the number of rows computed (0 if none).
 
-    Targets held by another process raise Busy.
+    Targets held by another process raise Busy; a model that changed meanwhile raises CheckpointError.
     """
     torch.set_num_threads(task.config.n_threads)
     with contextlib.ExitStack() as claims:
@@ -83,6 +87,10 @@ def compute_block(task: BlockTask, block: int, advance: Advance | None = None) -
         lo, hi = free[0][0].header.block(block)
         rows = task.fingerprint.kept[lo:hi]
         computed = _compute_rows(task, [target for _, target in free], rows, advance)
+        if weights_digest(task.model) != task.weights:
+            raise CheckpointError(
+                "the encoder's weights or norm statistics changed during the run; this is a bug, nothing was committed"
+            )
         digest = sha256(task.fingerprint.row_digests[rows].tobytes())
         for (writer, _), arrays in zip(free, computed, strict=True):
             writer.commit(block, Block(arrays=arrays, input=digest), dict(task.computed_with))

@@ -114,7 +114,7 @@ def random_encoder(
     """A network of the template's architecture with random weights, its norm calibrated on train spectra.
 
     The statistics are those of the first 1024 kept train rows at noise level 1, draw 0, seed 0, in both
-    directions; the result is saved once and found again by seed, architecture, train data and mask. Raises
+    directions; the result is saved once and found again by seed, architecture, profile, train data and mask. Raises
     ConfigError without a train split.
     """
     if train is None or fingerprint is None:
@@ -127,6 +127,7 @@ def random_encoder(
         "version": RANDOM_VERSION,
         "seed": seed,
         "config": template.config.to_json(),
+        "profile": None if template.error_profile is None else digest_json(template.error_profile.tolist()),
         "input": fingerprint.digest,
         "mask": mask_digest(mask),
     }

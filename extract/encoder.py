@@ -114,7 +114,8 @@ class BlindspotModel1D(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Run the whole network: (B, C_in, L) -> (B, outputs, L).
 
-        Output pixel t depends on every pixel but t (blind-spot networks). Raises ConfigError when the
+        Output pixel t depends on every pixel but t (blind-spot networks; with norm 'ln' pixel t still enters
+        the mean and variance over the spectrum). Raises ConfigError when the
         ending was never stated, InputError for a wrong shape.
         """
         self._check(x, self.config.num_layers - 1)

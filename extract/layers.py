@@ -78,8 +78,10 @@ def newest_pixels(
     Both come in the order of increasing wavelength. A causal block reads nothing newer than its own cell; a
     pool's cell j takes cells 2j - 1 and 2j (shift by one, then pairs), so after p pools cell j has seen
     pixels up to 2**p * j. The backward stream is the same on the flipped spectrum: at the bottleneck of the
-    reference network (L = 4096) forward 256 j, backward 256 j + 255. Pseudo-layers give every pixel its own
-    index. Raises InputError for a spectrum shorter than the pools allow.
+    reference network (L = 4096) forward 256 j, backward 256 j + 255. Without blindspot blocks also look ahead:
+    the result bounds what a cell depends on (and is exact for dilation 1). Norm 'ln' takes its mean and
+    variance over the whole spectrum: what passes through those two numbers is not counted. Pseudo-layers give
+    every pixel its own index. Raises InputError for a spectrum shorter than the pools allow.
     """
     check_direction(direction, config)
     canonical = canonical_layer(layer, config.num_layers)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +15,16 @@ from numpy.typing import NDArray
 from cache.errors import CheckpointError, ConfigError
 from cache.progress import progress
 from cache.runlog import run_log
+from cache.writer import StoreWriter
 
 from .blocks import BlockTask, Target, compute_block, computed_with
 from .checkpoint import weights_digest
 from .chosen_encoder import is_random, load_named, mask_ratio, random_encoder
 from .encoder import BlindspotModel1D
 from .engine import choose_device
+from .error_input import channels
 from .fingerprint import Fingerprint, fingerprint
+from .layers import check_length
 from .mask import load_mask
 from .plan import (
     StorePlan,
@@ -44,6 +48,7 @@ class Prepared:
 
     config: ExtractConfig
     model: BlindspotModel1D
+    device: str
     mask: NDArray[np.bool_] | None
     spectra: dict[str, SpectraFile]
     fingerprints: dict[str, Fingerprint]
@@ -70,6 +75,7 @@ def extract_features(config: ExtractConfig, *, say: Say = lambda _: None) -> dic
 @contextlib.contextmanager
 def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Prepared]:
     """Open and check everything: names, checkpoint, files, rows, stars across splits; then plan the stores."""
+    device = choose_device(config.device)
     model = load_named(config)
     with contextlib.ExitStack() as files:
         spectra = {s: files.enter_context(open_spectra(list(paths))) for s, paths in config.data.items()}
@@ -79,6 +85,7 @@ def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Pre
         _check_mask_stated(config)
         wave = first.wave if mask is None else first.wave[mask]
         wanted = wanted_arrays(config, model, wave)
+        _check_network_input(config, model, len(wave))
         _check_noise(config, spectra)
         prints = {split: _fingerprint(s, split, config, mask) for split, s in spectra.items()}
         check_no_shared_stars(prints)
@@ -115,6 +122,7 @@ def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Pre
         yield Prepared(
             config=config,
             model=model,
+            device=device,
             mask=mask,
             spectra=spectra,
             fingerprints=prints,
@@ -131,8 +139,7 @@ def _run_split(prepared: Prepared, split: str, say: Say) -> list[Path]:
         say(f"{split}: {path} is there and fresh")
     rows = row_table(prepared.spectra[split], print_)
     begun = [(open_writer(config.out, p, rows, config.block_rows), p) for p in plans if not p.finished]
-    device = choose_device(config.device)
-    how = computed_with(config, device)
+    how = computed_with(config, prepared.device)
     for block_rows in sorted({writer.header.block_rows for writer, _ in begun}):
         stores = [(writer, plan) for writer, plan in begun if writer.header.block_rows == block_rows]
         if not config.mixed:
@@ -145,30 +152,34 @@ def _run_split(prepared: Prepared, split: str, say: Say) -> list[Path]:
             fingerprint=print_,
             mask=prepared.mask,
             model=prepared.model,
-            device=device,
+            weights=weights_digest(prepared.model),
+            device=prepared.device,
             targets=tuple(Target(writer.path, plan.draw, arrays_of(plan)) for writer, plan in stores),
             computed_with=how,
         )
         started = time.time()
         pending = sorted({block for writer, _ in stores for block in writer.pending()})
-        _compute(task, pending, [stores[0][0].header.block(block) for block in pending])
-        for writer, _ in stores:
-            writer.record_run(
-                *run_log(
-                    started=started,
-                    command=config.command,
-                    about={
-                        "encoder": prepared.encoder_name,
-                        "files": [str(path) for path in prepared.spectra[split].files],
-                        "bad_rows": {reason: bad.tolist()[:100] for reason, bad in print_.bad.items()},
-                        "computed_with": how,
-                        "blocks": pending,
-                    },
-                )
-            )
+        about = {
+            "encoder": prepared.encoder_name,
+            "files": [str(path) for path in prepared.spectra[split].files],
+            "bad_rows": {reason: bad.tolist()[:100] for reason, bad in print_.bad.items()},
+            "computed_with": how,
+            "blocks": pending,
+        }
+        writers = [writer for writer, _ in stores]
+        # noted before as well, so that an interrupted store names the command that finishes it
+        _note_run(writers, run_log(started=started, command=config.command, about=about))
+        _compute(task, pending, [writers[0].header.block(block) for block in pending])
+        _note_run(writers, run_log(started=started, command=config.command, about=about))
+        for writer in writers:
             paths.append(writer.path)
             say(f"{split}: wrote {writer.path}")
     return paths
+
+
+def _note_run(writers: list[StoreWriter], note: tuple[str, dict[str, Any]]) -> None:
+    for writer in writers:
+        writer.record_run(*note)
 
 
 def _compute(task: BlockTask, pending: list[int], bounds: list[tuple[int, int]]) -> None:
@@ -217,6 +228,14 @@ def _check_mask_stated(config: ExtractConfig) -> None:
             f"{config.config_model}: mask_ratio is {ratio}, so the network was trained on some of the pixels only and "
             "gives garbage on all of them; give the mask file it was trained with: --mask FILE.npy (bool, True = keep)"
         )
+
+
+def _check_network_input(config: ExtractConfig, model: BlindspotModel1D, n_pixels: int) -> None:
+    """Refuse spectra that the error mode (its profile) or the whole network cannot take, before anything is made."""
+    one = np.ones((1, n_pixels), dtype=np.float32)
+    channels(str(model.config.error_mode), one, one, profile=model.error_profile)
+    if "denoised" in config.layers:
+        check_length(n_pixels, model.config.num_layers - 1)
 
 
 def _check_noise(config: ExtractConfig, spectra: dict[str, SpectraFile]) -> None:

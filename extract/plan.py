@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cache.arrays import ArrayName
 from cache.canonical import digest_json
-from cache.errors import LeakError
+from cache.errors import LeakError, SchemaVersion
 from cache.header import Header, read_header
 from cache.provenance import NUMERICS, SCHEMA, group
 from cache.view import is_finished, store_paths
@@ -155,7 +155,10 @@ def _stores_of_group(root: Path, provenance: dict[str, Any]) -> list[tuple[Path,
     wanted = group(provenance)
     found = []
     for path in store_paths(root, provenance["split"]):
-        header = read_header(path)
+        try:
+            header = read_header(path)
+        except SchemaVersion:  # written in another format, so it cannot be what is asked for
+            continue
         if group(header.provenance) == wanted:
             found.append((path, header, is_finished(path, header)))
     return found

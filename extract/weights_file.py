@@ -95,16 +95,18 @@ def write_weights(path: Path, tensors: Mapping[str, torch.Tensor], beside: Mappi
 def _load(path: Path) -> Any:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
-    if path.stat().st_size == 0:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    if not data:
         raise CheckpointError(f"{path}: the file is empty; copy it again")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about other archives before it refuses them
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
-        rejected = _rejected(path, str(error)) if isinstance(error, pickle.UnpicklingError) else []
+        rejected = _rejected(data, str(error)) if isinstance(error, pickle.UnpicklingError) else []
         if not rejected:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise CheckpointError(f"{path}: not a PyTorch checkpoint, or cut short ({reason})") from error
@@ -116,11 +118,11 @@ def _load(path: Path) -> Any:
         ) from error
 
 
-def _rejected(path: Path, message: str) -> list[str]:
+def _rejected(data: bytes, message: str) -> list[str]:
     """Names of the objects that safe loading does not admit."""
     found = re.findall(r"GLOBAL ([\w.]+)", message)
     try:
-        everything = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        everything = torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(data))
     except Exception:  # noqa: BLE001  # only a fuller list; the file may be of the older format
         everything = []
     return sorted({*found, *everything}) if found else []

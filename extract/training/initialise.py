@@ -17,7 +17,7 @@ from ..encoder import NEGATIVE_SLOPE, BlindspotModel1D
 
 MU = 0.75  # the median of every flux in the survey (its normalisation)
 MU_GAIN = 0.05  # about the scatter of flux between stars
-SIGMA = 0.05  # about what is left when the mean star is taken off
+SIGMA = 0.03  # what is left when the mean star is taken off (S/N 25 on the mock survey)
 SIGMA_GAIN = 1.0  # of the raw output; through LeakyReLU a tenth of it reaches ln sigma
 
 

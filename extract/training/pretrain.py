@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from .initialise import initialise, last_norm
 from .losses import loss, predict
 from .recipe import Recipe
 from .reconstruction import reconstruction
-from .spectra import Batch, Feeder
+from .stars import Batch, Feeder
 
 LAST_LR = 0.01  # the cosine ends at this fraction of the learning rate
 CALIBRATION_BATCH = 32
@@ -186,10 +185,10 @@ def calibrate(model: BlindspotModel1D, recipe: Recipe) -> None:
 
 
 def thread_limit(threads: int) -> None:
-    """Use this many threads; bits depend on it. ConfigError below 1."""
+    """Use this many threads of the processor; bits depend on it. Raises ConfigError below 1."""
     if threads < 1:
         raise ConfigError(f"threads is {threads!r}; it must be at least 1")
-    torch.set_num_threads(min(threads, os.cpu_count() or 1))
+    torch.set_num_threads(threads)
 
 
 def _optimizer(model: BlindspotModel1D, recipe: Recipe) -> torch.optim.Adam:

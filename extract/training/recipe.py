@@ -1,8 +1,9 @@
-"""What determines the weights of a pretrained network: nothing but these settings, the library versions and the machine."""
+"""What determines the weights of a pretrained network: these settings, beside library versions and machine."""
 
 import dataclasses
 from typing import Any
 
+import numpy as np
 import torch
 
 from cache.errors import ConfigError, UnknownName
@@ -10,7 +11,7 @@ from cache.errors import ConfigError, UnknownName
 from ..architecture import ModelConfig
 from ..error_input import n_error_channels
 from .losses import LossSettings, check_loss
-from .spectra import Stars
+from .stars import Stars
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -99,6 +100,4 @@ class Recipe:
 
 def versions() -> dict[str, str]:
     """Versions of the libraries whose rounding the weights depend on."""
-    import numpy as np  # noqa: PLC0415  only its version is needed
-
     return {"torch": str(torch.__version__), "numpy": np.__version__}

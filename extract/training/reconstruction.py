@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..encoder import BlindspotModel1D
 from .losses import denoised, predict
-from .spectra import Batch
+from .stars import Batch
 
 SPECTRA_AT_ONCE = 16
 
@@ -24,7 +24,8 @@ class Reconstruction:
 def signal_to_noise(flux: Tensor, estimate: Tensor) -> Tensor:
     """||x|| / ||x - x_hat|| per star: (n, L), (n, L) -> (n,), in float64."""
     clean = flux.double()
-    return clean.norm(dim=1) / (clean - estimate.double()).norm(dim=1)
+    residual = clean - estimate.double()
+    return torch.linalg.vector_norm(clean, dim=1) / torch.linalg.vector_norm(residual, dim=1)
 
 
 def reconstruction(model: BlindspotModel1D, stars: Batch) -> Reconstruction:

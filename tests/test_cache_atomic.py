@@ -1,0 +1,62 @@
+import json
+import os
+import stat
+
+import pytest
+
+from cache.atomic import TEMPORARY_PREFIX, publish_bytes, publish_json, replacing
+from cache.canonical import check_seal
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_publishing_makes_folders_and_leaves_only_the_file(tmp_path):
+    path = tmp_path / "a" / "b" / "x.bin"
+    publish_bytes(path, b"one")
+    publish_bytes(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert names(path.parent) == ["x.bin"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_failed_writer_leaves_the_old_file_and_no_temporary(tmp_path):
+    path = tmp_path / "x.bin"
+    publish_bytes(path, b"old")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_bytes(b"half of the n")
+        raise RuntimeError
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["x.bin"]
+
+
+def test_the_final_name_appears_only_with_all_bytes(tmp_path):
+    path = tmp_path / "table.parquet"
+    with replacing(path) as temporary:
+        assert temporary.suffix == ".parquet"
+        assert temporary.name.startswith(TEMPORARY_PREFIX)
+        assert temporary.parent == tmp_path
+        temporary.write_bytes(b"whole")
+        assert not path.exists()
+    assert path.read_bytes() == b"whole"
+
+
+def test_file_and_folder_are_synced_around_the_rename(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    events = []
+
+    def fsync(descriptor):
+        events.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), path.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    publish_bytes(path, b"1")
+    assert events == [(False, False), (True, True)]
+
+
+def test_published_json_is_canonical_and_sealed(tmp_path):
+    path = tmp_path / "x.json"
+    publish_json(path, {"b": 1, "a": [2]})
+    content = json.loads(path.read_text())
+    assert check_seal(content, path) == {"a": [2], "b": 1, "self": content["self"]}
+    assert path.read_text().startswith('{"a":[2],"b":1,"self":"')

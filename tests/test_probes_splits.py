@@ -1,0 +1,196 @@
+"""What may be compared: leaks, families, noise levels, missing labels; and the controls."""
+
+import numpy as np
+import pytest
+from probes_fakes import LAYER, N_FEATURES, POOLING, make_view, make_views
+
+from cache.errors import ConfigError, LeakError, ProbeError, UnknownName
+from probes.controls import shuffled_by_star, subset_of_stars
+from probes.features import FeaturePart, load_features, parts_from_json
+from probes.splits import check_disjoint, check_views, load_labels, load_sample
+
+PART = FeaturePart(layer=LAYER, pooling=POOLING)
+
+
+# --- leaks ---
+
+
+@pytest.mark.parametrize(("one", "other"), [("train", "test"), ("train", "val"), ("val", "test")])
+def test_a_star_on_both_sides_is_refused_whatever_its_row(one, other):
+    views = make_views()
+    views[other][0].stars[5] = views[one][0].stars[17]
+    with pytest.raises(LeakError, match=rf"1 stars stand in both '{one}' and '{other}' .*rows \[5\]"):
+        check_views(views)
+
+
+def test_the_message_shows_stars_as_hex():
+    shared = np.array([255], dtype=np.uint64)
+    with pytest.raises(LeakError, match="00000000000000ff"):
+        check_disjoint({"train": shared, "test": shared})
+
+
+def test_rows_numbered_from_zero_in_every_split_are_no_leak():
+    views = make_views()
+    assert np.intersect1d(views["train"][0].rows, views["test"][0].rows).size
+    check_views(views)
+
+
+def test_draws_of_one_star_may_train_together_but_not_test():
+    views = make_views()
+    again = make_view("train", 80, draw=1)
+    views["train"].append(again)
+    check_views(views)
+    del views["train"][1]
+    views["test"] = [make_view("test", 80, draw=1, first_star=0)]
+    with pytest.raises(LeakError, match="80 stars stand in both 'train' and 'test'"):
+        check_views(views)
+
+
+# --- families, levels, splits ---
+
+
+def test_other_families_are_refused_and_the_fields_named():
+    views = make_views()
+    views["test"] = [make_view("test", error_input="zero")]
+    with pytest.raises(ProbeError, match="differ in error_input: 'true' / 'zero'"):
+        check_views(views)
+    check_views(views, {"error-input"})
+    views["test"] = [make_view("test", error_input="zero", origin="random:1")]
+    with pytest.raises(ProbeError, match=r"encoder\.origin: 'checkpoint' / 'random:1'"):
+        check_views(views, {"error-input"})
+
+
+def test_noise_levels_are_crossed_by_name_only():
+    views = make_views()
+    views["test"] = [make_view("test", level=0.5)]
+    with pytest.raises(ProbeError, match=r"train 1\.0, val 1\.0, test 0\.5.*--cross noise-level"):
+        check_views(views)
+    check_views(views, {"noise-level"})
+    views["test"].append(make_view("test", level=1.0, draw=1))
+    with pytest.raises(ProbeError, match=r"mixes noise levels"):
+        check_views(views, {"noise-level"})
+
+
+def test_a_split_is_used_for_what_it_is():
+    views = make_views()
+    views["test"] = [make_view("val", first_star=10**9)]
+    with pytest.raises(ProbeError, match="split 'val' were given as 'test'"):
+        check_views(views)
+
+
+def test_a_draw_is_given_once():
+    views = make_views()
+    views["train"] *= 2
+    with pytest.raises(ProbeError, match=r"given twice \(draws \[0, 0\]\)"):
+        check_views(views)
+
+
+def test_train_and_test_are_needed_and_names_are_checked():
+    views = make_views()
+    del views["val"]
+    check_views(views)
+    with pytest.raises(ConfigError, match="no features of split 'test'"):
+        check_views({**views, "test": []})
+    with pytest.raises(UnknownName, match="unknown split 'dev'; known: train, val, test"):
+        check_views({**views, "dev": []})
+    with pytest.raises(UnknownName, match="unknown crossing 'family'; known: noise-level"):
+        check_views(views, {"family"})
+
+
+# --- joining ---
+
+
+def test_draws_are_stacked_in_order():
+    first, second = make_view("train", 6), make_view("train", 6, seed=1, draw=1)
+    sample = load_sample([first, second], [PART], labels=["T_eff", "log_g"], split="train")
+    np.testing.assert_array_equal(sample.X, np.concatenate([first.X, second.X]))
+    np.testing.assert_array_equal(sample.y[6:, 1], second.stored["log_g"])
+    assert sample.draws.tolist() == [0] * 6 + [1] * 6
+    assert sample.n_stars == 6
+    assert sample.rows.tolist() == [*range(6), *range(6)]
+    assert set(sample.stored) == {"log_g", "T_eff", "mag"}
+
+
+def test_a_stored_label_absent_from_one_file_is_nan_there():
+    first, second = make_view("test", 3), make_view("test", 3, source="more")
+    del second.stored["mag"]
+    sample = load_sample([first, second], [PART], labels=["log_g"], split="test")
+    assert np.isnan(sample.stored["mag"][3:]).all()
+
+
+def test_unequal_widths_are_refused():
+    views = [make_view("train", 5), make_view("train", 5, draw=1)]
+    views[1].X = views[1].X[:, :3]
+    with pytest.raises(ProbeError, match=r"different numbers of features \[3, 6\]"):
+        load_sample(views, [PART], labels=["log_g"], split="train")
+
+
+def test_a_missing_label_fails_only_where_it_is_asked_for():
+    view = make_view("val", 10)
+    view.rows = np.arange(100, 110)
+    view.stored["mag"][[2, 7]] = np.nan
+    load_sample([view], [PART], labels=["log_g"], split="val")
+    with pytest.raises(
+        ProbeError, match=r"'mag' is missing .* in 2 of 10 rows .*'val' \(first rows: \[102, 107\]\)"
+    ):
+        load_labels(view, ["log_g", "mag"])
+    with pytest.raises(ProbeError, match="split 'val' has no label 'a_M'; it has: log_g, T_eff, mag"):
+        load_labels(view, ["a_M"])
+    view.stored.clear()
+    with pytest.raises(ProbeError, match="it has: none"):
+        load_labels(view, ["a_M"])
+
+
+def test_labels_are_checked_before_features_are_read():
+    view = make_view("val", 10)
+    view.features = None
+    with pytest.raises(ProbeError, match="has no label"):
+        load_sample([view], [PART], labels=["a_M"], split="val")
+
+
+def test_feature_parts_stand_side_by_side():
+    view = make_view("train", 7)
+    flux = FeaturePart(layer="input_flux", pooling="none")
+    both = FeaturePart(layer=LAYER, pooling=POOLING, direction="concat")
+    X = load_features(view, [flux, both])
+    assert X.shape == (7, 2 + 2 * N_FEATURES)
+    assert X.dtype == np.float32
+    np.testing.assert_array_equal(X[:, 2 : 2 + N_FEATURES], view.X)
+    assert parts_from_json([flux.to_json(), both.to_json()]) == (flux, both)
+    with pytest.raises(ConfigError, match="no features"):
+        load_features(view, [])
+
+
+def test_where_keeps_columns_together():
+    sample = load_sample([make_view("train", 9)], [PART], labels=["log_g"], split="train")
+    some = sample.where(sample.rows % 2 == 0)
+    np.testing.assert_array_equal(some.X, sample.X[::2])
+    np.testing.assert_array_equal(some.stored["mag"], sample.stored["mag"][::2])
+
+
+# --- controls ---
+
+
+def test_rows_of_a_star_get_the_same_wrong_label():
+    rng = np.random.default_rng(0)
+    stars = rng.permutation(np.repeat(np.arange(50), 3)).astype(np.uint64) + 2**63
+    label = (stars % 1000).astype(float)
+    y = np.stack([label, -label], axis=1)
+    shuffled = shuffled_by_star(y, stars, seed=1)
+    for star in np.unique(stars):
+        assert len(np.unique(shuffled[stars == star, 0])) == 1
+    np.testing.assert_array_equal(shuffled[:, 0], -shuffled[:, 1])
+    assert sorted(shuffled[:, 0]) == sorted(y[:, 0])
+    assert np.mean(shuffled == y) < 0.1
+    assert np.any(shuffled_by_star(y, stars, seed=2) != shuffled)
+    order = rng.permutation(len(stars))
+    np.testing.assert_array_equal(shuffled_by_star(y[order], stars[order], seed=1), shuffled[order])
+
+
+def test_subsets_of_stars_are_nested_and_whole():
+    stars = np.random.default_rng(0).permutation(np.repeat(np.arange(100), 2))
+    small, large = (subset_of_stars(stars, size, seed=3) for size in (10, 40))
+    assert small.sum() == 20
+    assert large.sum() == 80
+    assert not np.any(small & ~large)
+    assert np.unique(stars[small]).size == 10

@@ -1,0 +1,118 @@
+"""The overview figure: deterministic, complete, its labels clear of each other."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reports_fakes import demo_records, fresh, record
+
+from cache.errors import CacheError
+from reports.figures import overview_figure
+from reports.overview_layout import (
+    AXES_WIDTH,
+    FLOOR,
+    caption_of,
+    limits_of,
+    lines_of,
+    placed_flags,
+    title_of,
+    variants_of,
+)
+from reports.rows import frame_of, rows_of
+from reports.settings import settings_frame
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def rows(*records):
+    return rows_of(settings_frame(frame_of(records, fresh)))
+
+
+def reference(role, r2):
+    return {"role": role, "head": "ridge", "test_r2": r2, "test_r2_lo": None, "test_r2_hi": None}
+
+
+def test_equal_frames_give_equal_bytes(tmp_path):
+    frame = frame_of(demo_records(), fresh)
+    overview_figure(frame, "log_g", tmp_path / "a.png")
+    later = [dataclasses.replace(item, run={"time": "2031"}) for item in demo_records()[::-1]]
+    overview_figure(frame_of(later, fresh), "log_g", tmp_path / "b.png")
+    first = (tmp_path / "a.png").read_bytes()
+    assert first.startswith(PNG)
+    assert first == (tmp_path / "b.png").read_bytes()
+    assert b"Software" not in first
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
+def test_sparse_and_diverged_rows_can_be_drawn(tmp_path):
+    records = [record(-40.0, head="ols"), record(0.4, half_width=None), record(failed="no", head="mlp_1")]
+    overview_figure(frame_of(records, fresh), "log_g", tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(PNG)
+
+
+def test_nothing_to_draw_is_an_error(tmp_path):
+    for records in ([record(failed="no")], [record(layer="input_flux")]):
+        with pytest.raises(CacheError, match="no latent row of 'log_g' has a test R2"):
+            overview_figure(frame_of(records, fresh), "log_g", tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_lines_hold_every_row_and_keep_layers_together():
+    latents = rows(
+        *[item for item in demo_records() if item.spec["control"] == "none"][:18], record(0.3, seed=3)
+    )
+    lines = lines_of([row for row in latents if row["label"] == "log_g"])
+    assert sorted(row["run_id"] for line in lines for row in line.rows) == sorted(
+        row["run_id"] for row in latents if row["label"] == "log_g"
+    )
+    layers = [line.layer for line in lines]
+    assert layers == sorted(layers, key=layers.index)
+    assert [line.name for line in lines if "seed 3" in line.name]
+
+
+def test_limits_hold_everything_but_the_diverged():
+    low, high = limits_of(rows(record(0.5), record(-40.0, seed=1)))
+    assert FLOOR - 0.2 < low < FLOOR
+    assert high > 0.53
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=8))
+def test_no_line_runs_through_a_label_and_no_label_covers_another(values):
+    flags = placed_flags([reference("random encoder", value) for value in values], (-0.3, 1.05))
+    assert len(flags) == len(values)
+    for flag in flags:
+        assert -1e-9 <= flag.x <= AXES_WIDTH
+        for other in flags:
+            if other is flag:
+                continue
+            assert not (other.level > flag.level and flag.start < other.x < flag.x)
+            if other.level == flag.level:
+                assert other.x <= flag.start or flag.x <= other.start
+
+
+def test_titles_tell_the_story():
+    latent, flux, error = record(0.5), record(0.8, layer="input_flux"), record(0.51, layer="input_error")
+    low = record(0.2, layer="input_flux")
+    assert title_of("log_g", rows(latent)) == "log_g: what each layer and pooling knows"
+    assert title_of("log_g", rows(latent, flux)) == "log_g: raw noisy flux beats every latent row"
+    assert (
+        title_of("log_g", rows(latent, flux, error))
+        == "log_g: raw noisy flux and error only ahead, within noise"
+    )
+    assert title_of("log_g", rows(latent, low)) == "log_g: the best latent row beats raw noisy flux"
+    close = record(0.49, layer="input_flux")
+    assert title_of("log_g", rows(latent, close)) == "log_g: the best latent row is ahead, within noise"
+
+
+def test_the_caption_says_mock():
+    assert caption_of(rows(record()), []) == "500 test stars, mock data (not BOSZ results). "
+    assert "not BOSZ" not in caption_of(rows(record(data_kind="real")), [])
+
+
+def test_heads_with_other_settings_are_told_apart():
+    assert variants_of(rows(record(), record(params={"alpha": 10.0}), record(head="ols"))) == [
+        "ols",
+        "ridge (alpha=0.001)",
+        "ridge (alpha=10.0)",
+    ]

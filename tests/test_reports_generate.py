@@ -1,0 +1,174 @@
+"""A results folder becomes files: all or none, the same bytes for the same records, nothing heavy imported."""
+
+import csv
+import dataclasses
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from reports_fakes import demo_records, fresh, history, key_of, record, write
+
+from cache.errors import CacheError, ConfigError, UnknownName
+from reports import generate
+from reports.generate import build_documents, labels_of, load_records, make_tables, store_state
+from reports.rows import frame_of
+
+HEAVY = ("torch", "sklearn", "lightgbm", "h5py", "lightning")
+
+
+@pytest.fixture
+def results(tmp_path):
+    records = demo_records()
+    curves = {item.run_id: history(30, n_labels=2) for item in records if item.spec["head"] == "mlp_1"}
+    write(tmp_path / "results", records, curves)
+    return tmp_path / "results"
+
+
+def documents(records, **changed):
+    return build_documents(frame_of(records, fresh), arrays=lambda _: {}, **changed)
+
+
+def lines_by_run(text):
+    return {(row["run_id"], row["label"]): row for row in csv.DictReader(io.StringIO(text))}
+
+
+def test_every_table_is_written_and_returned(results, tmp_path):
+    paths = make_tables(results, None, out=tmp_path / "out")
+    names = [path.name for path in paths]
+    kinds = ("layers", "heads", "controls", "progress")
+    assert names == [
+        f"{kind}_{label}.{end}" for label in ("log_g", "T_eff") for kind in kinds for end in ("md", "csv")
+    ] + [
+        "labels.md",
+        "labels.csv",
+    ]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
+    assert all(path.read_bytes().endswith(b"\n") for path in paths)
+
+
+def test_one_label_alone(results, tmp_path):
+    paths = make_tables(results, None, out=tmp_path / "out", label="T_eff")
+    assert not [path for path in paths if "log_g" in path.name]
+    assert {path.name for path in paths} >= {"layers_T_eff.md", "labels.md"}
+
+
+def test_equal_records_give_equal_bytes(results, tmp_path):
+    first = [path.read_bytes() for path in make_tables(results, None, out=tmp_path / "a")]
+    assert [path.read_bytes() for path in make_tables(results, None, out=tmp_path / "b")] == first
+
+
+def test_time_host_and_order_do_not_matter():
+    records = demo_records()
+    later = [dataclasses.replace(item, run={"time": "2031", "host": "x"}) for item in records]
+    assert documents(later) == documents(records)
+    assert documents(records[::-1]) == documents(records)
+    assert documents(records[5:] + records[:5]) == documents(records)
+
+
+def test_changing_one_record_changes_exactly_its_rows():
+    records = demo_records()
+    before = documents(records)
+    result = {**records[3].result, "d": 7}
+    after = documents([*records[:3], dataclasses.replace(records[3], result=result), *records[4:]])
+    old, new = (lines_by_run(texts["labels.csv"]) for texts in (before, after))
+    assert [key for key in old if old[key] != new[key]] == [
+        (records[3].run_id, label) for label in ("log_g", "T_eff")
+    ]
+    for name in before:
+        if name.endswith(".csv"):
+            changed = [
+                a for a, b in zip(before[name].splitlines(), after[name].splitlines(), strict=True) if a != b
+            ]
+            assert all(records[3].run_id in line for line in changed)
+
+
+def test_losing_a_store_marks_exactly_its_rows():
+    gone = key_of("test", "0d" * 32)
+    frame = frame_of(demo_records(), lambda key, _: "missing" if key == gone else "fresh")
+    rows = lines_by_run(build_documents(frame, arrays=lambda _: {})["labels.csv"]).values()
+    assert {row["control"] for row in rows if row["state"] != "fresh"} == {"random_encoder"}
+    assert {row["state"] for row in rows if row["control"] == "random_encoder"} == {"stale: 1 of 3 missing"}
+
+
+def test_states_come_from_the_features_folder(tmp_path):
+    assert store_state(None)("k", "d") == "missing"
+    assert store_state(tmp_path / "absent")("k", "d") == "missing"
+    assert store_state(tmp_path)("ab" * 32, None) == "missing"
+
+
+def test_each_store_is_looked_up_once(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        generate, "state", lambda root, key, digest: asked.append((root, key, digest)) or "fresh"
+    )
+    state = store_state(tmp_path)
+    assert [state("k", "d"), state("k", "d"), state("k", "e")] == ["fresh"] * 3
+    assert asked == [(tmp_path, "k", "d"), (tmp_path, "k", "e")]
+
+
+def test_an_unknown_label_lists_the_known(results, tmp_path):
+    with pytest.raises(UnknownName, match=r"unknown label 'logg'; known: log_g, T_eff"):
+        make_tables(results, None, out=tmp_path / "out", label="logg")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_folder_names_the_command(tmp_path):
+    with pytest.raises(CacheError, match=r"0 records and none of a probe; run `python -m probes run` first"):
+        make_tables(tmp_path, None, out=tmp_path / "out")
+    write(tmp_path, [record(kind="finetune")])
+    with pytest.raises(CacheError, match="1 records and none of a probe"):
+        load_records(tmp_path)
+
+
+def test_other_kinds_are_counted(tmp_path):
+    write(tmp_path, [record(), record(kind="finetune"), record(kind="audit")])
+    paths = make_tables(tmp_path, None, out=tmp_path / "out")
+    text = next(path for path in paths if path.name == "labels.md").read_text()
+    assert "Records of other kinds, not in these tables: 1 audit, 1 finetune." in text
+
+
+def test_nothing_is_written_when_a_table_cannot_be_built(results, tmp_path, monkeypatch):
+    def broken(_frame):
+        raise CacheError("broken")
+
+    monkeypatch.setattr(generate, "labels_table", broken)
+    with pytest.raises(CacheError, match="broken"):
+        make_tables(results, None, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_label_that_cannot_be_a_file_name_is_refused():
+    with pytest.raises(ConfigError, match="cannot be a file name"):
+        documents([record({"../evil": 0.5})])
+
+
+def test_failed_records_alone_still_give_tables():
+    texts = documents([record(failed="no luck")])
+    assert "failed: no luck" in texts["layers_log_g.md"]
+    assert "failed: no luck" in texts["heads_log_g.md"]
+    assert "failed: no luck" in texts["labels.md"]
+
+
+def test_labels_stand_in_their_order():
+    frame = frame_of([record({"zz": 0.1, "C_M": 0.1, "T_eff": 0.2, "log_g": 0.3})], fresh)
+    assert labels_of(frame) == ["log_g", "T_eff", "C_M", "zz"]
+
+
+def test_progress_appears_with_a_curve_only(tmp_path):
+    plain, curved = record(head="mlp_1", seed=1), record(head="mlp_1")
+    write(tmp_path, [plain, curved], {curved.run_id: history(3), plain.run_id: {"alpha": np.ones(2)}})
+    paths = make_tables(tmp_path, None, out=tmp_path / "out")
+    (text,) = [path.read_text() for path in paths if path.name == "progress_log_g.md"]
+    assert text.count("training progress") == 1
+    assert curved.run_id[:8] in text
+
+
+def test_nothing_heavy_is_imported():
+    code = (
+        "import sys, reports.generate, reports.figures\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,305 @@
+"""The flat tables: every row shown, told apart, marked only where it may be, and honest about its origin."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reports_fakes import RANDOM_FAMILY, demo_records, fresh, record
+
+from reports.footnotes import MOCK_NOTE, NOT_PUBLISHED_NOTE, PUBLISHED_NOTE
+from reports.rows import frame_of, rows_of
+from reports.table import Estimate
+from reports.tables import controls_table, layers_table
+from reports.verdict import comparable_rows, contest, verdicts
+
+
+def frame(*records, state=fresh):
+    return frame_of(records, state)
+
+
+def headings(table):
+    return [column.title for column in table.columns]
+
+
+def shown_keys(table):
+    """What a reader sees of each row before its scores."""
+    keys = list(itertools.takewhile(lambda c: c.key != "d", table.columns))
+    return [tuple(row[c.key] for c in keys) for row in table.rows]
+
+
+def bold_rows(table):
+    return [table.rows[index] for index, key in table.emphasis if key == "test_r2"]
+
+
+def test_headings_carry_units_and_splits():
+    table = layers_table(frame(record({"log_g": 0.5, "T_eff": 0.9})), "T_eff")
+    assert {
+        "test MAE [K]",
+        "test RMSE [K]",
+        "val R2",
+        "train R2",
+        "test R2 (95 % interval)",
+        "n train/val/test",
+    } <= set(headings(table))
+    table = layers_table(frame(record()), "log_g")
+    assert {"test MAE [dex]", "test RMSE [dex]"} <= set(headings(table))
+    assert table.rows[0]["n"] == "2000/500/500"
+
+
+def test_rows_beyond_stars_are_counted():
+    table = layers_table(frame(record(n_rows_train=6000)), "log_g")
+    assert table.rows[0]["n"] == "2000/500/500 (rows 6000/500/500)"
+
+
+def test_layers_and_controls_together_hold_every_row_once():
+    everything = frame(*demo_records(), record(failed="broken"))
+    of_label = everything[everything["label"] == "log_g"]
+    controls = controls_table(everything, "log_g")
+    assert sorted(row["run_id"] for row in controls.rows) == sorted(of_label["run_id"])
+    layers = layers_table(everything, "log_g")
+    assert {row["run_id"] for row in layers.rows} == set(of_label.loc[of_label["role"] == "latent", "run_id"])
+    assert "5 further rows (inputs and controls) stand in the controls table." in layers.notes
+    assert len(layers.tidy) == len(layers.rows)
+
+
+changes = st.fixed_dictionaries(
+    {},
+    optional={
+        "seed": st.sampled_from([0, 1, None]),
+        "train_size": st.sampled_from([None, 100, 1000]),
+        "data_kind": st.sampled_from(["mock", "real"]),
+        "family": st.sampled_from([RANDOM_FAMILY, "ab" * 32]),
+        "noise_levels": st.sampled_from([{"train": 1.0, "val": 1.0, "test": t} for t in (0.0, 0.5)]),
+        "draws": st.sampled_from([{"train": [0, 1], "val": [0], "test": [0]}]),
+        "error_input": st.sampled_from(["zero", "shuffled"]),
+        "params": st.sampled_from([{"alpha": 10.0}, {"alpha": "val"}, {}]),
+        "selection": st.just("val_r2"),
+        "probe_version": st.just(2),
+        "group": st.sampled_from(["a", "b"]),
+        "stores": st.just({}),
+    },
+)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(changes, min_size=1, max_size=6))
+def test_no_two_rows_look_alike_and_none_is_lost(many):
+    records = {r.run_id: r for r in (record(0.5, **changed) for changed in many)}
+    table = layers_table(frame(*records.values()), "log_g")
+    assert sorted(row["run_id"] for row in table.rows) == sorted(records)
+    keys = shown_keys(table)
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize(
+    ("changed", "heading", "texts"),
+    [
+        ({"seed": 1}, "seed", ["0", "1"]),
+        ({"train_size": 100}, "train size", ["100", "all"]),
+        ({"data_kind": "real"}, "data", ["mock", "real"]),
+        (
+            {"noise_levels": {"train": 1.0, "val": 1.0, "test": 0.1}},
+            "noise level",
+            ["train 1, val 1, test 0.1", "1"],
+        ),
+        ({"family": "ab" * 32}, "family", ["ab" * 6, "fa" * 6]),
+        ({"params": {"alpha": 10.0}}, "settings", ["alpha=0.001", "alpha=10.0"]),
+        ({"error_input": "zero"}, "error input", ["true", "zero"]),
+        ({"labels": ["log_g", "M_H"]}, "fitted", ["alone", "jointly (log_g M_H)"]),
+    ],
+)
+def test_what_varies_is_a_column(changed, heading, texts):
+    table = layers_table(frame(record(0.5), record(0.5, **changed)), "log_g")
+    (column,) = [c for c in table.columns if c.heading == heading]
+    assert [row[column.key] for row in table.rows] == texts
+    assert heading not in [c.heading for c in layers_table(frame(record(0.5)), "log_g").columns]
+
+
+def test_what_does_not_vary_is_a_footnote():
+    (note,) = [note for note in layers_table(frame(record()), "log_g").notes if note.startswith("All rows")]
+    assert note == (
+        "All rows: data mock; noise level 1; draw 0; error input true; train size all; seed 0; fitted alone."
+    )
+
+
+def test_rows_that_still_look_alike_show_their_run():
+    records = [record(0.5, group="a"), record(0.5, group="b")]
+    table = layers_table(frame(*records), "log_g")
+    assert {row["run"] for row in table.rows} == {r.run_id[:8] for r in records}
+    assert "run" in headings(table)
+
+
+def test_bold_only_beyond_the_interval_of_every_other_row():
+    assert (
+        bold_rows(layers_table(frame(record(0.5), record(0.4, layer="enc_last")), "log_g"))[0][
+            "test_r2"
+        ].value
+        == 0.5
+    )
+    table = layers_table(frame(record(0.5), record(0.46, layer="enc_last")), "log_g")
+    assert not bold_rows(table)
+    assert any(
+        note.startswith("Best within noise: enc_pre_latent / seg_mean_K8 / forward / ridge")
+        for note in table.notes
+    )
+    wide = [record(0.5), record(0.4, layer="enc_last"), record(0.3, layer="enc_0", half_width=0.3)]
+    assert not bold_rows(layers_table(frame(*wide), "log_g"))
+
+
+def test_bold_needs_a_rival_and_intervals():
+    assert not bold_rows(layers_table(frame(record(0.5)), "log_g"))
+    blind = [record(0.5, half_width=None), record(0.1, layer="enc_last")]
+    assert not bold_rows(layers_table(frame(*blind), "log_g"))
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(
+        st.tuples(st.floats(-1, 1), st.one_of(st.none(), st.floats(0, 0.3))),
+        min_size=1,
+        max_size=5,
+        unique_by=lambda p: p[0],
+    )
+)
+def test_contest_equals_its_definition(scores):
+    records = [record(r2, half_width=half, seed=seed) for seed, (r2, half) in enumerate(scores)]
+    result = contest(rows_of(frame(*records)))
+    best = max(range(len(scores)), key=lambda k: scores[k][0])
+    assert result.best["test_r2"] == scores[best][0]
+    clear = len(scores) > 1 and scores[best][1] is not None
+    for k, (r2, half) in enumerate(scores):
+        if k != best:
+            clear = clear and half is not None and scores[best][0] - scores[best][1] > r2 + half
+    assert result.clear == clear
+
+
+def test_rows_of_other_test_sets_do_not_compete():
+    quiet = {"train": 1.0, "val": 1.0, "test": 0.0}
+    rows = frame(record(0.9, noise_levels=quiet), record(0.5), record(0.1, layer="enc_last"))
+    assert [len(group) for group in comparable_rows(rows)] == [1, 2]
+    assert [row["test_r2"].value for row in bold_rows(layers_table(rows, "log_g"))] == [0.5]
+
+
+def test_controls_stand_best_first_and_failures_last():
+    table = controls_table(frame(*demo_records(), record(failed="broken | pipe")), "log_g")
+    values = [row["test_r2"] for row in table.rows]
+    assert values[-1] == "failed: broken | pipe"
+    numbers = [value.value for value in values[:-1]]
+    assert numbers == sorted(numbers, reverse=True)
+    assert table.rows[0]["role"] == "error only"
+
+
+def test_the_verdict_names_what_beats_the_latents():
+    text = " ".join(controls_table(frame(*demo_records()), "log_g").lead)
+    assert (
+        "error only (input_error / none / forward / ridge), R2 0.980 [0.950, 1.010] wins, clear of every other"
+        in text
+    )
+    assert (
+        "The best latent row, enc_pre_latent / seg_mean_K8 / forward / mlp_1, R2 0.260 [0.230, 0.290], is beaten by "
+        "raw noisy flux (input_flux / none / forward / ridge), R2 0.580 [0.550, 0.610] (by 0.320, beyond both 95 % "
+        "intervals) and by error only"
+    ) in text
+    assert "what the latents know of log_g may have come through the error channel" in text
+    assert "best latent row is above the best row of an untrained encoder" in text
+    assert "Shuffled labels are compatible with 0 or below" in text
+
+
+def test_the_verdict_when_the_latents_win():
+    records = [record(0.6), record(0.5, layer="input_flux"), record(0.58, layer="input_error")]
+    text = " ".join(verdicts(frame(*records)))
+    assert "ridge, R2 0.600 [0.570, 0.630] wins, but within noise of error only" in text
+    assert "No raw-flux or error-only row beats the best latent row" in text
+    assert "(by 0.020, within noise: the 95 % intervals overlap)" in text
+    assert "error channel" not in text
+
+
+def test_the_verdict_on_bad_controls():
+    leak = record(0.3, control="shuffled_labels")
+    random = record(0.5, control="random_encoder", family=RANDOM_FAMILY)
+    text = " ".join(verdicts(frame(record(0.2), leak, random)))
+    assert "Shuffled labels are above 0, which a sound set-up cannot give" in text
+    assert "below the best row of an untrained encoder" in text
+
+
+def test_the_verdict_without_intervals_or_latents():
+    blind = record(0.3, control="shuffled_labels", half_width=None)
+    text = " ".join(verdicts(frame(record(0.2, half_width=None), blind, record(0.4, layer="input_flux"))))
+    assert "has no interval to judge it by" in text
+    assert "without intervals to judge it by" in text
+    assert "No latent row has a score" in " ".join(verdicts(frame(record(0.4, layer="input_flux"))))
+    assert "being the only row with a score" in " ".join(verdicts(frame(record(0.4))))
+    assert verdicts(frame(record(failed="x"))) == ()
+
+
+def test_clean_flux_is_shown_but_does_not_compete():
+    records = [record(0.99, layer="clean_flux"), record(0.2)]
+    assert "R2 0.200 [0.170, 0.230] wins" in verdicts(frame(*records))[0]
+    assert controls_table(frame(*records), "log_g").rows[0]["role"] == "clean flux (no noise)"
+
+
+def test_published_numbers_stand_in_their_own_columns():
+    table = layers_table(frame(record(0.2), record(0.3, head="mlp_1"), record(0.1, layer="enc_3")), "log_g")
+    test, val = (c.key for c in table.columns if c.heading.startswith("published, real BOSZ/PFS data"))
+    assert [(row[test], row[val]) for row in table.rows] == [(None, None), (0.5516, None), (0.6117, 0.5979)]
+    assert [row["test_r2"] for row in table.rows][1] == Estimate(0.2, 0.2 - 0.03, 0.2 + 0.03)
+    assert PUBLISHED_NOTE in table.notes
+
+
+def test_without_a_published_match_there_is_no_published_column():
+    table = layers_table(frame(record(layer="enc_3")), "log_g")
+    assert not [h for h in headings(table) if "published" in h]
+    assert NOT_PUBLISHED_NOTE in table.notes
+
+
+def test_mock_numbers_are_called_mock():
+    assert MOCK_NOTE in layers_table(frame(record()), "log_g").notes
+    real = layers_table(frame(record(data_kind="real")), "log_g")
+    assert MOCK_NOTE not in real.notes
+    assert "real data" in real.title
+
+
+def test_provenance_is_in_the_footnotes():
+    source = record()
+    notes = " ".join(layers_table(frame(source), "log_g").notes)
+    assert source.result["weights"][:12] in notes
+    assert source.spec["family"][:12] in notes
+    for split, (key,) in source.spec["stores"].items():
+        assert f"{split}:{key[:16]}={source.result['stores'][key][:12]}" in notes
+    assert "bootstrap over stars, percentile" in notes
+    assert "ridge (alpha=0.001)" in notes
+
+
+def test_random_encoders_are_named_in_the_footnotes():
+    notes = " ".join(controls_table(frame(*demo_records()), "log_g").notes)
+    assert f"From random encoder weights {'77' * 6}" in notes
+
+
+def test_stale_rows_are_marked_with_the_command_that_mends_them():
+    rows = frame(record(), record(0.4, direction="concat"), state=lambda *_: "missing")
+    table = layers_table(rows, "log_g")
+    assert [row["state"] for row in table.rows] == ["stale: 3 of 3 missing"] * 2
+    assert "stores" in headings(table)
+    (note,) = [note for note in table.notes if note.startswith("Stale")]
+    assert note.startswith("Stale: 2 of 2 rows")
+    assert "extract run" in note
+    assert "--layers enc_pre_latent --poolings seg_mean_K8 --directions forward,backward --out" in note
+
+
+def test_fresh_stores_are_said_once():
+    table = layers_table(frame(record()), "log_g")
+    assert "stores" not in headings(table)
+    assert "Stores: those of every row are there and unchanged." in table.notes
+
+
+def test_flags_are_shown():
+    table = layers_table(frame(record(flags=("alpha at the edge", "a"))), "log_g")
+    assert "flags" in headings(table)
+    assert table.rows[0]["flags"] == "a, alpha at the edge"
+
+
+def test_a_label_with_inputs_only_has_an_empty_layers_table():
+    table = layers_table(frame(record(layer="input_flux")), "log_g")
+    assert table.rows == ()
+    assert table.notes[0] == "No rows for log_g here."
