@@ -85,8 +85,17 @@ def _assignment(text: str) -> Assignment:
             f"--params {text!r}: expected name=value or head.name=value, such as ridge.alpha=val"
         )
     owner, dot, rest = name.partition(".")
+    parsed = _value(text, value)
+    return (owner, rest, parsed) if dot else (None, name, parsed)
+
+
+def _value(text: str, value: str) -> Any:
+    """A YAML value, and 1e-3 as the number that YAML 1.1 takes for text."""
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise ConfigError(f"--params {text!r}: {error}") from error
-    return (owner, rest, parsed) if dot else (None, name, parsed)
+    try:
+        return float(parsed) if isinstance(parsed, str) else parsed
+    except ValueError:
+        return parsed

@@ -163,8 +163,8 @@ def _score(result: Mapping[str, Any]) -> str:
     texts = []
     for label, test in result["scores"]["test"].items():
         lo, hi = result["intervals"]["test"][label]["r2"]
-        r2 = "undefined" if test["r2"] is None else f"{test['r2']:.4f} [{lo:.3f}, {hi:.3f}]"
-        texts.append(f"test R2 {r2}")
+        interval = "" if lo is None else f" [{lo:.3f}, {hi:.3f}]"
+        texts.append("test R2 undefined" if test["r2"] is None else f"test R2 {test['r2']:.4f}{interval}")
     return ", ".join(texts)
 
 

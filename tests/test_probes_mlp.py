@@ -11,6 +11,7 @@ from probes import make_probe
 from probes.learning_curve import COLUMNS
 from probes.metrics import mae, r2
 from probes.mlp import CUT_SHORT_FLAG, make_network
+from probes.persistence import load_head, save_head
 
 SMALL = {"hidden": (16,), "batch_size": 32, "threads": 1}
 
@@ -172,6 +173,15 @@ def test_weights_that_do_not_fit_are_refused():
         head.from_files(files)
     with pytest.raises(Damaged, match="does not fit the head"):
         head.from_files({"weights.safetensors": b"nonsense"})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_head_fitted_on_a_gpu_predicts_without_one(tmp_path):
+    X, y = sample()
+    head = make_probe("mlp_1", selection="fixed", max_epochs=1, **SMALL).fit(X, y[:, 0])
+    head.settings = lambda: {**make_probe("mlp_1", **SMALL).get_params(), "hidden": [16], "device": "cuda"}
+    save_head(tmp_path / "head", head, name="mlp_1", use={})
+    np.testing.assert_array_equal(load_head(tmp_path / "head").head.predict(X), head.predict(X))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -1,0 +1,79 @@
+"""The demo's table and figure in README.md, from the records committed under docs/demo_records.
+
+`--copy-from artifacts` first replaces the committed records by those of a demo run, if every store is fresh.
+`--check` writes nothing and fails when README.md is not what the records say.
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from cache.records import read_records
+from reports.figures import overview_figure
+from reports.generate import store_state
+from reports.render_markdown import markdown
+from reports.rows import frame_of
+from reports.tables import controls_table
+
+HERE = Path(__file__).parent
+README = HERE.parent / "README.md"
+RECORDS = HERE / "demo_records"
+FIGURE = HERE / "overview_log_g.png"
+BEGIN, END = "<!-- demo table: begin -->", "<!-- demo table: end -->"
+LABEL = "log_g"
+
+
+def main() -> int:
+    """Copy, render or check, as the flags say."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--copy-from", type=Path, help="artifacts folder of a demo run")
+    parser.add_argument("--check", action="store_true", help="fail when README.md differs from the records")
+    flags = parser.parse_args()
+    if flags.copy_from is not None:
+        copy(flags.copy_from)
+    text = README.read_text()
+    rendered = with_table(text, table())
+    if flags.check:
+        if rendered != text:
+            sys.stderr.write("README.md does not show what docs/demo_records hold; run make readme\n")
+            return 1
+        return 0
+    README.write_text(rendered)
+    frame = frame_of(read_records(RECORDS), lambda _key, _digest: "fresh")
+    overview_figure(frame, LABEL, FIGURE)
+    return 0
+
+
+def copy(artifacts: Path) -> None:
+    """Replace the committed records by those of a run; refuse stale ones."""
+    state = store_state(artifacts / "features")
+    for record in read_records(artifacts / "results"):
+        stale = [key for key, digest in record.result["stores"].items() if state(key, digest) != "fresh"]
+        if stale:
+            sys.exit(
+                f"record {record.run_id}: store {stale[0]} is {state(stale[0], None)}; run make demo first"
+            )
+    shutil.rmtree(RECORDS, ignore_errors=True)
+    shutil.copytree(artifacts / "results" / "records", RECORDS / "records")
+
+
+def table() -> str:
+    """The table of README: one head, latents beside inputs and controls, with its notes."""
+    # the stores were fresh when the records were copied; they are not committed
+    frame = frame_of(read_records(RECORDS), lambda _key, _digest: "fresh")
+    same_head = (frame["selection"] == "val_r2") & (frame["head"] == "ridge")
+    one_way = frame["direction"].isin(["concat"]) | frame["layer"].isin(["input_flux", "input_error"])
+    baseline = frame["control"] == "mean_predictor"
+    return markdown([controls_table(frame[(same_head & one_way) | baseline].reset_index(drop=True), LABEL)])
+
+
+def with_table(text: str, rendered: str) -> str:
+    """README with the part between the marks replaced."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{rendered.strip()}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""Applying a fitted head to features without labels, after checking that they are its own kind."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from cache.errors import ProbeError
+
+from .features import load_features, parts_from_json
+from .persistence import SavedHead, load_head
+from .splits import check_crossings
+from .views import Array, FeatureView, draw_of, noise_level_of
+
+
+def predict_view(folder: Path, view: FeatureView, *, cross: Collection[str] = ()) -> dict[str, Array]:
+    """Predictions of the head saved in `folder` for every row of a view, by column.
+
+    Columns row, star, split, draw, yhat_<label>. Raises ProbeError when the features are of another family or noise
+    level than the head was fitted to (`cross` may name `noise-level`), and what `load_head` raises.
+    """
+    check_crossings(cross)
+    saved = load_head(folder)
+    _check_kind(folder, saved, view, cross)
+    X = load_features(view, parts_from_json(saved.use["parts"]))
+    y_hat = saved.head.predict(X).reshape(len(X), -1)
+    columns = {
+        "row": view.rows,
+        "star": view.stars,
+        "split": np.full(len(X), view.split),
+        "draw": np.full(len(X), draw_of(view), dtype=np.int64),
+    }
+    return columns | {f"yhat_{label}": y_hat[:, k] for k, label in enumerate(saved.use["labels"])}
+
+
+def _check_kind(folder: Path, saved: SavedHead, view: FeatureView, cross: Collection[str]) -> None:
+    if view.family != saved.use["family"]:
+        raise ProbeError(
+            f"{folder}: fitted to features of family {saved.use['family'][:12]}, these are of {view.family[:12]}; "
+            "extract them with the encoder and settings that the head was trained on (`python -m cache show`)"
+        )
+    level = noise_level_of(view)
+    if level != saved.use["noise_level"] and "noise-level" not in cross:
+        raise ProbeError(
+            f"{folder}: fitted at noise level {saved.use['noise_level']}, these features have {level}; "
+            "say --cross noise-level if that is meant"
+        )

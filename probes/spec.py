@@ -1,0 +1,116 @@
+"""What is asked of a probe, and the complete spec that names its record."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cache.errors import ConfigError, UnknownName
+
+from .controls import CONTROLS
+from .features import FeaturePart
+from .registry import BASELINES, head_entry, make_probe
+from .splits import Views, check_views
+from .views import FeatureView, draw_of, noise_level_of
+
+if TYPE_CHECKING:
+    from .base import Head  # imports scikit-learn
+
+RANDOM_ORIGIN = "random:"
+"""How the provenance of features from an untrained encoder begins its origin."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeRequest:
+    """One fit: these features, this head, these labels.
+
+    `params` are the head's; those not given are its defaults. `seed` goes to heads that take one, to the shuffling
+    of labels and to the choice of `train_size` stars. `cross` names what may differ between the splits; `group` ties
+    records that are compared in pairs. The control `mean_predictor` replaces the head by the baseline `mean`.
+    """
+
+    features: tuple[FeaturePart, ...]
+    head: str
+    labels: tuple[str, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    control: str = "none"
+    train_size: int | None = None
+    cross: tuple[str, ...] = ()
+    group: str | None = None
+
+    def fitted_head(self) -> str:
+        """Name of the head that is fitted."""
+        return "mean" if self.control == "mean_predictor" else self.head
+
+    def make_head(self) -> "Head":
+        """The estimator asked for, seeded; raises as `make_probe`."""
+        if self.control == "mean_predictor":
+            return make_probe("mean")
+        head = make_probe(self.head, **self.params)
+        if "seed" in head.get_params() and "seed" not in self.params:
+            head.set_params(seed=self.seed)
+        return head
+
+
+def check_request(request: ProbeRequest) -> None:
+    """Raise ConfigError for a request that cannot be meant, whatever the features."""
+    head_entry(request.head)
+    if request.control not in CONTROLS:
+        raise UnknownName("control", request.control, CONTROLS)
+    if request.head in BASELINES and request.control != "mean_predictor":
+        raise ConfigError(f"{request.head!r} is a baseline; ask for it with control 'mean_predictor'")
+    if not request.labels or len(set(request.labels)) < len(request.labels):
+        raise ConfigError(f"labels are {request.labels!r}; name one or several, each once")
+    if not request.features:
+        raise ConfigError("no features were asked for; name at least one layer and pooling")
+    if request.train_size is not None and request.train_size < 2:
+        raise ConfigError(f"train_size is {request.train_size}; expected a number of stars, at least 2")
+
+
+def build_spec(request: ProbeRequest, views: Views) -> dict[str, Any]:
+    """The complete spec, as JSON, of a request on these views; equal specs have equal run ids.
+
+    Checks request and views (see `check_views`) and reads no features, so that a sweep can skip what is done.
+    """
+    check_request(request)
+    check_views(views, request.cross)
+    head = request.make_head()
+    first = views["train"][0]
+    splits = {split: members for split, members in views.items() if members}
+    return {
+        "head": request.fitted_head(),
+        "params": head.settings(),
+        "probe_version": head_entry(request.fitted_head()).version,
+        "labels": list(request.labels),
+        "features": {"parts": [p.to_json() for p in request.features], "pca": None, "segments": None},
+        "family": first.family,
+        "stores": {split: _store_keys(members) for split, members in splits.items()},
+        "draws": {split: [draw_of(view) for view in members] for split, members in splits.items()},
+        "noise_levels": {split: noise_level_of(members[0]) for split, members in splits.items()},
+        "train_size": request.train_size,
+        "seed": request.seed,
+        "error_input": first.provenance["error_input"],
+        "control": _recorded_control(request, first),
+        "selection": head.selection_rule(),
+        "data_kind": _data_kind(splits),
+        "cross": sorted(request.cross),
+        "group": request.group,
+    }
+
+
+def _store_keys(members: Sequence[FeatureView]) -> list[str]:
+    return [key for view in members for key in sorted(view.stores)]
+
+
+def _recorded_control(request: ProbeRequest, first: FeatureView) -> str:
+    """The control asked for; features of an untrained encoder are a control by themselves."""
+    origin = str(first.provenance["encoder"].get("origin", ""))
+    if request.control == "none" and origin.startswith(RANDOM_ORIGIN):
+        return "random_encoder"
+    return request.control
+
+
+def _data_kind(splits: Views) -> str:
+    """`mock` as soon as one split is: a number that mock spectra took part in is no real one."""
+    kinds = {str(view.provenance["data_kind"]) for members in splits.values() for view in members}
+    return "mock" if "mock" in kinds else "real"

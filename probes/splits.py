@@ -1,0 +1,199 @@
+"""Samples that may be compared: one family, one noise level, no star on two sides of a split."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from cache.errors import ConfigError, LeakError, ProbeError, UnknownName
+from cache.provenance import differences, family
+
+from .features import FeaturePart, load_features
+from .views import Array, FeatureView, draw_of, noise_level_of
+
+SPLITS = ("train", "val", "test")
+CROSSINGS = ("noise-level", "error-input")
+"""Differences between the splits that may be allowed by name; both are written into the spec."""
+
+Views = Mapping[str, Sequence[FeatureView]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """The rows of one split, ready to fit or score: X (n, d), y (n, t) float64, the rest (n,)."""
+
+    split: str
+    X: Array
+    y: Array
+    rows: Array
+    stars: Array
+    draws: Array
+    stored: dict[str, Array]
+    """Every stored label."""
+
+    @property
+    def n_stars(self) -> int:
+        """Number of different stars."""
+        return int(np.unique(self.stars).size)
+
+    def where(self, mask: Array) -> "Sample":
+        """The rows at which `mask` is true."""
+        return Sample(
+            split=self.split,
+            X=self.X[mask],
+            y=self.y[mask],
+            rows=self.rows[mask],
+            stars=self.stars[mask],
+            draws=self.draws[mask],
+            stored={name: values[mask] for name, values in self.stored.items()},
+        )
+
+
+def check_views(views: Views, cross: Collection[str] = ()) -> None:
+    """Refuse views that must not be compared; nothing but rows, stars and provenance is read.
+
+    Raises LeakError when a star stands in two splits, ProbeError when families or noise levels differ and the
+    crossing is not named in `cross`, when a view is of another split than it is used for, or when a draw is given
+    twice.
+    """
+    check_crossings(cross)
+    for split, members in views.items():
+        if split not in SPLITS:
+            raise UnknownName("split", split, SPLITS)
+        _check_one_split(split, members)
+    for needed in ("train", "test"):
+        if not views.get(needed):
+            raise ConfigError(
+                f"no features of split {needed!r} were given; extract them or name their stores"
+            )
+    _check_families(views, cross)
+    _check_levels(views, cross)
+    check_disjoint({split: np.concatenate([view.stars for view in v]) for split, v in views.items() if v})
+
+
+def check_crossings(cross: Collection[str]) -> None:
+    """Raise UnknownName for a crossing that does not exist."""
+    for name in cross:
+        if name not in CROSSINGS:
+            raise UnknownName("crossing", name, CROSSINGS)
+
+
+def _check_one_split(split: str, members: Sequence[FeatureView]) -> None:
+    for view in members:
+        if view.split != split:
+            raise ProbeError(
+                f"features of split {view.split!r} were given as {split!r}; use each for what it is"
+            )
+    seen = [(view.provenance["input"], draw_of(view)) for view in members]
+    if len(set(seen)) < len(seen):
+        raise ProbeError(
+            f"split {split!r}: the same draw of the same files is given twice (draws {[d for _, d in seen]}); "
+            "its rows would count double; name each draw once"
+        )
+
+
+def _check_families(views: Views, cross: Collection[str]) -> None:
+    first = views["train"][0]
+    for split, members in views.items():
+        for view in members:
+            if view.family == first.family:
+                continue
+            if "error-input" in cross and _same_but_error_input(first, view):
+                continue
+            told = "; ".join(
+                f"{field}: {found!r} / {other!r}"
+                for field, found, other in differences(first.provenance, view.provenance)
+                if field not in {"split", "input", "arrays", "noise.draw", "noise.level"}
+                and not field.startswith("rows")
+            )
+            raise ProbeError(
+                f"train features are of family {first.family[:12]}, {split} features of {view.family[:12]}; they "
+                f"differ in {told or 'fields that are not shown'}; extract both from one encoder with one setting"
+            )
+
+
+def _same_but_error_input(first: FeatureView, view: FeatureView) -> bool:
+    aligned = {**view.provenance, "error_input": first.provenance["error_input"]}
+    return family(aligned) == family(first.provenance)
+
+
+def _check_levels(views: Views, cross: Collection[str]) -> None:
+    levels = {
+        split: {noise_level_of(view) for view in members} for split, members in views.items() if members
+    }
+    for split, found in levels.items():
+        if len(found) > 1:
+            raise ProbeError(
+                f"split {split!r} mixes noise levels {sorted(map(str, found))}; give one of them"
+            )
+    if len(set.union(*levels.values())) > 1 and "noise-level" not in cross:
+        told = ", ".join(f"{split} {found.copy().pop()}" for split, found in levels.items())
+        raise ProbeError(
+            f"noise levels differ between splits ({told}); say --cross noise-level if that is meant"
+        )
+
+
+def check_disjoint(stars: Mapping[str, Array]) -> None:
+    """Raise LeakError when a star stands in two of the splits; `stars` are (n,) uint64 by split."""
+    for one, other in combinations(stars, 2):
+        shared = np.intersect1d(stars[one], stars[other])
+        if shared.size:
+            first = ", ".join(f"{int(star):016x}" for star in shared[:3])
+            rows = np.flatnonzero(np.isin(stars[other], shared))[:3].tolist()
+            raise LeakError(
+                f"{shared.size} stars stand in both {one!r} and {other!r} (first: {first}; rows {rows} of {other!r}), "
+                "whatever their id says: their flux is the same; remove them from one of the files"
+            )
+
+
+def load_sample(
+    views: Sequence[FeatureView], parts: Sequence[FeaturePart], *, labels: Sequence[str], split: str
+) -> Sample:
+    """Join features and labels of one split; several views (draws, file lists) are stacked in the order given.
+
+    Raises ProbeError when a label is absent or not finite, naming label, split and first rows.
+    """
+    names = list(dict.fromkeys(name for view in views for name in view.label_names))
+    y = np.concatenate([load_labels(view, labels) for view in views])
+    X = [load_features(view, parts) for view in views]
+    widths = {block.shape[1] for block in X}
+    if len(widths) > 1:
+        raise ProbeError(f"split {split!r}: its stores have different numbers of features {sorted(widths)}")
+    return Sample(
+        split=split,
+        X=X[0] if len(X) == 1 else np.concatenate(X),
+        y=y,
+        rows=np.concatenate([view.rows for view in views]),
+        stars=np.concatenate([view.stars for view in views]),
+        draws=np.repeat([draw_of(view) for view in views], [view.rows.size for view in views]),
+        stored={
+            name: np.concatenate(
+                [
+                    view.labels(name) if name in view.label_names else np.full(view.rows.size, np.nan)
+                    for view in views
+                ]
+            )
+            for name in names
+        },
+    )
+
+
+def load_labels(view: FeatureView, labels: Sequence[str]) -> Array:
+    """The labels asked for, (n, t) float64; ProbeError when one is absent or not finite in a row."""
+    columns = []
+    for name in labels:
+        if name not in view.label_names:
+            raise ProbeError(
+                f"split {view.split!r} has no label {name!r}; it has: {', '.join(view.label_names) or 'none'}"
+            )
+        values = np.asarray(view.labels(name), dtype=np.float64)
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            rows = view.rows[bad[:5]].tolist()
+            raise ProbeError(
+                f"label {name!r} is missing (NaN or inf) in {bad.size} of {values.size} rows of split "
+                f"{view.split!r} (first rows: {rows}); probe another label, or leave those rows out of the file"
+            )
+        columns.append(values)
+    return np.stack(columns, axis=1)
