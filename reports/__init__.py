@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""Tables and figures, made from result records alone; imports pandas and matplotlib, nothing heavier."""

@@ -136,6 +136,11 @@ def demo_records() -> list[Record]:
     return [*latents, *inputs, *controls]
 
 
+def few_records() -> list[Record]:
+    """One record of each kind of row, enough where the number of rows does not matter."""
+    return demo_records()[2:18:5] + demo_records()[18:]
+
+
 def history(n_epochs: int, n_labels: int = 0) -> dict[str, np.ndarray]:
     """A learning curve whose val R2 rises to the middle and then falls."""
     epochs = np.arange(n_epochs)

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from reports_fakes import demo_records, fresh, history, key_of, record, write
+from reports_fakes import few_records, fresh, history, key_of, record, write
 
 from cache.errors import CacheError, ConfigError, UnknownName
 from reports import generate
@@ -20,7 +20,7 @@ HEAVY = ("torch", "sklearn", "lightgbm", "h5py", "lightning")
 
 @pytest.fixture
 def results(tmp_path):
-    records = demo_records()
+    records = few_records()
     curves = {item.run_id: history(30, n_labels=2) for item in records if item.spec["head"] == "mlp_1"}
     write(tmp_path / "results", records, curves)
     return tmp_path / "results"
@@ -38,12 +38,8 @@ def test_every_table_is_written_and_returned(results, tmp_path):
     paths = make_tables(results, None, out=tmp_path / "out")
     names = [path.name for path in paths]
     kinds = ("layers", "heads", "controls", "progress")
-    assert names == [
-        f"{kind}_{label}.{end}" for label in ("log_g", "T_eff") for kind in kinds for end in ("md", "csv")
-    ] + [
-        "labels.md",
-        "labels.csv",
-    ]
+    of_labels = [f"{kind}_{label}" for label in ("log_g", "T_eff") for kind in kinds]
+    assert names == [f"{name}.{end}" for name in (*of_labels, "labels") for end in ("md", "csv")]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
     assert all(path.read_bytes().endswith(b"\n") for path in paths)
 
@@ -60,15 +56,13 @@ def test_equal_records_give_equal_bytes(results, tmp_path):
 
 
 def test_time_host_and_order_do_not_matter():
-    records = demo_records()
+    records = few_records()
     later = [dataclasses.replace(item, run={"time": "2031", "host": "x"}) for item in records]
-    assert documents(later) == documents(records)
-    assert documents(records[::-1]) == documents(records)
-    assert documents(records[5:] + records[:5]) == documents(records)
+    assert documents(later[::-1]) == documents(records)
 
 
 def test_changing_one_record_changes_exactly_its_rows():
-    records = demo_records()
+    records = few_records()
     before = documents(records)
     result = {**records[3].result, "d": 7}
     after = documents([*records[:3], dataclasses.replace(records[3], result=result), *records[4:]])
@@ -86,7 +80,7 @@ def test_changing_one_record_changes_exactly_its_rows():
 
 def test_losing_a_store_marks_exactly_its_rows():
     gone = key_of("test", "0d" * 32)
-    frame = frame_of(demo_records(), lambda key, _: "missing" if key == gone else "fresh")
+    frame = frame_of(few_records(), lambda key, _: "missing" if key == gone else "fresh")
     rows = lines_by_run(build_documents(frame, arrays=lambda _: {})["labels.csv"]).values()
     assert {row["control"] for row in rows if row["state"] != "fresh"} == {"random_encoder"}
     assert {row["state"] for row in rows if row["control"] == "random_encoder"} == {"stale: 1 of 3 missing"}

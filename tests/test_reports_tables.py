@@ -76,6 +76,7 @@ changes = st.fixed_dictionaries(
         "params": st.sampled_from([{"alpha": 10.0}, {"alpha": "val"}, {}]),
         "selection": st.just("val_r2"),
         "probe_version": st.just(2),
+        "cross": st.just(["noise-level"]),
         "group": st.sampled_from(["a", "b"]),
         "stores": st.just({}),
     },
@@ -106,6 +107,7 @@ def test_no_two_rows_look_alike_and_none_is_lost(many):
         ({"family": "ab" * 32}, "family", ["ab" * 6, "fa" * 6]),
         ({"params": {"alpha": 10.0}}, "settings", ["alpha=0.001", "alpha=10.0"]),
         ({"error_input": "zero"}, "error input", ["true", "zero"]),
+        ({"cross": ["noise-level"]}, "crossing", ["", "noise-level"]),
         ({"labels": ["log_g", "M_H"]}, "fitted", ["alone", "jointly (log_g M_H)"]),
     ],
 )
@@ -213,6 +215,14 @@ def test_the_verdict_when_the_latents_win():
     assert "No raw-flux or error-only row beats the best latent row" in text
     assert "(by 0.020, within noise: the 95 % intervals overlap)" in text
     assert "error channel" not in text
+
+
+def test_the_verdict_tells_settings_apart_only_where_it_must():
+    records = [record(0.5), record(0.49, params={"alpha": 10.0}), record(0.1, head="ols", seed=4)]
+    (sentence, *_) = verdicts(frame(*records))
+    assert "ridge, settings alpha=0.001, R2 0.500" in sentence
+    assert "ridge, settings alpha=10.0, R2 0.490" in sentence
+    assert "seed" not in sentence
 
 
 def test_the_verdict_on_bad_controls():

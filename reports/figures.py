@@ -1,0 +1,204 @@
+"""The overview figure: what each layer and pooling knows of a label, against baselines and controls."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from cache.atomic import replacing
+from cache.errors import CacheError
+
+from .ordering import ordered
+from .overview_layout import (
+    AXES_WIDTH,
+    Flag,
+    Line,
+    caption_of,
+    limits_of,
+    lines_of,
+    placed_flags,
+    title_of,
+    variants_of,
+)
+from .render_markdown import number_text
+from .rows import Row, rows_of
+from .settings import settings_frame, variant_of
+from .verdict import BASELINES, scored
+from .vocabulary import LATENT, ROLE_ORDER
+
+# Okabe and Ito's palette (https://jfly.uni-koeln.de/color/): told apart with every common colour blindness;
+# the markers differ too, so that the figure also works in grey.
+STYLES = (
+    ("#0072B2", "o"),
+    ("#D55E00", "s"),
+    ("#009E73", "^"),
+    ("#CC79A7", "D"),
+    ("#56B4E9", "v"),
+    ("#E69F00", "P"),
+)
+INK, FAINT = "#222222", "#888888"
+DPI = 160
+SMALL, NORMAL, LARGE = 8, 9, 11
+# Inches.
+LINE_HEIGHT, LABEL_HEIGHT, CHARACTER = 0.42, 0.19, 0.068
+TOP, BOTTOM, SIDE = 0.42, 1.08, 0.30
+HEADING = 0.75
+"""Height of a layer's heading, in lines."""
+DODGE = 0.52
+"""Share of a line's height over which its heads are spread."""
+
+
+def overview_figure(frame: pd.DataFrame, label: str, out_path: Path) -> None:
+    """Write a PNG: test R2 with 95 % intervals by layer and pooling, the best baselines and controls as lines.
+
+    Equal frames give equal bytes. Raises CacheError when no latent row of the label has a score.
+    """
+    rows = rows_of(settings_frame(ordered(frame[frame["label"] == label])))
+    latents = [row for row in rows if row["role"] == LATENT and row["test_r2"] is not None]
+    if not latents:
+        raise CacheError(
+            f"no latent row of {label!r} has a test R2, so there is nothing to draw; run `python -m probes run` first"
+        )
+    lines = lines_of(latents)
+    references = [
+        best[0] for role in ROLE_ORDER[1:] if (best := scored([row for row in rows if row["role"] == role]))
+    ]
+    limits = limits_of([*latents, *references])
+    flags = placed_flags(references, limits)
+    longest = max(len(text) for line in lines for text in (line.layer, line.name))
+    left = SIDE + max([CHARACTER * longest, *(-flag.start - SIDE / 2 for flag in flags)])
+    top = TOP + LABEL_HEIGHT * (1.3 + max((flag.level for flag in flags), default=-1))
+    n_headings = len({line.layer for line in lines})
+    axes_height = LINE_HEIGHT * (len(lines) + HEADING * n_headings)
+    width, height = left + AXES_WIDTH + SIDE, top + axes_height + BOTTOM
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((left / width, BOTTOM / height, AXES_WIDTH / width, axes_height / height))
+    _draw_frame(axes, limits)
+    _draw_lines(axes, lines)
+    _draw_flags(axes, flags, axes_height)
+    _write_around(figure, axes, title=title_of(label, rows), caption=caption_of(latents, flags))
+    with replacing(out_path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def _draw_frame(axes: Axes, limits: tuple[float, float]) -> None:
+    axes.set_xlim(*limits)
+    axes.set_yticks([])
+    axes.tick_params(labelsize=NORMAL, colors=INK)
+    axes.grid(axis="x", color="#E4E4E4", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.axvline(0, color=FAINT, linewidth=0.8)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(FAINT)
+    axes.set_xlabel("test R² (no unit); bars are 95 % intervals", fontsize=NORMAL, color=INK)
+
+
+def _draw_lines(axes: Axes, lines: Sequence[Line]) -> None:
+    variants = variants_of([row for line in lines for row in line.rows])
+    y, layer = 0.0, None
+    for line in lines:
+        if line.layer != layer:
+            y += HEADING
+            layer = line.layer
+            _left_label(axes, y - 0.5 * HEADING + 0.05, layer, weight="bold")
+        _left_label(axes, y + 0.5, line.name, weight="normal")
+        for row in line.rows:
+            index = variants.index(variant_of(row))
+            offset = 0.0 if len(variants) == 1 else DODGE * (index / (len(variants) - 1) - 0.5)
+            _draw_score(axes, row, y=y + 0.5 + offset, style=STYLES[index % len(STYLES)])
+        y += 1
+    axes.set_ylim(y, 0)
+    for index, name in enumerate(variants):
+        color, marker = STYLES[index % len(STYLES)]
+        axes.plot([], [], marker=marker, color=color, linestyle="none", markersize=5, label=name)
+
+
+def _draw_score(axes: Axes, row: Row, *, y: float, style: tuple[str, str]) -> None:
+    color, marker = style
+    edge = axes.get_xlim()[0]
+    if row["test_r2"] < edge:
+        axes.plot(edge, y, marker="<", color=color, markersize=5, clip_on=False)
+        axes.text(edge, y, f"   {number_text(row['test_r2'], 2)}", fontsize=SMALL, color=color, va="center")
+        return
+    if row["test_r2_lo"] is not None and row["test_r2_hi"] is not None:
+        axes.plot(
+            [row["test_r2_lo"], row["test_r2_hi"]], [y, y], color=color, linewidth=1.4, solid_capstyle="butt"
+        )
+    axes.plot(
+        row["test_r2"],
+        y,
+        marker=marker,
+        color=color,
+        markersize=5,
+        markeredgecolor="white",
+        markeredgewidth=0.5,
+    )
+
+
+def _draw_flags(axes: Axes, flags: Sequence[Flag], axes_height: float) -> None:
+    for flag in flags:
+        baseline = flag.row["role"] in BASELINES
+        color, dashes = (INK, (0, ())) if baseline else (FAINT, (0, (4, 2)))
+        top = 1 + LABEL_HEIGHT * (flag.level + 1) / axes_height
+        share = flag.x / AXES_WIDTH
+        if flag.row["test_r2_lo"] is not None and flag.row["test_r2_hi"] is not None:
+            axes.axvspan(flag.row["test_r2_lo"], flag.row["test_r2_hi"], color=color, alpha=0.08, linewidth=0)
+        axes.plot(
+            [share, share],
+            [0, top],
+            transform=axes.transAxes,
+            clip_on=False,
+            color=color,
+            linewidth=1.1,
+            linestyle=dashes,
+            zorder=1.5,
+        )
+        axes.text(
+            share - 0.04 / AXES_WIDTH,
+            top,
+            flag.text,
+            transform=axes.transAxes,
+            ha="right",
+            va="top",
+            fontsize=SMALL,
+            color=INK if baseline else "#555555",
+        )
+
+
+def _write_around(figure: Figure, axes: Axes, *, title: str, caption: str) -> None:
+    width, height = figure.get_size_inches()
+    left = SIDE / 2 / width
+    figure.text(left, 1 - 0.12 / height, title, fontsize=LARGE, va="top", color=INK, weight="bold")
+    figure.text(left, 0.10 / height, caption, fontsize=SMALL, va="bottom", color="#555555")
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        names,
+        loc="lower left",
+        bbox_to_anchor=(axes.get_position().x0, 0.30 / height),
+        ncols=len(names),
+        frameon=False,
+        fontsize=NORMAL,
+        borderpad=0,
+        borderaxespad=0,
+        handletextpad=0.3,
+    )
+
+
+def _left_label(axes: Axes, y: float, text: str, *, weight: str) -> None:
+    axes.text(
+        -0.02,
+        y,
+        text,
+        transform=axes.get_yaxis_transform(),
+        ha="right",
+        va="center",
+        fontsize=NORMAL,
+        color=INK,
+        weight=weight,
+    )

@@ -1,0 +1,100 @@
+"""Footnotes every table carries: what the numbers are, what they are not, and what they came from."""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from .rows import FRESH, SHORT, rows_of
+from .settings import constant_note, head_note
+from .table import Column
+
+PUBLISHED_NOTE = (
+    "Published columns: real BOSZ/PFS spectra at magnitude 21.5, the group's own encoder (48 channels), one "
+    "direction (which one is not recorded), 1000 test stars (a 95 % interval is about +-0.046 in R2). Ridge: alpha "
+    "0.001, 100k train; a second published Ridge run gives 0.2192 for log_g on enc_last + global_mean. LightGBM: "
+    "15 leaves, 50 trees. MLP: trained end to end on the frozen encoder, fresh noise in every batch; val is "
+    "epoch 47 of 50."
+)
+NOT_PUBLISHED_NOTE = "No published number answers the same question as any of these rows."
+MOCK_NOTE = (
+    "Our numbers on mock data are not BOSZ results: the mock survey is another, simpler set of spectra."
+)
+
+
+def footnotes(shown: pd.DataFrame, columns: Sequence[Column]) -> tuple[str, ...]:
+    """Footnotes of a table of scored rows; `shown` is its settings frame, `columns` what it shows."""
+    return tuple(note for note in _footnotes(shown, columns) if note)
+
+
+def _footnotes(shown: pd.DataFrame, columns: Sequence[Column]) -> Iterator[str]:
+    methods = ", or ".join(sorted({method for method in shown["interval_method"] if method}))
+    yield f"n counts stars. Brackets: 95 % interval ({methods or 'none stored'})."
+    yield constant_note(shown, columns)
+    yield head_note(shown)
+    yield published_note(shown)
+    yield mock_note(shown)
+    yield from _troubles(shown)
+    yield from provenance_notes(shown)
+
+
+def published_note(shown: pd.DataFrame) -> str:
+    """What the published columns are, or that there is nothing to put in them."""
+    there = (
+        shown[[name for name in shown.columns if str(name).startswith("published_")]].notna().any(axis=None)
+    )
+    return PUBLISHED_NOTE if there else NOT_PUBLISHED_NOTE
+
+
+def mock_note(shown: pd.DataFrame) -> str:
+    """The warning that mock numbers are not BOSZ results; '' when no row is mock."""
+    return MOCK_NOTE if (shown["data_kind"] == "mock").any() else ""
+
+
+def _troubles(shown: pd.DataFrame) -> Iterator[str]:
+    failed = int((shown["status"] != "ok").sum())
+    if failed:
+        yield f"Failed: {failed} of {len(shown)} rows have no score; the error stands in its place."
+    if (shown["state"] == FRESH).all():
+        yield "Stores: those of every row are there and unchanged."
+    stale = shown[shown["state"].str.startswith("stale")]
+    if len(stale):
+        yield (
+            f"Stale: {len(stale)} of {len(shown)} rows rest on feature stores that are missing or changed, so they "
+            f"cannot be checked or made again as they stand. To make the stores: {extract_command(stale)}"
+        )
+
+
+def extract_command(stale: pd.DataFrame) -> str:
+    """The command that writes the stores of some rows again; what records do not hold is in capitals."""
+    parts = [
+        part
+        for row in rows_of(stale)
+        for part in zip(*(row[name].split(" + ") for name in ("layer", "pooling")), strict=False)
+    ]
+    directions = {name for text in stale["direction"] for name in text.split(" + ")}
+    stored = (
+        ["forward", "backward"] if directions - {"forward", "backward", ""} else sorted(directions - {""})
+    )
+    layers, poolings = (",".join(dict.fromkeys(part[i] for part in parts if part[i])) for i in (0, 1))
+    return (
+        f"python -m extract run --data DATA --checkpoint CHECKPOINT --layers {layers} --poolings {poolings} "
+        f"--directions {','.join(stored)} --out FEATURES"
+    )
+
+
+def provenance_notes(shown: pd.DataFrame) -> Iterator[str]:
+    """One footnote per encoder and family: weights digest and, per split, key=digest of every store."""
+    for (weights, family), rows in shown.groupby(["weights", "family"], sort=True):
+        stores: dict[str, None] = {}
+        for text in sorted(rows["stores"]):
+            stores.update(dict.fromkeys(text.split()))
+        kind = "random encoder" if (rows["control"] == "random_encoder").any() else "encoder"
+        yield (
+            f"From {kind} weights {str(weights)[:SHORT] or 'not recorded'}, family {str(family)[:SHORT] or 'none'}; "
+            f"stores (split:key=digest) {', '.join(sorted(stores, key=_split_first)) or 'none'}."
+        )
+
+
+def _split_first(store: str) -> tuple[int, str]:
+    split = store.split(":", 1)[0]
+    return ({"train": 0, "val": 1, "test": 2}.get(split, 3), store)

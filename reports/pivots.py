@@ -1,0 +1,128 @@
+"""Tables that set answers side by side: heads as columns, or labels as columns."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from .footnotes import footnotes
+from .ordering import ordered, question_rank
+from .rows import Row, rows_of
+from .settings import settings_frame, variant_of, varying_columns
+from .table import Cell, Column, Table
+from .tables import FEATURES, HEAD, ROLE, STATE, of_label, r2_cell, state_column
+from .verdict import contest
+from .vocabulary import MEAN_PREDICTOR, head_rank, label_rank
+
+HEADS_NOTE = (
+    "Bold: the best head of its row, only where its 95 % interval lies above that of every other head; elsewhere "
+    "the best is within noise."
+)
+LABELS_NOTE = "Nothing is bold: labels do not compete. Errors in dex and K are in the tables of each label."
+Group = list[Row]
+
+
+def heads_table(frame: pd.DataFrame, label: str) -> Table:
+    """Test R2 of one label: a row per features and setting, a column per head and setting of a head.
+
+    The mean predictor, which has no features, is left to the controls table.
+    """
+    rows = of_label(frame, label)
+    rows = rows[rows["role"] != MEAN_PREDICTOR].reset_index(drop=True)
+    shown = settings_frame(rows, by_head=("seed",))
+    shown["variant"] = [variant_of(row) for row in rows_of(shown)]
+    keys = (ROLE, *FEATURES, *varying_columns(shown, without=("settings_text", "seed_text")))
+    groups = _groups(shown, keys)
+    return _side_by_side(
+        shown,
+        title=f"{label}: heads side by side, test R2 (95 % interval)",
+        keys=keys,
+        across="variant",
+        names=sorted(shown["variant"].unique(), key=lambda name: (head_rank(name.split(" (")[0]), name)),
+        note=HEADS_NOTE,
+        tidy=rows,
+        emphasis=frozenset(
+            (index, _score(winner)) for index, group in enumerate(groups) if (winner := _clear_winner(group))
+        ),
+    )
+
+
+def labels_table(frame: pd.DataFrame) -> Table:
+    """Test R2 of every label: a row per features, head and setting, a column per label."""
+    rows = ordered(frame)
+    shown = settings_frame(rows)
+    return _side_by_side(
+        shown,
+        title="Labels side by side, test R2 (95 % interval)",
+        keys=(ROLE, *FEATURES, HEAD, *varying_columns(shown)),
+        across="label",
+        names=sorted(shown["label"].unique(), key=label_rank),
+        note=LABELS_NOTE,
+        tidy=rows,
+    )
+
+
+def _side_by_side(
+    shown: pd.DataFrame,
+    *,
+    title: str,
+    keys: Sequence[Column],
+    across: str,
+    names: Sequence[str],
+    note: str,
+    tidy: pd.DataFrame,
+    emphasis: frozenset[tuple[int, str]] = frozenset(),
+) -> Table:
+    rows = tuple(_cells(group, keys, across) for group in _groups(shown, keys))
+    published = (
+        Column(key=_published(name), heading=f"{name}: published, real BOSZ/PFS data, test R2", digits=4)
+        for name in names
+        if any(_published(name) in row for row in rows)
+    )
+    columns = (
+        *keys,
+        Column(key="d", heading="d"),
+        *(Column(key=_score(name), heading=name) for name in names),
+        *published,
+        Column(key="n_test", heading="n test"),
+        *state_column(shown),
+    )
+    notes = (note, *footnotes(shown, columns)) if rows else ("No rows here.",)
+    return Table(title=title, columns=columns, rows=rows, notes=notes, tidy=tidy, emphasis=emphasis)
+
+
+def _groups(shown: pd.DataFrame, keys: Sequence[Column]) -> list[Group]:
+    """Rows that share a line of the table, lines in table order."""
+    groups: dict[tuple[str, ...], Group] = {}
+    for row in sorted(rows_of(shown), key=question_rank):
+        groups.setdefault(tuple(row[column.key] for column in keys), []).append(row)
+    return list(groups.values())
+
+
+def _cells(group: Group, keys: Sequence[Column], across: str) -> dict[str, Cell]:
+    """One line: its keys, every record's test R2 under its column, and what its records agree on."""
+    line: dict[str, Cell] = {column.key: group[0][column.key] for column in keys}
+    for name in dict.fromkeys(row[across] for row in group):
+        line[_score(name)] = tuple(r2_cell(row) for row in group if row[across] == name)
+    for row in group:
+        if row["published_test_r2"] is not None:
+            line[_published(row[across])] = row["published_test_r2"]
+    for key in ("d", "n_test", STATE.key):
+        line[key] = ", ".join(dict.fromkeys(str(row[key]) for row in group if row[key] is not None))
+    return line
+
+
+def _clear_winner(group: Group) -> str | None:
+    """The head that beats all others of its line clearly; None with a doubt or with several records of it."""
+    result = contest(group)
+    if result is None or not result.clear:
+        return None
+    name = str(result.best["variant"])
+    return name if sum(row["variant"] == name for row in group) == 1 else None
+
+
+def _score(name: str) -> str:
+    return f"test R2 {name}"
+
+
+def _published(name: str) -> str:
+    return f"published {name}"

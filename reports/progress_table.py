@@ -1,0 +1,163 @@
+"""How the training of an MLP head went, epoch by epoch, beside the published epochs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .footnotes import MOCK_NOTE, provenance_notes
+from .ordering import ordered
+from .published import FINISHED, UNFINISHED, Metric, Published, Split, published
+from .rows import Row, rows_of
+from .settings import head_note, settings_frame
+from .table import Cell, Column, Table
+from .verdict import name_of
+from .vocabulary import error_digits, unit_of
+
+Line = dict[str, Cell]
+Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
+ALL_SHOWN = 25
+"""Runs with more epochs than this are thinned on the page, never in the CSV."""
+FIRST, EVERY = 5, 5
+_METRICS: tuple[tuple[Split, Metric], ...] = (
+    ("train", "loss"),
+    ("train", "rmse"),
+    ("val", "loss"),
+    ("val", "rmse"),
+    ("val", "mae"),
+    ("val", "r2"),
+)
+OURS = tuple(f"{split}_{metric}" for split, metric in _METRICS)
+_HEADINGS: Mapping[str, str] = {"loss": "loss", "rmse": "RMSE", "mae": "MAE", "r2": "R2"}
+
+
+def has_history(arrays: Arrays) -> bool:
+    """Whether a record's sidecar holds a learning curve."""
+    return "history_epoch" in arrays
+
+
+def progress_tables(frame: pd.DataFrame, label: str, arrays: Mapping[str, Arrays]) -> tuple[Table, ...]:
+    """One table per record of the label that has a learning curve; `arrays` by run id.
+
+    A record fitted to several labels at once has one curve; it then appears under each of them.
+    """
+    rows = ordered(frame[frame["label"] == label])
+    shown = rows_of(settings_frame(rows))
+    return tuple(
+        _progress(rows.iloc[[index]], row, arrays[row["run_id"]])
+        for index, row in enumerate(shown)
+        if has_history(arrays.get(row["run_id"], {}))
+    )
+
+
+def _progress(tidy_row: pd.DataFrame, row: Row, arrays: Arrays) -> Table:
+    known = published(row["label"], layer=row["layer"], pooling=row["pooling"], head=row["head"])
+    comparable = row["published_val_r2"] is not None
+    lines = _lines(row, arrays, [score for score in known if comparable and score.epoch is not None])
+    best = _best_epoch(arrays)
+    shown = tuple(line for line in lines if _is_shown(line, lines, best))
+    return Table(
+        title=f"{row['label']}: training progress of {name_of(row)}, run {row['run']}",
+        columns=_columns(lines, row),
+        rows=shown,
+        notes=tuple(_notes(tidy_row, epochs=len(lines), left_out=len(lines) - len(shown))),
+        tidy=_tidy(row, lines, arrays),
+        emphasis=frozenset((index, "val_r2") for index, line in enumerate(shown) if line["epoch"] == best),
+    )
+
+
+def _lines(row: Row, arrays: Arrays, scores: Sequence[Published]) -> list[Line]:
+    """One line per epoch of either run, ours and the published numbers under keys of their own."""
+    curves = {key: _curve(arrays, f"history_{key}", row) for key in OURS}
+    epochs = [int(epoch) for epoch in arrays["history_epoch"]]
+    lines: dict[int, Line] = {
+        epoch: {"epoch": epoch, **{key: curve[index] for key, curve in curves.items()}}
+        for index, epoch in enumerate(epochs)
+    }
+    for score in scores:
+        line = lines.setdefault(score.epoch or 0, {"epoch": score.epoch or 0})
+        line[f"published_{score.split}_{score.metric}"] = score.value
+    return [lines[epoch] for epoch in sorted(lines)]
+
+
+def _curve(arrays: Arrays, name: str, row: Row) -> list[float | None]:
+    """One value per epoch; of an array with a column per label, the column of this label."""
+    n_epochs = len(arrays["history_epoch"])
+    values = np.asarray(arrays.get(name, np.full(n_epochs, np.nan)), dtype=np.float64)
+    if values.ndim > 1:
+        values = values[:, row["fitted_labels"].split().index(row["label"])]
+    return [float(value) if np.isfinite(value) else None for value in values]
+
+
+def _best_epoch(arrays: Arrays) -> int | None:
+    """First epoch with the highest val R2, averaged over the labels fitted together; None without a val split."""
+    if "history_val_r2" not in arrays:
+        return None
+    scores = np.asarray(arrays["history_val_r2"], dtype=np.float64)
+    return int(arrays["history_epoch"][np.argmax(scores.reshape(len(scores), -1).mean(axis=1))])
+
+
+def _is_shown(line: Line, lines: Sequence[Line], best: int | None) -> bool:
+    epoch = int(str(line["epoch"]))
+    published_too = any(str(key).startswith("published_") for key in line)
+    edge = line in (*lines[:FIRST], lines[-1])
+    return len(lines) <= ALL_SHOWN or edge or published_too or epoch == best or epoch % EVERY == 0
+
+
+def _columns(lines: Sequence[Line], row: Row) -> tuple[Column, ...]:
+    unit = unit_of(row["label"])
+    ours = [_column(split, metric, unit, prefix="") for split, metric in _METRICS]
+    theirs = [_column(split, metric, unit, prefix="published_") for split, metric in _METRICS]
+    return (
+        Column(key="epoch", heading="epoch"),
+        *ours,
+        *(column for column in theirs if any(column.key in line for line in lines)),
+    )
+
+
+def _column(split: Split, metric: Metric, unit: str, *, prefix: str) -> Column:
+    return Column(
+        key=f"{prefix}{split}_{metric}",
+        heading=f"{'published ' if prefix else ''}{split} {_HEADINGS[metric]}",
+        unit={"r2": "", "loss": f"{unit}^2"}.get(metric, unit),
+        digits=3 if metric == "r2" else error_digits(unit),
+    )
+
+
+def _notes(tidy_row: pd.DataFrame, *, epochs: int, left_out: int) -> Iterator[str]:
+    row = rows_of(tidy_row)[0]
+    yield (
+        f"{row['data_kind']} data, val split: {row['n_val']} stars, train: {row['n_train']} stars. Loss is the "
+        "mean squared residual. Bold: the epoch with the best val R2, averaged over the labels fitted together, whose "
+        "weights are kept."
+    )
+    if left_out:
+        yield f"{epochs - left_out} of {epochs} epochs are shown; the CSV beside this file has all of them."
+    if row["published_val_r2"] is not None:
+        yield (
+            "Published columns: real BOSZ/PFS data, train and val split, never test. Epochs 0-4: "
+            f"{UNFINISHED}; epoch 47: best epoch of the {FINISHED}."
+        )
+    if row["data_kind"] == "mock":
+        yield MOCK_NOTE
+    yield head_note(tidy_row)
+    yield from provenance_notes(tidy_row)
+
+
+def _tidy(row: Row, lines: Sequence[Line], arrays: Arrays) -> pd.DataFrame:
+    """One row per epoch, ours and published in separate columns, learning rate included."""
+    rates = dict(zip(arrays["history_epoch"].tolist(), _curve(arrays, "history_lr", row), strict=True))
+    known = {
+        key: row[key] for key in ("run_id", "label", "layer", "pooling", "direction", "head", "data_kind")
+    }
+    names = (*OURS, *(f"published_{key}" for key in OURS))
+    return pd.DataFrame(
+        {
+            **{key: pd.Series([value] * len(lines), dtype="object") for key, value in known.items()},
+            "unit": pd.Series([row["unit"]] * len(lines), dtype="object"),
+            "epoch": pd.Series([line["epoch"] for line in lines], dtype="Int64"),
+            "learning_rate": pd.Series([rates.get(line["epoch"]) for line in lines], dtype="float64"),
+            **{name: pd.Series([line.get(name) for line in lines], dtype="float64") for name in names},
+        }
+    )

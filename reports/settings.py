@@ -1,0 +1,146 @@
+"""Which settings tell the rows of a table apart, and which are the same for all of them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from .rows import SHORT, SPLITS, Row, rows_of
+from .table import Column
+
+# Shown as columns where they differ, in a footnote where they do not. Keys are those of `settings_frame`.
+VARYING: Mapping[str, str] = {
+    "data_kind_text": "data",
+    "noise_level_text": "noise level",
+    "draws_text": "draw",
+    "error_input_text": "error input",
+    "cross_text": "crossing",
+    "train_size_text": "train size",
+    "seed_text": "seed",
+    "pca_text": "PCA",
+    "segments_text": "segments",
+    "settings_text": "settings",
+    "fitted_labels_text": "fitted",
+    "family_text": "family",
+}
+RUN = "run"
+RUN_DIGITS = 8
+_HEAD_SPECIFIC = ("selection", "probe_version")
+
+
+def settings_frame(frame: pd.DataFrame, *, by_head: Sequence[str] = ()) -> pd.DataFrame:
+    """The frame with every key of VARYING as short text, same rows, plus `run`.
+
+    `settings_text` holds what differs between the rows of one head: its parameters, selection rule and version,
+    and the columns named in `by_head`.
+    """
+    rows = rows_of(frame)
+    shown = [_shown_settings(row) for row in rows]
+    for text, own in zip(shown, _settings_by_head(rows, (*_HEAD_SPECIFIC, *by_head)), strict=True):
+        text["settings_text"] = own
+    return frame.assign(
+        **{key: pd.Series([text[key] for text in shown], dtype="object") for key in (*VARYING, RUN)}
+    )
+
+
+def varying_columns(
+    shown: pd.DataFrame, *, told_apart_by: Sequence[str] = (), without: Sequence[str] = ()
+) -> tuple[Column, ...]:
+    """Columns for the settings that differ between rows.
+
+    With `told_apart_by`, the keys of the other columns, the run id is added if rows would still look alike.
+    """
+    keys = [key for key in VARYING if key not in without and len(shown[key].unique()) > 1]
+    columns = [Column(key=key, heading=VARYING[key], align="left") for key in keys]
+    if told_apart_by and shown.duplicated(subset=[*told_apart_by, *keys]).any():
+        columns.append(Column(key=RUN, heading="run", align="left"))
+    return tuple(columns)
+
+
+def constant_note(shown: pd.DataFrame, columns: Sequence[Column]) -> str:
+    """What holds for all rows of a table, and where a setting goes with a head rather than with a row."""
+    there = {column.key for column in columns}
+    texts = []
+    for key, heading in VARYING.items():
+        values = list(shown[key].unique())
+        if key in there or key in ("family_text", "settings_text") or values == [""]:
+            continue
+        if len(values) == 1:
+            texts.append(f"{heading} {values[0]}")
+        else:
+            pairs = shown[["head", key]].drop_duplicates().itertuples(index=False)
+            texts.append(f"{heading} " + ", ".join(f"{value or 'none'} ({head})" for head, value in pairs))
+    return f"All rows: {'; '.join(texts)}."
+
+
+def head_note(frame: pd.DataFrame) -> str:
+    """The parameters of each head as recorded, one set after the other."""
+    pairs = frame[["head", "params"]].drop_duplicates().itertuples(index=False)
+    texts = [f"{head} ({_assignments(_loaded(params)) or 'no parameters'})" for head, params in pairs]
+    return f"Heads: {'; '.join(texts)}."
+
+
+def variant_of(row: Row) -> str:
+    """A head with what sets it apart from other fits of the same head, e.g. 'ridge (alpha=10)'."""
+    return f"{row['head']} ({row['settings_text']})" if row["settings_text"] else str(row["head"])
+
+
+def _shown_settings(row: Row) -> dict[str, str]:
+    size = row["train_size"]
+    return {
+        "data_kind_text": row["data_kind"],
+        "noise_level_text": per_split(
+            {s: f"{row[k]:g}" for s in SPLITS if row[k := f"noise_level_{s}"] is not None}
+        ),
+        "draws_text": per_split({s: row[k] for s in SPLITS if row[k := f"draws_{s}"]}),
+        "error_input_text": row["error_input"],
+        "cross_text": row["cross"],
+        "train_size_text": "all" if size is None else str(size),
+        "seed_text": "" if row["seed"] is None else str(row["seed"]),
+        "pca_text": row["pca"],
+        "segments_text": row["segments"],
+        "fitted_labels_text": _fitted(row),
+        "family_text": row["family"][:SHORT],
+        RUN: row["run_id"][:RUN_DIGITS],
+    }
+
+
+def _fitted(row: Row) -> str:
+    together: str = row["fitted_labels"]
+    return "alone" if together == row["label"] else f"jointly ({together})"
+
+
+def _settings_by_head(rows: Sequence[Row], extra: Sequence[str]) -> list[str]:
+    full = [{**_loaded(row["params"]), **{key: row[key] for key in extra}} for row in rows]
+    seen: dict[str, list[dict[str, Any]]] = {}
+    for row, own in zip(rows, full, strict=True):
+        if own not in seen.setdefault(row["head"], []):
+            seen[row["head"]].append(own)
+    return [
+        _assignments({name: value for name, value in own.items() if _differs(name, seen[row["head"]])})
+        for row, own in zip(rows, full, strict=True)
+    ]
+
+
+def _differs(name: str, variants: Sequence[Mapping[str, Any]]) -> bool:
+    first = variants[0]
+    return any((name in v) != (name in first) or v.get(name) != first.get(name) for v in variants)
+
+
+def _loaded(params: str) -> dict[str, Any]:
+    return dict(json.loads(params or "{}"))
+
+
+def _assignments(values: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in sorted(values.items())
+    )
+
+
+def per_split(values: Mapping[str, str]) -> str:
+    """One value when the splits agree, else 'train a, val b, test c'."""
+    if len(set(values.values())) <= 1:
+        return next(iter(values.values()), "")
+    return ", ".join(f"{split} {value}" for split, value in values.items())

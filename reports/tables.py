@@ -1,0 +1,167 @@
+"""The comparison tables of one result folder: pure functions from the tidy frame to a Table."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from .footnotes import footnotes
+from .ordering import ordered
+from .rows import FRESH, SPLITS, Row, rows_of
+from .settings import settings_frame, varying_columns
+from .table import Cell, Column, Table, Value
+from .verdict import best_note, comparable_rows, contest, r2_estimate, scored, verdicts
+from .vocabulary import LATENT, error_digits, unit_of
+
+PUBLISHED_TEST = Column(key="published_test_r2", heading="published, real BOSZ/PFS data, test R2", digits=4)
+PUBLISHED_VAL = Column(key="published_val_r2", heading="published, real BOSZ/PFS data, val R2", digits=4)
+TEST_R2 = Column(key="test_r2", heading="test R2 (95 % interval)")
+STATE = Column(key="state", heading="stores", align="left")
+ROLE = Column(key="role", heading="row", align="left")
+HEAD = Column(key="head", heading="head", align="left")
+FEATURES = (
+    Column(key="layer", heading="layer", align="left"),
+    Column(key="pooling", heading="pooling", align="left"),
+    Column(key="direction", heading="direction", align="left"),
+)
+
+
+def layers_table(frame: pd.DataFrame, label: str) -> Table:
+    """Layer x pooling x direction x head for one label: the encoder's own rows, without controls and inputs."""
+    rows = of_label(frame, label)
+    latents = rows[rows["role"] == LATENT].reset_index(drop=True)
+    elsewhere = len(rows) - len(latents)
+    more = (
+        (f"{elsewhere} further rows (inputs and controls) stand in the controls table.",) if elsewhere else ()
+    )
+    return _flat(
+        latents,
+        title=f"{label}: layer x pooling x direction x head",
+        label=label,
+        base=(*FEATURES, HEAD),
+        scores=_full_scores(label),
+        notes=(*best_note(latents), *more),
+    )
+
+
+def controls_table(frame: pd.DataFrame, label: str) -> Table:
+    """Latents beside inputs, random encoder, shuffled labels and the mean, best test R2 first, with the verdict."""
+    rows = of_label(frame, label)
+    return _flat(
+        _best_first(rows),
+        title=f"{label}: latents beside baselines and controls",
+        label=label,
+        base=(ROLE, *FEATURES, HEAD),
+        scores=_test_scores(label),
+        lead=verdicts(rows),
+        notes=tuple(best_note(rows)),
+    )
+
+
+def of_label(frame: pd.DataFrame, label: str) -> pd.DataFrame:
+    """The rows of one label in table order."""
+    return ordered(frame[frame["label"] == label])
+
+
+def row_cells(row: Row) -> dict[str, Cell]:
+    """A frame row with its test R2 as an estimate, or its error; and its star counts as one text."""
+    return {**row, "test_r2": r2_cell(row), "n": _counts(row)}
+
+
+def r2_cell(row: Row) -> Value:
+    """Test R2 with its interval; 'failed: <error>' for a failed record; None when it was not scored."""
+    if row["status"] != "ok":
+        return f"failed: {row['error'] or 'no reason recorded'}"
+    return None if row["test_r2"] is None else r2_estimate(row)
+
+
+def state_column(shown: pd.DataFrame) -> tuple[Column, ...]:
+    """The state of each row's stores, unless every row is fresh: then a footnote says it once."""
+    return (STATE,) if (shown["state"] != FRESH).any() else ()
+
+
+def present(columns: Sequence[Column], rows: Sequence[Mapping[str, Cell]]) -> tuple[Column, ...]:
+    """The columns that hold anything in these rows."""
+    return tuple(column for column in columns if any(row.get(column.key) not in (None, "") for row in rows))
+
+
+def _flat(
+    frame: pd.DataFrame,
+    *,
+    title: str,
+    label: str,
+    base: Sequence[Column],
+    scores: Sequence[Column],
+    notes: Sequence[str],
+    lead: tuple[str, ...] = (),
+) -> Table:
+    shown = settings_frame(frame)
+    varying = varying_columns(shown, told_apart_by=[column.key for column in base])
+    rows = tuple(row_cells(row) for row in rows_of(shown))
+    optional = present(
+        (PUBLISHED_TEST, PUBLISHED_VAL, Column(key="flags", heading="flags", align="left")), rows
+    )
+    columns = (*base, *varying, *scores, *optional, *state_column(shown))
+    return Table(
+        title=f"{title} (test split, {_data_kinds(frame)} data)",
+        lead=lead,
+        columns=columns,
+        rows=rows,
+        notes=(*notes, *footnotes(shown, columns)) if rows else (f"No rows for {label} here.", *notes),
+        tidy=frame,
+        emphasis=_emphasis(frame),
+    )
+
+
+def _full_scores(label: str) -> tuple[Column, ...]:
+    return (
+        *_test_scores(label)[:-1],
+        Column(key="val_r2", heading="val R2"),
+        Column(key="train_r2", heading="train R2"),
+        _test_scores(label)[-1],
+    )
+
+
+def _test_scores(label: str) -> tuple[Column, ...]:
+    unit = unit_of(label)
+    digits = error_digits(unit)
+    return (
+        Column(key="d", heading="d"),
+        TEST_R2,
+        Column(key="test_mae", heading="test MAE", unit=unit, digits=digits),
+        Column(key="test_rmse", heading="test RMSE", unit=unit, digits=digits),
+        Column(key="n", heading="n train/val/test"),
+    )
+
+
+def _best_first(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows by falling test R2, one test set after the other; rows without a score last, in table order."""
+    by_run = {row["run_id"]: index for index, row in enumerate(rows_of(frame))}
+    ranked = [by_run[row["run_id"]] for rows in comparable_rows(frame) for row in scored(rows)]
+    rest = [index for index in range(len(frame)) if index not in set(ranked)]
+    return frame.iloc[[*ranked, *rest]].reset_index(drop=True)
+
+
+def _emphasis(frame: pd.DataFrame) -> frozenset[tuple[int, str]]:
+    winners = {
+        result.best["run_id"]
+        for rows in comparable_rows(frame)
+        if (result := contest(rows)) is not None and result.clear
+    }
+    return frozenset(
+        (index, TEST_R2.key) for index, row in enumerate(rows_of(frame)) if row["run_id"] in winners
+    )
+
+
+def _counts(row: Row) -> str:
+    stars = [row[f"n_{split}"] for split in SPLITS]
+    if all(n is None for n in stars):
+        return ""
+    text = "/".join("-" if n is None else str(n) for n in stars)
+    noisy = [row[f"n_rows_{split}"] for split in SPLITS]
+    if any(rows not in (None, n) for rows, n in zip(noisy, stars, strict=True)):
+        text += f" (rows {'/'.join('-' if n is None else str(n) for n in noisy)})"
+    return text
+
+
+def _data_kinds(frame: pd.DataFrame) -> str:
+    return " and ".join(sorted(set(frame["data_kind"]))) or "no"

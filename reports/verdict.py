@@ -1,0 +1,196 @@
+"""What the numbers say: which row wins, by how much, and whether a baseline beats the latents."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from .render_markdown import estimate_text
+from .rows import Row, rows_of
+from .settings import settings_frame, varying_columns
+from .table import Estimate
+from .vocabulary import CLEAN_FLUX, ERROR_ONLY, LATENT, RANDOM_ENCODER, RAW_FLUX, SHUFFLED_LABELS
+
+DIGITS = 3
+BASELINES = (RAW_FLUX, ERROR_ONLY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """The best of several rows scored on the same test set, and the one that reaches highest beside it.
+
+    `clear`: the best row's lower end lies above the upper end of every other row.
+    """
+
+    best: Row
+    rival: Row | None
+    clear: bool
+
+
+def r2_estimate(row: Row) -> Estimate:
+    """Test R2 of a scored row, with its interval."""
+    return Estimate(row["test_r2"], row["test_r2_lo"], row["test_r2_hi"])
+
+
+def scored(rows: Sequence[Row]) -> list[Row]:
+    """The rows that have a test R2, best first; equal ones keep their order."""
+    return sorted((row for row in rows if row["test_r2"] is not None), key=lambda row: -row["test_r2"])
+
+
+def comparable_rows(frame: pd.DataFrame) -> list[list[Row]]:
+    """Rows that can be compared: same data kind, test noise level and test draws; in order of appearance.
+
+    Each carries `name`, the row in words, with the settings that tell it from others of the same features and head.
+    """
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in _named(frame):
+        key = tuple(str(row[name]) for name in ("label", "data_kind", "noise_level_test", "draws_test"))
+        groups.setdefault(key, []).append(row)
+    return list(groups.values())
+
+
+def _named(frame: pd.DataFrame) -> list[Row]:
+    shown = settings_frame(frame)
+    names = pd.Series([name_of(row) for row in rows_of(shown)], dtype="object")
+    rows = rows_of(shown.assign(name=names.to_numpy()))
+    alike = {
+        name: varying_columns(shown[(names == name).to_numpy()])
+        for name in names[names.duplicated()].unique()
+    }
+    for row in rows:
+        differing = [f"{c.heading} {row[c.key]}" for c in alike.get(row["name"], ()) if row[c.key]]
+        row["name"] = ", ".join([row["name"], *differing])
+    return rows
+
+
+def contest(rows: Sequence[Row]) -> Contest | None:
+    """The best row and its strongest rival; None when no row has a score."""
+    ranking = scored(rows)
+    if not ranking:
+        return None
+    best, *others = ranking
+    if not others:
+        return Contest(best=best, rival=None, clear=False)
+    rival = max(others, key=_upper)
+    return Contest(best=best, rival=rival, clear=all(beats_clearly(best, other) for other in others))
+
+
+def beats_clearly(row: Row, other: Row) -> bool:
+    """Whether the whole interval of `row` lies above that of `other`; never without intervals."""
+    low, high = row["test_r2_lo"], other["test_r2_hi"]
+    return low is not None and high is not None and bool(low > high)
+
+
+def name_of(row: Row) -> str:
+    """A row in words: 'enc_last / seg_mean_K8 / forward / ridge', after its role unless it is a latent."""
+    parts = [row[key] for key in ("layer", "pooling", "direction", "head") if row[key]]
+    path = " / ".join(parts)
+    return path if row["role"] == LATENT else f"{row['role']} ({path})"
+
+
+def scored_name(row: Row) -> str:
+    """A row of `comparable_rows` in words with its test R2."""
+    return f"{row['name']}, R2 {estimate_text(r2_estimate(row), DIGITS)}"
+
+
+def best_note(frame: pd.DataFrame) -> Iterator[str]:
+    """One sentence per test set on what bold means there, or why nothing is bold."""
+    for rows in comparable_rows(frame):
+        result = contest(rows)
+        if result is None or result.rival is None:
+            continue
+        if result.clear:
+            yield f"Bold: {result.best['name']} is best; its 95 % interval lies above that of every other row."
+        else:
+            yield (
+                f"Best within noise: {scored_name(result.best)}; its 95 % interval does not clear that of "
+                f"{scored_name(result.rival)}, so no row is bold."
+            )
+
+
+def verdicts(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Plain sentences on one label's rows, one set per test set; empty without scores."""
+    return tuple(sentence for rows in comparable_rows(frame) for sentence in _verdict(rows))
+
+
+def _verdict(rows: Sequence[Row]) -> Iterator[str]:
+    ranking = [row for row in scored(rows) if CLEAN_FLUX not in row["role"]]
+    result = contest(ranking)
+    if result is None:
+        return
+    latents = [row for row in ranking if row["role"] == LATENT]
+    yield f"{_setting(result.best)}: {scored_name(result.best)} wins, {_margin(result)}."
+    if latents:
+        yield from _against_latents(latents[0], ranking)
+    else:
+        yield "No latent row has a score here, so nothing can be said about the encoder."
+    yield from _shuffled(ranking)
+
+
+def _setting(row: Row) -> str:
+    noise = "" if row["noise_level_test"] in (None, 1) else f", noise level {row['noise_level_test']:g}"
+    return f"{row['label']}, test, {row['n_test']} stars, {row['data_kind']} data{noise}"
+
+
+def _margin(result: Contest) -> str:
+    if result.rival is None:
+        return "being the only row with a score"
+    if result.clear:
+        return "clear of every other row"
+    return f"but within noise of {scored_name(result.rival)}"
+
+
+def _against_latents(latent: Row, ranking: Sequence[Row]) -> Iterator[str]:
+    baselines = [row for role in BASELINES if (row := _best(ranking, role))]
+    winners = [row for row in baselines if row["test_r2"] > latent["test_r2"]]
+    if winners:
+        beaten = " and by ".join(f"{scored_name(row)} ({_difference(row, latent)})" for row in winners)
+        yield f"The best latent row, {scored_name(latent)}, is beaten by {beaten}."
+    elif baselines:
+        closest = scored(baselines)[0]
+        yield (
+            f"No raw-flux or error-only row beats the best latent row, {scored_name(latent)}; the closest is "
+            f"{scored_name(closest)} ({_difference(latent, closest)})."
+        )
+    if any(row["role"] == ERROR_ONLY for row in winners):
+        yield f"So what the latents know of {latent['label']} may have come through the error channel."
+    control = _best(ranking, RANDOM_ENCODER)
+    if control is not None:
+        upper, lower = scored([latent, control])
+        word = "above" if upper is latent else "below"
+        yield (
+            f"The best latent row is {word} the best row of an untrained encoder, {scored_name(control)} "
+            f"({_difference(upper, lower)})."
+        )
+
+
+def _shuffled(ranking: Sequence[Row]) -> Iterator[str]:
+    rows = [row for row in ranking if row["role"] == SHUFFLED_LABELS]
+    if not rows:
+        return
+    worst = max(rows, key=lambda row: row["test_r2"] if row["test_r2_lo"] is None else row["test_r2_lo"])
+    low = worst["test_r2_lo"]
+    if low is None:
+        yield f"Shuffled labels reach {scored_name(worst)}; it has no interval to judge it by."
+    elif low <= 0:
+        yield f"Shuffled labels are compatible with 0 or below, as they must be: {scored_name(worst)}."
+    else:
+        yield f"Shuffled labels are above 0, which a sound set-up cannot give: {scored_name(worst)}. Look for a leak."
+
+
+def _best(ranking: Sequence[Row], role: str) -> Row | None:
+    return next((row for row in ranking if row["role"] == role), None)
+
+
+def _difference(upper: Row, lower: Row) -> str:
+    """By how much `upper` is better, and whether that can be told from noise."""
+    by = f"by {upper['test_r2'] - lower['test_r2']:.{DIGITS}f}"
+    if beats_clearly(upper, lower):
+        return f"{by}, beyond both 95 % intervals"
+    if upper["test_r2_lo"] is None or lower["test_r2_hi"] is None:
+        return f"{by}, without intervals to judge it by"
+    return f"{by}, within noise: the 95 % intervals overlap"
+
+
+def _upper(row: Row) -> float:
+    return float(row["test_r2"] if row["test_r2_hi"] is None else row["test_r2_hi"])
