@@ -1,5 +1,6 @@
 """Running the frozen encoder on a batch and pooling what was asked for; every engine agrees to 1e-4."""
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import torch
@@ -7,7 +8,7 @@ import torch
 from cache.errors import ConfigError, UnknownName
 
 from .encoder import BlindspotModel1D
-from .pooling import pool
+from .pooling import UnevenSegments, pool
 
 Taps = dict[tuple[str, str, str], torch.Tensor]
 """(layer, direction, pooling) -> features, (B, D) float32."""
@@ -44,7 +45,8 @@ def make_engine(
 
     def run(x: torch.Tensor) -> Taps:
         taps: Taps = {}
-        with torch.inference_mode():
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnevenSegments)  # said once, when the arrays were planned
             for direction in directions:
                 maps = module.encode(x.to(device), layers, direction)
                 for layer, feature_map in maps.items():

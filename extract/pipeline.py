@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -84,7 +85,10 @@ def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Pre
         mask = None if config.mask is None else load_mask(config.mask, len(first.wave))
         _check_mask_stated(config)
         wave = first.wave if mask is None else first.wave[mask]
-        wanted = wanted_arrays(config, model, wave)
+        with warnings.catch_warnings(record=True) as caught:
+            wanted = wanted_arrays(config, model, wave)
+        for text in dict.fromkeys(str(warning.message) for warning in caught):
+            say(f"warning: {text}")
         _check_network_input(config, model, len(wave))
         _check_noise(config, spectra)
         prints = {split: _fingerprint(s, split, config, mask) for split, s in spectra.items()}

@@ -108,8 +108,11 @@ def _load(path: Path) -> Any:
     except Exception as error:
         rejected = _rejected(data, str(error)) if isinstance(error, pickle.UnpicklingError) else []
         if not rejected:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise CheckpointError(f"{path}: not a PyTorch checkpoint, or cut short ({reason})") from error
+            # torch's own text is left out: it advises loading without the safety
+            raise CheckpointError(
+                f"{path}: not a PyTorch checkpoint, or cut short ({len(data)} bytes, {type(error).__name__}); "
+                "give the .ckpt that Lightning wrote, copied whole"
+            ) from error
         recipe = RECIPE.format(source=str(path), target=str(path.with_suffix(".tensors.ckpt")))
         raise CheckpointError(
             f"{path}: refused, because it holds objects that could run code: {', '.join(rejected)}. "

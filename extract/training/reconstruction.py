@@ -25,7 +25,8 @@ def signal_to_noise(flux: Tensor, estimate: Tensor) -> Tensor:
     """||x|| / ||x - x_hat|| per star: (n, L), (n, L) -> (n,), in float64."""
     clean = flux.double()
     residual = clean - estimate.double()
-    return torch.linalg.vector_norm(clean, dim=1) / torch.linalg.vector_norm(residual, dim=1)
+    ratio: Tensor = torch.linalg.vector_norm(clean, dim=1) / torch.linalg.vector_norm(residual, dim=1)
+    return ratio
 
 
 def reconstruction(model: BlindspotModel1D, stars: Batch) -> Reconstruction:

@@ -17,7 +17,7 @@ from ..mock.survey import generate
 from ..noise import noisy_flux, standard_normal
 
 FIRST_ROW = {"pretrain": 3 * 10**9, "pretrain-val": 4 * 10**9}
-CHUNK = 512  # stars made at once: the generator works in batches of 128
+CHUNK = 256  # stars made at once: the generator works in batches of 128
 PROFILE_STARS = 1024
 
 
