@@ -9,9 +9,11 @@ from typing import Any
 from pydantic import Field
 
 from .commandline import Command, Verb
-from .errors import ConfigError
+from .errors import CacheError, ConfigError
 from .freshness import state
-from .header import Header, last_run, read_header
+from .header import Header, last_run, read_header, rebuild_command
+from .provenance import differences
+from .repair import repair
 from .store import FeatureStore
 from .view import KEY_DIGITS
 
@@ -28,8 +30,11 @@ def run_ls(settings: LsSettings) -> None:
     for path in sorted(settings.root.glob("*/*/zarr.json")):
         if len(path.parent.name) != KEY_DIGITS:
             continue
-        header = read_header(path.parent)
-        row = _row(settings.root, path.parent, header)
+        try:
+            row = _row(settings.root, path.parent, read_header(path.parent))
+        except CacheError as error:  # one unreadable store must not hide the others
+            sys.stderr.write(f"unreadable: {error}\n")
+            continue
         if settings.as_json:
             sys.stdout.write(json.dumps(row) + "\n")
         else:
@@ -85,6 +90,41 @@ def run_digest(settings: DigestSettings) -> None:
     sys.stdout.write(FeatureStore.open(_path(settings)).digest() + "\n")
 
 
+class RepairSettings(StoreSettings):
+    """Take the damaged blocks out of one store; the next extraction computes only those again."""
+
+
+def run_repair(settings: RepairSettings) -> None:
+    """Print the blocks taken out, why, and the command that computes them."""
+    path = _path(settings)
+    found = repair(path)
+    for block, reason in zip(found.blocks, found.reasons, strict=True):
+        sys.stdout.write(f"block {block} taken out: {reason}\n")
+    sys.stdout.write(
+        f"now run: {rebuild_command(path)}\n" if found.blocks else f"{path}: nothing to repair\n"
+    )
+
+
+class WhySettings(Command):
+    """Tell why two stores are not the same store: each field that differs, with both values."""
+
+    one: Path | None = Field(None, description="folder of a store")
+    two: Path | None = Field(None, description="folder of another")
+
+
+def run_why(settings: WhySettings) -> None:
+    """Print one line per field."""
+    if settings.one is None or settings.two is None:
+        raise ConfigError("say --one PATH --two PATH; python -m cache ls lists the stores")
+    one, two = read_header(settings.one), read_header(settings.two)
+    for field, found, other in differences(one.provenance, two.provenance):
+        sys.stdout.write(f"{field}: {found!r} / {other!r}\n")
+    if one.key == two.key:
+        sys.stdout.write("the two have the same key: the same request on the same data\n")
+    else:
+        sys.stdout.write(f"{'the same family' if one.family == two.family else 'different families'}\n")
+
+
 def _path(settings: StoreSettings) -> Path:
     if settings.store is None:
         raise ConfigError("say --store PATH; python -m cache ls lists the stores")
@@ -109,5 +149,7 @@ VERBS: Mapping[str, Callable[[], Verb]] = {
     "ls": lambda: Verb(LsSettings, run_ls),
     "show": lambda: Verb(ShowSettings, run_show),
     "verify": lambda: Verb(VerifySettings, run_verify),
+    "repair": lambda: Verb(RepairSettings, run_repair),
+    "why": lambda: Verb(WhySettings, run_why),
     "digest": lambda: Verb(DigestSettings, run_digest),
 }

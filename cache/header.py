@@ -53,7 +53,7 @@ def static_files(store: Path) -> Iterator[tuple[str, Path]]:
     """Yield (relative name, path) of every file that never changes after creation, but the root header."""
     for path in sorted(store.rglob("*")):
         name = path.relative_to(store).as_posix()
-        is_feature_chunk = f"/{FEATURES}/c/" in name
+        is_feature_chunk = name.split("/")[3:5] == [FEATURES, "c"]
         is_ours = name.startswith((COMMIT_FOLDER, RUNS_FOLDER)) or name == "zarr.json"
         if path.is_file() and not is_ours and not is_feature_chunk:
             yield name, path
@@ -72,7 +72,7 @@ def read_header(store: Path) -> Header:
     path = store / "zarr.json"
     try:
         text = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise NotExtracted(
             f"{store}: no feature store there; `python -m cache ls` lists what exists"
         ) from None

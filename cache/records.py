@@ -1,6 +1,7 @@
 """Result records: what was asked, what came out, and the predictions behind it."""
 
 import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,16 +55,22 @@ def write_record(
 ) -> str:
     """Write a record, its predictions and its array sidecar; the record last. Returns its run id.
 
-    `predictions` are equally long columns; `arrays` are arrays of any shape.
+    `predictions` are equally long columns; `arrays` are arrays of any shape. What an earlier record of the same
+    name had beside it and this one has not is removed.
     """
     root = Path(root)
     name = run_id(kind, spec)
+    arrays_path, predictions_path = root / "arrays" / f"{name}.npz", root / "predictions" / f"{name}.parquet"
     if arrays:
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **{key: np.asarray(value) for key, value in arrays.items()})
-        publish_bytes(root / "arrays" / f"{name}.npz", buffer.getvalue())
+        publish_bytes(arrays_path, buffer.getvalue())
+    else:
+        arrays_path.unlink(missing_ok=True)
     if predictions:
-        write_table(root / "predictions" / f"{name}.parquet", predictions)
+        write_table(predictions_path, predictions)
+    else:
+        predictions_path.unlink(missing_ok=True)
     content = {"schema_version": RECORD_SCHEMA, "kind": kind, "run_id": name}
     publish_json(record_path(root, name), {**content, "spec": spec, "result": result, "run": run})
     return name
@@ -96,21 +103,25 @@ def read_arrays(root: Path | str, name: str) -> dict[str, Array]:
     if not path.exists():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise Damaged(f"{path}: {error}; remove it with its record and probe again") from error
 
 
 def read_predictions(root: Path | str, name: str) -> dict[str, Array]:
     """The predictions of a record, column by column; NotExtracted when it has none."""
-    from pyarrow import parquet  # noqa: PLC0415  only readers of predictions need pyarrow
+    import pyarrow as pa  # noqa: PLC0415  only readers of predictions need pyarrow
+    from pyarrow import parquet  # noqa: PLC0415
 
     path = Path(root) / "predictions" / f"{safe_name('run', name)}.parquet"
     if not path.exists():
         raise NotExtracted(f"{path}: the record has no predictions")
-    with path.open("rb") as stream:
-        table = parquet.read_table(stream)
+    try:
+        with path.open("rb") as stream:
+            table = parquet.read_table(stream)
+    except (pa.ArrowException, OSError) as error:
+        raise Damaged(f"{path}: {error}; remove it with its record and probe again") from error
     return {column: table[column].to_numpy() for column in table.column_names}
 
 

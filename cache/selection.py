@@ -30,13 +30,17 @@ class Selection:
     encoder: str
     splits: Mapping[str, SplitSelection]
 
-    def views(self, split: str, arrays: tuple[tuple[str, str, str], ...]) -> list[FeatureView]:
-        """One checked view per noise draw of a split; raises what `find` raises."""
+    def of(self, split: str) -> SplitSelection:
+        """What singles out one split; NotExtracted when the selection is without it."""
         if split not in self.splits:
             raise NotExtracted(
                 f"the selection holds {', '.join(self.splits)}, not {split!r}; extract that split as well"
             )
-        chosen = self.splits[split]
+        return self.splits[split]
+
+    def views(self, split: str, arrays: tuple[tuple[str, str, str], ...]) -> list[FeatureView]:
+        """One checked view per noise draw of a split; raises what `find` raises."""
+        chosen = self.of(split)
         return [
             find(
                 self.root,

@@ -100,10 +100,7 @@ class FeatureStore:
 
     def blocks(self, array: ArrayName) -> Iterator[Array]:
         """Yield the row blocks of one array, (<= block_rows, D) float32, each checked by sha256."""
-        if array not in self.arrays:
-            raise NotExtracted(
-                f"{self.path}: has no {array.path!r}; it holds {', '.join(a.path for a in self.arrays)}"
-            )
+        self._check_held(array)
         features = zarr.open_array(self.path / array.path / FEATURES, mode="r")
         for commit in self._commits:
             lo, hi = commit.rows
@@ -118,6 +115,12 @@ class FeatureStore:
                 )
             yield values
 
+    def _check_held(self, array: ArrayName) -> None:
+        if array not in self.arrays:
+            raise NotExtracted(
+                f"{self.path}: has no {array.path!r}; it holds {', '.join(a.path for a in self.arrays)}"
+            )
+
     def features(self, layer: str, pooling: str, direction: str = "forward") -> Array:
         """Pooled features, (N, D) float32; D doubles for `concat`; `mean` and `concat` are formed here."""
         parts = [
@@ -128,10 +131,10 @@ class FeatureStore:
 
     def coordinates(self, layer: str, pooling: str, direction: str = "forward") -> dict[str, Array]:
         """Coordinates of the feature axis, each (D,); `mean` has no wavelengths."""
-        groups = [
-            zarr.open_group(self.path / ArrayName(layer, stored, pooling).path, mode="r")
-            for stored in stored_directions(direction)
-        ]
+        arrays = [ArrayName(layer, stored, pooling) for stored in stored_directions(direction)]
+        for array in arrays:
+            self._check_held(array)
+        groups = [zarr.open_group(self.path / array.path, mode="r") for array in arrays]
         parts = [{name: np.asarray(group[name][:]) for name in COORDINATES} for group in groups]
         if direction == "mean":
             return {name: value for name, value in parts[0].items() if not name.startswith("wave")}

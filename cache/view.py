@@ -9,7 +9,7 @@ import numpy as np
 
 from .arrays import PSEUDO_LAYERS, ArrayName, stored_directions
 from .commits import read_commit
-from .errors import ConfigError, NotExtracted
+from .errors import ConfigError, NotExtracted, SchemaVersion
 from .header import Header, read_header
 from .provenance import differences, group
 from .store import Array, FeatureStore, combine_directions
@@ -79,23 +79,26 @@ class FeatureView:
 
     def features(self, layer: str, pooling: str, direction: str = "forward") -> Array:
         """Pooled features, (N, D) float32; see FeatureStore.features."""
-        parts = []
-        for stored in stored_directions(direction):
-            name = ArrayName(layer, stored, pooling)
-            if name not in self._by_array:
-                raise NotExtracted(f"the view holds {[a.path for a in self.arrays]}, not {name.path!r}")
-            parts.append(self._by_array[name].features(layer, pooling, stored))
+        parts = [
+            self._holder(ArrayName(layer, stored, pooling)).features(layer, pooling, stored)
+            for stored in stored_directions(direction)
+        ]
         return combine_directions(parts, direction)
 
     def coordinates(self, layer: str, pooling: str, direction: str = "forward") -> dict[str, Array]:
         """Coordinates of the feature axis, each (D,); see FeatureStore.coordinates."""
         parts = [
-            self._by_array[ArrayName(layer, stored, pooling)].coordinates(layer, pooling, stored)
+            self._holder(ArrayName(layer, stored, pooling)).coordinates(layer, pooling, stored)
             for stored in stored_directions(direction)
         ]
         if direction == "mean":
             return {name: value for name, value in parts[0].items() if not name.startswith("wave")}
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _holder(self, name: ArrayName) -> FeatureStore:
+        if name not in self._by_array:
+            raise NotExtracted(f"the view holds {[a.path for a in self.arrays]}, not {name.path!r}")
+        return self._by_array[name]
 
     def labels(self, name: str) -> Array:
         """One label, (N,) float64."""
@@ -144,6 +147,21 @@ def store_paths(root: Path, split: str) -> Iterator[Path]:
             yield path
 
 
+def readable_stores(root: Path, split: str) -> tuple[list[tuple[Path, Header]], list[SchemaVersion]]:
+    """Stores of one split with their headers, and why those in other formats are not among them.
+
+    Raises Damaged for a header that was altered: it might be the one that is wanted.
+    """
+    found: list[tuple[Path, Header]] = []
+    outdated: list[SchemaVersion] = []
+    for path in store_paths(root, split):
+        try:
+            found.append((path, read_header(path)))
+        except SchemaVersion as error:
+            outdated.append(error)
+    return found, outdated
+
+
 def find(root: Path | str, split: str, want: Want) -> FeatureView:
     """The view that meets `want`, checked.
 
@@ -153,13 +171,15 @@ def find(root: Path | str, split: str, want: Want) -> FeatureView:
     root = Path(root)
     wanted = want.stored_arrays()
     groups: dict[str, list[tuple[Path, Header]]] = {}
-    for path in store_paths(root, split):
-        header = read_header(path)
+    stores, outdated = readable_stores(root, split)
+    for path, header in stores:
         if want.admits(header) and set(header.arrays) & set(wanted):
             groups.setdefault(group(header.provenance), []).append((path, header))
     whole = [stores for stores in groups.values() if _holds(stores, wanted)]
     if len(whole) > 1:
         raise ConfigError(_ambiguous(root, split, [stores[0][1] for stores in whole]))
+    if not whole and outdated:  # they only matter when nothing else meets the request
+        raise outdated[0]
     if not whole:
         raise NotExtracted(_absent(root, split, want, list(groups.values())))
     return FeatureView(_choose(whole[0], wanted))
@@ -169,8 +189,7 @@ def stored_layers(root: Path | str, split: str, want: Want) -> tuple[str, ...]:
     """Names of the network layers that stores admitted by `want` hold with one of its poolings, shallowest first."""
     poolings = {pooling for _, _, pooling in want.arrays}
     layers = set()
-    for path in store_paths(Path(root), split):
-        header = read_header(path)
+    for _, header in readable_stores(Path(root), split)[0]:
         if want.admits(header):
             layers |= {
                 a.layer for a in header.arrays if a.pooling in poolings and a.layer not in PSEUDO_LAYERS

@@ -91,9 +91,7 @@ class StoreWriter:
             try:
                 temporary.chmod(0o755)
                 _write_skeleton(temporary, provenance, rows, coordinates, block_rows)
-                with contextlib.suppress(FileExistsError, OSError):
-                    temporary.rename(path)
-                sync(path.parent)
+                _publish_folder(temporary, path)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         header = read_header(path)
@@ -176,6 +174,19 @@ class StoreWriter:
             sync(level)
         size, tail = chunk_tail(path)
         return ChunkSeal(size, tail, sha256(np.ascontiguousarray(values).tobytes()))
+
+
+def _publish_folder(temporary: Path, path: Path) -> None:
+    """Give a complete store its name; another writer that was faster is no fault."""
+    try:
+        temporary.rename(path)
+    except OSError as error:
+        if not (path / "zarr.json").exists():
+            raise Damaged(
+                f"{path}: the new store cannot get this name ({error}); if the rest of a store lies there, "
+                "without its zarr.json, delete that folder and extract again"
+            ) from error
+    sync(path.parent)
 
 
 @contextlib.contextmanager
