@@ -25,9 +25,9 @@ PY     := .venv/bin/python
 comma  := ,
 MOCK   := $(OUT)/data/mock
 SELECT := $(OUT)/features/selection.json
-words   = $(subst $(comma), ,$(1))
+split   = $(subst $(comma), ,$(1))
 SOURCE  = $(if $(TRAIN)$(VAL)$(TEST),$(if $(TRAIN),--train $(TRAIN)) $(if $(VAL),--val $(VAL)) $(if $(TEST),--test $(TEST)),--data $(or $(DATA),$(MOCK)))
-STORED  = $(if $(filter mean concat,$(call words,$(DIRECTION))),forward$(comma)backward,$(DIRECTION))
+STORED  = $(if $(filter mean concat,$(call split,$(DIRECTION))),forward$(comma)backward,$(DIRECTION))
 WHERE   = --out $(OUT)/features --encoders $(OUT)/encoders --digests $(OUT)/digests
 EXTRACT = $(PY) -m extract run $(SOURCE) $(if $(CONFIG),--config-model $(CONFIG)) --noise-level $(NOISE) --draws $(DRAWS) --seed $(SEED) \
           --device $(DEVICE) --scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)) $(WHERE)
@@ -68,7 +68,7 @@ demo: .venv/ready  ## the whole job on a mock survey, at most 5 minutes after in
 	@$(MAKE) --no-print-directory need-data
 	@OUT=$(OUT) PY=$(PY) sh configs/demo.sh
 
-pretrain: .venv/ready  ## train the shipped encoder again from its recipe (about an hour)
+pretrain: .venv/ready  ## train the shipped encoder again from its recipe (about 45 minutes)
 	$(PY) -m extract pretrain --config configs/pretrain.yaml $(ARGS)
 
 bench: .venv/ready  ## run every script of benchmarks/

@@ -89,7 +89,9 @@ def chunk_tail(path: Path) -> tuple[int, str]:
             stream.seek(max(0, size - 4))
             return size, stream.read(4).hex()
     except FileNotFoundError:
-        raise Damaged(f"{path}: the chunk is gone although its block was committed") from None
+        raise Damaged(
+            f"{path}: the chunk is gone although its block was committed; mend the store with python -m cache repair"
+        ) from None
 
 
 def check_chunk(store: Path, array: ArrayName, commit: Commit) -> None:
@@ -100,8 +102,13 @@ def check_chunk(store: Path, array: ArrayName, commit: Commit) -> None:
     if found != (seal.size, seal.tail):
         raise Damaged(
             f"{path}: is not the committed file (size {found[0]}, crc {found[1]}; committed size {seal.size}, "
-            f"crc {seal.tail}); remove {commit_path(store, commit.block)} and run {rebuild_command(store)!r} again"
+            f"crc {seal.tail}); {mending(store)}"
         )
+
+
+def mending(store: Path) -> str:
+    """What to do about a damaged block."""
+    return f"mend it with: python -m cache repair --store {store}, then: {rebuild_command(store)}"
 
 
 def computed_with_text(computed_with: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import zarr
 
 from .arrays import COORDINATES, ArrayName, stored_directions
 from .canonical import digest_json, sha256
-from .commits import Commit, check_chunk, read_commit
+from .commits import Commit, check_chunk, mending, read_commit
 from .errors import Damaged, Incomplete, NotExtracted, Stale, UnknownName
 from .header import FEATURES, Header, check_static, last_run, read_header, rebuild_command
 from .provenance import differences
@@ -111,7 +111,7 @@ class FeatureStore:
             if sha256(values.tobytes()) != commit.arrays[array.path].sha256:
                 raise Damaged(
                     f"{self.path}: {array.path} block {commit.block} does not have the committed values; "
-                    f"rebuild with: {rebuild_command(self.path)}"
+                    f"{mending(self.path)}"
                 )
             yield values
 

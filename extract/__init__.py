@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""Whatever runs the encoder or reads spectra; it writes feature stores through `cache`."""

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from cache.arrays import ArrayName
 from cache.canonical import digest_json
-from cache.errors import LeakError, SchemaVersion
-from cache.header import Header, read_header
+from cache.errors import LeakError
+from cache.header import Header
 from cache.provenance import NUMERICS, SCHEMA, group
-from cache.view import is_finished, store_paths
+from cache.store import FeatureStore
+from cache.view import is_finished, readable_stores
 from cache.writer import RowTable, StoreWriter
 
 from .checkpoint import weights_digest
@@ -90,7 +91,7 @@ def provenance_of(
 def plan_stores(root: Path, provenance: dict[str, Any], wanted: WantedArrays) -> list[StorePlan]:
     """Meet the request array by array: finished stores are hits, begun ones go on, the rest is one new store.
 
-    A begun store whose arrays are not all wanted is left alone.
+    A begun store whose arrays are not all wanted is left alone. Raises Damaged when a finished one is not intact.
     """
     draw = provenance["noise"]["draw"]
     missing = set(wanted.coordinates)
@@ -100,6 +101,8 @@ def plan_stores(root: Path, provenance: dict[str, Any], wanted: WantedArrays) ->
         held = set(header.arrays) & missing
         if not held or (not finished and not set(header.arrays) <= missing):
             continue
+        if finished:
+            FeatureStore.open(path)  # a damaged store is no hit; the error says how to mend it
         plans.append(StorePlan(header.provenance, draw, wanted.restrict(set(header.arrays)), path, finished))
         missing -= held
     if missing:
@@ -154,11 +157,7 @@ def check_no_shared_stars(fingerprints: dict[str, Fingerprint]) -> None:
 def _stores_of_group(root: Path, provenance: dict[str, Any]) -> list[tuple[Path, Header, bool]]:
     wanted = group(provenance)
     found = []
-    for path in store_paths(root, provenance["split"]):
-        try:
-            header = read_header(path)
-        except SchemaVersion:  # written in another format, so it cannot be what is asked for
-            continue
+    for path, header in readable_stores(root, provenance["split"])[0]:
         if group(header.provenance) == wanted:
             found.append((path, header, is_finished(path, header)))
     return found

@@ -117,7 +117,7 @@ def _layers(settings: RunSettings, chosen: Selection | None) -> tuple[str, ...]:
     root = settings.features
     if chosen is not None:
         root = chosen.root
-        want = Want(arrays=arrays, family=chosen.family, input=chosen.splits["train"].input, draw=None)
+        want = Want(arrays=arrays, family=chosen.family, input=chosen.of("train").input, draw=None)
     layers = stored_layers(root, "train", want)
     if not layers:
         raise NotExtracted(f"{root}: no network layer is stored with poolings {', '.join(settings.poolings)}")

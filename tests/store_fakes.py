@@ -21,7 +21,12 @@ def provenance(split="train", *, arrays=(FORWARD,), n=10, width=WIDTH, **changes
     plain = {
         "schema": 1,
         "numerics": 1,
-        "encoder": {"weights": "ab" * 32, "config": {"num_layers": 3}, "origin": "checkpoint", "profile": None},
+        "encoder": {
+            "weights": "ab" * 32,
+            "config": {"num_layers": 3},
+            "origin": "checkpoint",
+            "profile": None,
+        },
         "error_input": "true",
         "input": "cd" * 32,
         "data_kind": "mock",
@@ -90,7 +95,9 @@ def fill(writer, blocks=None, computed_with=COMPUTED_WITH):
 def make_store(root, about=None, **options):
     """A finished store; its folder."""
     writer = fill(begin_store(root, about, **options))
-    writer.record_run("2026-01-01T00-00-00Z", {"command": "python -m extract run --made-up", "encoder": "tiny"})
+    writer.record_run(
+        "2026-01-01T00-00-00Z", {"command": "python -m extract run --made-up", "encoder": "tiny"}
+    )
     return writer.path
 
 

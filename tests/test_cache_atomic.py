@@ -24,9 +24,14 @@ def test_publishing_makes_folders_and_leaves_only_the_file(tmp_path):
 def test_a_failed_writer_leaves_the_old_file_and_no_temporary(tmp_path):
     path = tmp_path / "x.bin"
     publish_bytes(path, b"old")
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
-        temporary.write_bytes(b"half of the n")
-        raise RuntimeError
+
+    def fail_halfway():
+        with replacing(path) as temporary:
+            temporary.write_bytes(b"half of the n")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["x.bin"]
 

@@ -22,7 +22,9 @@ def test_canonical_json_refuses_what_has_no_canonical_text():
 
 
 def test_digest_is_sha256_of_the_utf8_text():
-    assert digest_json({"é": 1}) == hashlib.sha256('{"é":1}'.encode()).hexdigest() == sha256('{"é":1}'.encode())
+    assert (
+        digest_json({"é": 1}) == hashlib.sha256('{"é":1}'.encode()).hexdigest() == sha256('{"é":1}'.encode())
+    )
 
 
 @pytest.mark.parametrize("value", [{}, {"a": 1}, {"a": {"self": 2}, "self": "old"}])
@@ -30,7 +32,7 @@ def test_a_sealed_object_passes_its_check_and_any_change_does_not(value):
     sealed = seal(value)
     assert check_seal(sealed, "here") == sealed
     assert seal(sealed) == sealed
-    with pytest.raises(Damaged, match="here.*altered"):
+    with pytest.raises(Damaged, match=r"here.*altered"):
         check_seal({**sealed, "new": 0}, "here")
 
 

@@ -6,13 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from cache.arrays import ArrayName
-from cache.commits import commit_path
-from cache.errors import ConfigError, Damaged, Incomplete, NotExtracted, SchemaVersion, Stale, UnknownName
-from cache.header import chunk_path, read_header
-from cache.store import FeatureStore
-from data.make_store_v1 import ABOUT, BLOCK_ROWS, N_ROWS, build, expected
+from make_store_v1 import ABOUT, BLOCK_ROWS, N_ROWS, build, expected
 from store_fakes import (
     BACKWARD,
     FORWARD,
@@ -26,12 +20,24 @@ from store_fakes import (
     values_of,
 )
 
+from cache.arrays import ArrayName
+from cache.commits import commit_path
+from cache.errors import ConfigError, Damaged, Incomplete, NotExtracted, SchemaVersion, Stale, UnknownName
+from cache.header import chunk_path, read_header
+from cache.store import FeatureStore
+
 STORE_V1 = Path(__file__).parent / "data" / "store_v1"
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make_store(tmp_path_factory.mktemp("made"), provenance(arrays=(FORWARD, BACKWARD)))
+
+
 @pytest.fixture
-def store(tmp_path):
-    return make_store(tmp_path, provenance(arrays=(FORWARD, BACKWARD)))
+def store(tmp_path, made):
+    """A copy to be damaged."""
+    return Path(shutil.copytree(made, tmp_path / "train" / made.name))
 
 
 def read_all(path):
@@ -61,7 +67,7 @@ def test_a_truncated_chunk_is_found_on_opening(store, size):
     chunk = chunk_path(store, FORWARD, 0)
     assert chunk.stat().st_size == 68
     chunk.write_bytes(chunk.read_bytes()[:size])
-    with pytest.raises(Damaged, match=r"c/0/0: is not the committed file \(size .*000000\.json.*--made-up"):
+    with pytest.raises(Damaged, match=r"c/0/0: is not the committed file \(size .*repair --store.*--made-up"):
         FeatureStore.open(store)
 
 
@@ -185,9 +191,13 @@ def test_absent_names_are_refused_with_what_is_there(store):
     opened = FeatureStore.open(store)
     assert opened.layers == ("enc_pre_latent",)
     for read in (opened.features, opened.coordinates):
-        with pytest.raises(NotExtracted, match=r"has no 'enc_last/forward/seg_mean_K2'; it holds enc_pre_latent/"):
+        with pytest.raises(
+            NotExtracted, match=r"has no 'enc_last/forward/seg_mean_K2'; it holds enc_pre_latent/"
+        ):
             read("enc_last", "seg_mean_K2")
-        with pytest.raises(UnknownName, match="unknown direction 'up'; known: forward, backward, mean, concat"):
+        with pytest.raises(
+            UnknownName, match="unknown direction 'up'; known: forward, backward, mean, concat"
+        ):
             read("enc_pre_latent", "seg_mean_K2", "up")
     with pytest.raises(UnknownName, match=r"unknown label in .* 'logg'; known: log_g, mag"):
         opened.labels("logg")
@@ -213,7 +223,7 @@ def test_array_names_round_trip_and_formed_directions_are_not_stored():
         ArrayName("enc_0", "mean", "none")
 
 
-# The fixture tests/data/store_v1 is in the format of schema 1, written by tests/data/make_store_v1.py. A change of
+# The fixture tests/data/store_v1 is in the format of schema 1, written by tests/make_store_v1.py. A change of
 # the format must raise SCHEMA, keep this folder as the example of an old store, and add store_v2 beside it.
 
 

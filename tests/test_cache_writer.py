@@ -6,13 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import zarr
-
-from cache.arrays import ArrayName
-from cache.commits import commit_path, read_commit
-from cache.errors import Busy, CacheError, ConfigError, Damaged, NotExtracted, Stale
-from cache.header import chunk_path, last_run, read_header, rebuild_command
-from cache.store import FeatureStore
-from cache.writer import Block, StoreWriter
 from store_fakes import (
     BACKWARD,
     COMPUTED_WITH,
@@ -26,6 +19,13 @@ from store_fakes import (
     row_table,
     values_of,
 )
+
+from cache.arrays import ArrayName
+from cache.commits import commit_path, read_commit
+from cache.errors import Busy, CacheError, ConfigError, Damaged, NotExtracted, Stale
+from cache.header import chunk_path, last_run, read_header, rebuild_command
+from cache.store import FeatureStore
+from cache.writer import Block, StoreWriter
 
 
 def test_a_filled_store_reads_back_what_was_written(tmp_path):

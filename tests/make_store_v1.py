@@ -1,7 +1,4 @@
-"""How tests/data/store_v1 was made: `python -m tests.data.make_store_v1` would need a package, so run it by path.
-
-PYTHONPATH=. python tests/data/make_store_v1.py   (writes tests/data/store_v1, refuses if it is there)
-"""
+"""How tests/data/store_v1 was made: PYTHONPATH=. python tests/make_store_v1.py (fails when the folder is there)."""
 
 import shutil
 import tempfile
@@ -66,4 +63,4 @@ def build(root):
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(build(Path(folder)), Path(__file__).parent / "store_v1")
+        shutil.copytree(build(Path(folder)), Path(__file__).parent / "data" / "store_v1")

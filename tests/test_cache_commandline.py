@@ -1,0 +1,158 @@
+import sys
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import yaml
+from pydantic import Field
+
+from cache.commandline import Command, Verb, main
+from cache.errors import ConfigError, NotExtracted
+
+
+class CopySettings(Command):
+    """Copy things to where they are needed.
+
+    More about it.
+    """
+
+    layers: tuple[str, ...] = Field(("enc_0",), description="which layers")
+    noise_level: float = Field(1.0, description="how much noise")
+    mode: Literal["fast", "plain"] = Field("plain", description="how")
+    dry_run: bool = Field(default=False, description="only say what would be done")
+    out_folder: Path = Field(Path("artifacts"), description="where to")
+    jobs: int | None = Field(None, description="processes")
+
+
+def run(argv, action=lambda _: None):
+    """(exit status, the settings that the verb saw)."""
+    seen = []
+
+    def remember(settings):
+        seen.append(settings)
+        return action(settings)
+
+    status = main("tool", {"copy": lambda: Verb(CopySettings, remember)}, argv)
+    return status, (seen or [None])[0]
+
+
+def test_defaults_flags_and_comma_lists():
+    status, settings = run(["copy"])
+    assert (status, settings.layers, settings.jobs, settings.dry_run) == (0, ("enc_0",), None, False)
+    _, settings = run(["copy", "--layers", "a,b", "--noise-level", "0.5", "--dry-run", "--jobs=3"])
+    assert settings.layers == ("a", "b")
+    assert (settings.noise_level, settings.dry_run, settings.jobs) == (0.5, True, 3)
+    assert run(["copy", "--no-dry-run"])[1].dry_run is False
+    assert run(["copy", "--out-folder", "x y"])[1].out_folder == Path("x y")
+
+
+def test_flags_win_over_yaml_and_yaml_over_defaults(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("noise-level: 2.5\nlayers: [p, q]\ndry_run: true\n")
+    _, settings = run(["copy", "--config", str(path), "--layers", "z"])
+    assert (settings.noise_level, settings.layers, settings.dry_run) == (2.5, ("z",), True)
+    assert (settings.mode, settings.config) == ("plain", path)
+    assert run(["copy", "--config", str(path), "--no-dry-run"])[1].dry_run is False
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("nois-level: 2\n", r"unknown settings \['nois_level'\]; known: config, dry_run, jobs"),
+        ("- 1\n", "expected a mapping of settings, found list"),
+        ("a: [", "c.yaml"),
+        ("mode: quick\n", r"--mode: .*\(got 'quick'\)"),
+        ("noise_level: much\n", r"--noise-level: .*\(got 'much'\)\nsee python -m tool copy --help"),
+    ],
+)
+def test_wrong_yaml_is_refused(tmp_path, capsys, content, message):
+    path = tmp_path / "c.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        CopySettings.parse(["--config", str(path)], prog="python -m tool copy")
+    status, settings = run(["copy", "--config", str(path)])
+    assert (status, settings) == (2, None)
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_an_empty_yaml_changes_nothing_and_a_missing_one_is_refused(tmp_path):
+    (tmp_path / "c.yaml").write_text("")
+    assert run(["copy", "--config", str(tmp_path / "c.yaml")])[1].noise_level == 1
+    assert run(["copy", "--config", str(tmp_path / "absent.yaml")])[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["copy", "--nois-level", "2"], "nois-level"),
+        (["copy", "--mode", "quick"], "quick"),
+        (["copy", "--noise-level", "much"], "much"),
+        (["copy", "stray"], "stray"),
+        (["cpoy"], "unknown verb 'cpoy'; known: copy"),
+    ],
+)
+def test_wrong_command_lines_exit_with_2(capsys, argv, message):
+    status, settings = run(argv)
+    assert (status, settings) == (2, None)
+    assert message in capsys.readouterr().err
+
+
+def test_printed_settings_can_be_read_back(tmp_path, capsys):
+    status, seen = run(["copy", "--layers", "a,b", "--jobs", "2", "--print-config"])
+    assert (status, seen) == (0, None)
+    path = tmp_path / "c.yaml"
+    path.write_text(capsys.readouterr().out)
+    assert set(yaml.safe_load(path.read_text())) == {
+        "layers", "noise_level", "mode", "dry_run", "out_folder", "jobs"
+    }  # fmt: skip
+    _, settings = run(["copy", "--config", str(path)])
+    assert (settings.layers, settings.jobs, settings.out_folder) == (("a", "b"), 2, Path("artifacts"))
+
+
+def test_help_teaches(capsys):
+    status, _ = run(["copy", "--help"])
+    told = capsys.readouterr().out
+    assert status == 0
+    for text in (
+        "Copy things to where they are",
+        "--noise-level",
+        "how much noise",
+        "--no-dry-run",
+        "--config",
+    ):
+        assert text in told
+
+
+def test_overview_lists_the_verbs(capsys):
+    assert run(["--help"])[0] == 0
+    assert "copy  Copy things to where they are needed." in capsys.readouterr().out
+    assert run([])[0] == 2
+    assert "VERB --help" in capsys.readouterr().out
+
+
+def test_our_errors_exit_with_2_and_others_pass(capsys):
+    def refuse(_):
+        raise NotExtracted("nothing at 'x'; run this")
+
+    assert run(["copy"], refuse)[0] == 2
+    assert capsys.readouterr().err == "error: nothing at 'x'; run this\n"
+    assert run(["copy"], lambda _: 1)[0] == 1
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    assert run(["copy"], stop)[0] == 130
+    assert "run the same command to go on" in capsys.readouterr().err
+    with pytest.raises(ZeroDivisionError):
+        run(["copy"], lambda _: 1 / 0)
+
+
+def test_arguments_come_from_the_command_line_when_none_are_given(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tool", "copy", "--print-config"])
+    assert run(None)[0] == 0
+    assert "noise_level: 1.0" in capsys.readouterr().out
+
+
+def test_the_environment_changes_nothing(monkeypatch):
+    monkeypatch.setenv("NOISE_LEVEL", "9")
+    assert run(["copy"])[1].noise_level == 1

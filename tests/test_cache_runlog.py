@@ -1,0 +1,45 @@
+import subprocess
+import sys
+import time
+from importlib import metadata
+
+from cache import runlog
+from cache.runlog import git_commit, run_log, versions
+
+
+def test_versions_are_those_installed(monkeypatch):
+    found = versions()
+    assert found["numpy"] == metadata.version("numpy")
+    assert found["python"] == sys.version.split()[0]
+    monkeypatch.setattr(runlog, "REPORTED", ("no-such-distribution",))
+    assert list(versions()) == ["python"]
+
+
+def test_a_run_note_says_who_when_and_how():
+    name, note = run_log(started=time.time() - 2, about={"encoder": "tiny"})
+    assert name == note["time"]
+    assert len(name) == len("2026-01-01T00-00-00Z")
+    assert 2 <= note["seconds"] < 60
+    assert note["encoder"] == "tiny"
+    assert note["command"] == " ".join(sys.argv)
+    assert run_log(started=0, command="x", about={})[1]["command"] == "x"
+    assert run_log(started=0, about={})[0] == "1970-01-01T00-00-00Z"
+
+
+def test_the_commit_is_marked_when_there_are_changes(monkeypatch):
+    answers = {"rev-parse": "abc", "status": ""}
+    monkeypatch.setattr(runlog, "_git", lambda _, verb, *__: answers[verb])
+    assert git_commit() == "abc"
+    answers["status"] = " M x"
+    assert git_commit() == "abc+"
+
+
+def test_outside_a_checkout_there_is_no_commit(monkeypatch, tmp_path):
+    monkeypatch.setattr(runlog, "__file__", str(tmp_path / "cache" / "runlog.py"))
+    assert git_commit() is None
+
+    def absent(*_, **__):
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr(subprocess, "run", absent)
+    assert git_commit() is None

@@ -1,0 +1,89 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from cache.errors import ConfigError, InputError, UnknownName
+from extract.request import ExtractConfig, find_data
+
+DATA = {"test": (Path("a.h5"),)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"noise": "drawn"}, "unknown noise mode 'drawn'; known: draw, stored, none"),
+        ({"error_input": "shuffled"}, "unknown error input 'shuffled'; known: true, zero"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'; known: fp32"),
+        ({"engine": "turbo"}, "unknown engine 'turbo'"),
+        ({"scheduler": "slurm"}, "unknown scheduler 'slurm'; known: local, processes"),
+        ({"on_bad_rows": "ignore"}, "unknown policy for bad rows 'ignore'; known: fail, drop"),
+        (
+            {"directions": ("forward", "concat")},
+            "'concat' cannot be extracted; extract forward, backward",
+        ),
+        ({"draws": 0}, "--draws is 0; it must be at least 1"),
+        ({"micro_batch": 0}, "--micro-batch is 0"),
+        ({"slab_rows": -1}, "--slab-rows is -1"),
+        ({"block_rows": 0}, "--block-rows is 0"),
+        ({"threads": 0}, "--threads is 0"),
+        ({"noise_level": -0.1}, "--noise-level is -0.1"),
+        ({"noise_level": float("inf")}, "--noise-level is inf"),
+        ({"noise_level": float("nan")}, "--noise-level is nan"),
+        ({"noise": "none", "draws": 2}, "--noise none has one realisation; --draws 2"),
+        ({"noise": "stored", "noise_level": 2.0}, "--noise-level must stay 1"),
+        ({"data": {"a/b": DATA["test"]}}, "split 'a/b' cannot be a file name"),
+        ({"data": {}}, "no data: say --data FOLDER"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_on_construction(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        ExtractConfig(**{"data": DATA, **changes})
+
+
+def test_what_a_request_stands_for():
+    plain = ExtractConfig(data=DATA)
+    assert (plain.n_workers, plain.draw_numbers, plain.pseudo_layers) == (1, (0,), ())
+    assert plain.n_threads == os.cpu_count()
+    many = ExtractConfig(data=DATA, scheduler="processes", jobs=3, draws=2, layers=("enc_0", "denoised"))
+    assert (many.n_workers, many.draw_numbers, many.pseudo_layers) == (3, (0, 1), ("denoised",))
+    assert many.n_threads == max(1, os.cpu_count() // 3)
+    assert ExtractConfig(data=DATA, noise="none").draw_numbers == (None,)
+    assert ExtractConfig(data=DATA, scheduler="processes", threads=4).n_threads == 4
+    assert ExtractConfig(data=DATA, jobs=7).n_workers == 1
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for split, name in (("train", "dataset.h5"), ("test", "dataset.h5"), ("test", "shard_index.txt")):
+        (tmp_path / split).mkdir(exist_ok=True)
+        (tmp_path / split / name).touch()
+    return tmp_path
+
+
+def test_a_folder_gives_the_splits_it_holds(folder):
+    found = {"train": (folder / "train/dataset.h5",), "test": (folder / "test/shard_index.txt",)}
+    assert find_data(str(folder)) == found
+    assert find_data(str(folder), "train") == {"train": found["train"]}
+    assert find_data(str(folder), "test,train") == found
+
+
+def test_files_are_one_split():
+    assert find_data("a.h5") == {"test": (Path("a.h5"),)}
+    assert find_data("a.h5,b.h5", "val") == {"val": (Path("a.h5"), Path("b.h5"))}
+    with pytest.raises(ConfigError, match="must name one split, not 'val,test'"):
+        find_data("a.h5", "val,test")
+
+
+def test_a_folder_without_data_is_refused(folder):
+    with pytest.raises(
+        InputError, match=r"val: expected shard_index\.txt or dataset\.h5 there for --split val"
+    ):
+        find_data(str(folder), "val")
+    with pytest.raises(InputError, match=r"holds none of train/dataset\.h5, .*python -m extract mock"):
+        find_data(str(folder / "train"))
+
+
+def test_names_are_of_the_known_kind():
+    with pytest.raises(UnknownName):
+        ExtractConfig(data=DATA, engine="x")

@@ -1,0 +1,139 @@
+"""`python -m extract run` from its flags to its stores."""
+
+import numpy as np
+import pytest
+import yaml
+from survey_fakes import CHECKPOINT, LAYER, POOLING, YAML
+
+from cache import FeatureStore
+from cache.commandline import main
+from cache.commits import commit_path
+from cache.selection import read_selection
+from extract.cli import VERBS
+from extract.run_command import RunSettings, to_request
+
+
+def extract(*argv):
+    return main("extract", VERBS, ["run", *(str(argument) for argument in argv)])
+
+
+def flags(folder, *more):
+    """The flags that every test needs."""
+    return (
+        "--checkpoint", CHECKPOINT, "--config-model", YAML, "--poolings", POOLING, "--device", "cpu", "--threads", 1,
+        "--micro-batch", 8, "--out", folder / "features", "--encoders", folder / "encoders", "--digests",
+        folder / "digests", *more,
+    )  # fmt: skip
+
+
+def stores(folder):
+    return sorted((folder / "features").glob("*/*/zarr.json"))
+
+
+def test_a_folder_becomes_stores_and_a_selection(survey, tmp_path, capsys):
+    selection = tmp_path / "selections/one.json"
+    argv = flags(tmp_path, "--data", survey, "--layers", f"{LAYER},input_error", "--selection", selection)
+    assert extract(*argv) == 0
+    written = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in written] == ["train", "val", "test"]
+    assert len(stores(tmp_path)) == 3
+    chosen = read_selection(selection)
+    assert (chosen.encoder, list(chosen.splits), chosen.root) == (
+        "small",
+        ["test", "train", "val"],
+        tmp_path / "features",
+    )
+    (view,) = chosen.views("test", (("input_error", "forward", POOLING),))
+    assert view.features("input_error", POOLING).shape == (16, 4)
+    assert extract(*argv) == 0
+    assert all(line.endswith("is there and fresh") for line in capsys.readouterr().out.splitlines())
+
+
+def test_a_dry_run_checks_and_plans_and_writes_no_store(survey, tmp_path, capsys):
+    argv = flags(tmp_path, "--data", survey, "--split", "train,test", "--draws", 2)
+    assert extract(*argv, "--dry-run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"{split}: {n} rows, 0.0 MB, to compute: {LAYER}/forward/{POOLING}"
+        for split, n in (("train", 40), ("test", 16))
+        for _ in range(2)
+    ]
+    assert not (tmp_path / "features").exists()
+    assert extract(*argv, "--block-rows", 8) == 0
+    commit_path(stores(tmp_path)[0].parent, 1).unlink()
+    capsys.readouterr()
+    assert extract(*argv, "--dry-run", "--selection", tmp_path / "s.json") == 0
+    told = capsys.readouterr().out
+    assert told.count("is there and fresh") == 3
+    assert told.count("to finish") == 1
+    assert not (tmp_path / "s.json").exists()
+
+
+def test_yaml_settings_are_those_of_the_flags(survey, tmp_path, capsys):
+    path = tmp_path / "run.yaml"
+    assert extract(*flags(tmp_path, "--data", survey / "test", "--print-config")) == 0
+    settings = yaml.safe_load(capsys.readouterr().out)
+    settings |= {"data": str(survey), "split": "test", "poolings": ["global_mean"], "noise_level": 0.5}
+    path.write_text(yaml.safe_dump(settings))
+    assert extract("--config", path, "--noise-level", 2) == 0
+    (header,) = stores(tmp_path)
+    store = FeatureStore.open(header.parent)
+    assert store.provenance["noise"]["level"] == 2.0
+    assert store.arrays[0].pooling == "global_mean"
+
+
+def test_splits_may_be_named_one_by_one(survey, tmp_path):
+    settings = RunSettings(train="a.h5,b.h5", test="c.h5")
+    assert {split: [str(p) for p in files] for split, files in to_request(settings).data.items()} == {
+        "train": ["a.h5", "b.h5"],
+        "test": ["c.h5"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "no data: say --data FOLDER"),
+        (["--data", "x", "--train", "a.h5"], "say either --data, or --train, --val and --test, not both"),
+        (["--data", "absent.h5"], "absent.h5"),
+        (["--data", "x.h5", "--directions", "concat"], "direction 'concat' cannot be extracted"),
+        (["--data", "x.h5", "--noise", "some"], "some"),
+        (["--data", "x.h5", "--layer", "enc_0,"], "--layer"),
+        (["--data", "x.h5", "--draws", "0"], "--draws is 0"),
+    ],
+)
+def test_what_the_user_can_mend_exits_with_2(tmp_path, capsys, argv, message):
+    assert extract(*flags(tmp_path), *argv) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_every_choice(capsys):
+    assert extract("--help") == 0
+    told = capsys.readouterr().out
+    for text in (
+        "Run the frozen encoder",
+        "--config-model",
+        "random:SEED",
+        "--no-dry-run",
+        "--on-bad-rows",
+        "--print-config",
+    ):
+        assert text in told
+
+
+def test_overview_names_the_verbs(capsys):
+    assert main("extract", VERBS, ["--help"]) == 0
+    told = capsys.readouterr().out
+    assert "run " in told
+    assert "mock " in told
+
+
+def test_a_stated_network_needs_no_yaml(survey, tmp_path, capsys):
+    argv = ["--data", survey / "test/dataset.h5", "--checkpoint", CHECKPOINT, "--error-mode", "pixel"]
+    argv += ["--poolings", "global_mean", "--device", "cpu", "--threads", 1, "--out", tmp_path / "features"]
+    argv += ["--digests", tmp_path / "digests"]
+    assert extract(*argv) == 0
+    assert "assumed: " in capsys.readouterr().out
+    store = FeatureStore.open(stores(tmp_path)[0].parent)
+    assert np.isfinite(store.features(LAYER, "global_mean")).all()

@@ -1,0 +1,217 @@
+"""`python -m probes run` and `predict` on small stores, from flags to records."""
+
+import numpy as np
+import pytest
+from pyarrow import parquet
+from store_fakes import BACKWARD, FORWARD, WIDTH, coordinates, provenance
+
+from cache import FeatureStore
+from cache.commandline import main
+from cache.header import chunk_path
+from cache.records import read_predictions, read_records
+from cache.selection import select, write_selection
+from cache.writer import Block, RowTable, StoreWriter
+from probes.cli import VERBS
+
+N = {"train": 60, "val": 20, "test": 24}
+TRUTH = np.array([1.0, -2.0, 0.5, 0.0])
+
+
+def survey_store(root, split, *, arrays=(FORWARD, BACKWARD), labels=True, shared=0, **changes):
+    """Features with which log_g is linear up to noise; `shared` stars are those of train."""
+    n = N[split]
+    rng = np.random.default_rng([ord(split[1]), changes.get("noise", {}).get("draw", 0), 1])
+    truth = np.random.default_rng(ord(split[1])).standard_normal((n, WIDTH))
+    values = (truth + 0.05 * rng.standard_normal(truth.shape)).astype(np.float32)
+    first = 1000 * list(N).index(split)
+    star = np.arange(first, first + n, dtype=np.uint64)
+    star[:shared] = np.arange(shared)
+    log_g = 3 + truth @ TRUTH
+    table = {
+        "log_g": log_g,
+        "T_eff": 5000 + 100 * truth[:, 0],
+        "gap": np.where(np.arange(n) == 3, np.nan, 1.0),
+    }
+    writer = StoreWriter.create(
+        root,
+        provenance(split, arrays=arrays, n=n, input=split.encode().hex().ljust(64, "0"), **changes),
+        rows=RowTable(np.arange(n), star, [str(k) for k in range(n)], table if labels else {}),
+        coordinates={array: coordinates() for array in arrays},
+        block_rows=16,
+    )
+    for block in writer.pending():
+        lo, hi = writer.header.block(block)
+        made = {FORWARD: values[lo:hi], BACKWARD: -values[lo:hi]}
+        writer.commit(block, Block(arrays={a: made[a] for a in arrays}, input=""), {"engine": "made up"})
+    writer.record_run("2026-01-01T00-00-00Z", {"encoder": "tiny"})
+    return writer.path
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    root = tmp_path_factory.mktemp("features")
+    for split in N:
+        survey_store(root, split)
+    survey_store(root, "train", noise={"draw": 1})
+    return root
+
+
+def probes(verb, *argv):
+    return main("probes", VERBS, [verb, *(str(argument) for argument in argv)])
+
+
+def flags(features, results, *more):
+    return ("--features", features, "--poolings", FORWARD.pooling, "--results", results, *more)
+
+
+def test_a_probe_becomes_a_record_predictions_and_a_head(features, tmp_path, capsys):
+    assert (
+        probes("run", *flags(features, tmp_path, "--labels", "log_g,log_g+T_eff", "--heads", "ridge,ols"))
+        == 0
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("[1/4] enc_pre_latent/forward/seg_mean_K2 ridge log_g: test R2 0.9")
+    assert lines[3].count("test R2") == 2
+    records = read_records(tmp_path)
+    assert len(records) == 4
+    joint = next(r for r in records if r.spec["labels"] == ["log_g", "T_eff"] and r.spec["head"] == "ols")
+    assert joint.result["scores"]["test"]["log_g"]["r2"] > 0.95
+    assert joint.result["n"] == N
+    assert joint.spec["draws"] == {"train": [0], "val": [0], "test": [0]}
+    assert joint.spec["data_kind"] == "mock"
+    assert joint.run["encoder"] == "tiny"
+    columns = read_predictions(tmp_path, joint.run_id)
+    assert {"row", "star", "split", "draw", "y_log_g", "yhat_log_g", "yhat_T_eff", "gap"} <= set(columns)
+    assert len(columns["row"]) == N["val"] + N["test"]
+    test = columns["split"] == "test"
+    residual = columns["yhat_log_g"][test] - columns["y_log_g"][test]
+    assert joint.result["scores"]["test"]["log_g"]["rmse"] == pytest.approx(np.sqrt((residual**2).mean()))
+
+
+def test_what_is_on_record_is_not_fitted_again_until_its_store_changes(features, tmp_path, capsys):
+    own = tmp_path / "features"
+    for split in N:
+        survey_store(own, split)
+    argv = flags(own, tmp_path / "results")
+    assert probes("run", *argv) == 0
+    (first,) = read_records(tmp_path / "results")
+    capsys.readouterr()
+    assert probes("run", *argv) == 0
+    assert capsys.readouterr().out.endswith("(on record)\n")
+    assert probes("run", *argv, "--refit") == 0
+    assert "(on record)" not in capsys.readouterr().out
+    (again,) = read_records(tmp_path / "results")
+    assert (again.run_id, again.result) == (first.run_id, first.result)
+
+
+def test_controls_and_draws(features, tmp_path, capsys):
+    argv = flags(features, tmp_path, "--controls", "none,shuffled_labels,mean_predictor", "--draws", 2)
+    assert probes("run", *argv, "--directions", "concat") == 0
+    by_control = {record.spec["control"]: record for record in read_records(tmp_path)}
+    plain = by_control["none"]
+    assert plain.spec["draws"]["train"] == [0, 1]
+    assert (plain.result["n"]["train"], plain.result["n_rows"]["train"]) == (60, 120)
+    assert plain.result["d"] == 8
+    r2 = {name: record.result["scores"]["test"]["log_g"]["r2"] for name, record in by_control.items()}
+    assert r2["none"] > 0.9
+    assert r2["shuffled_labels"] < 0.3
+    assert r2["mean_predictor"] <= 0
+    assert "(shuffled_labels)" in capsys.readouterr().out
+
+
+def test_a_selection_names_the_stores(features, tmp_path, capsys):
+    other = survey_store(tmp_path / "f", "train", encoder={"origin": "random:1"})
+    stores = {s: [survey_store(tmp_path / "f", s)] for s in ("train", "test")}
+    stores["train"].append(survey_store(tmp_path / "f", "train", noise={"draw": 1}))
+    argv = flags(tmp_path / "f", tmp_path / "r")
+    assert probes("run", *argv) == 2
+    assert "encoder.origin: " in capsys.readouterr().err
+    selection = tmp_path / "s.json"
+    write_selection(selection, select(tmp_path / "f", stores, encoder="chosen"))
+    assert probes("run", *argv, "--selection", selection, "--layers", "all") == 0
+    (record,) = read_records(tmp_path / "r")
+    assert record.run["encoder"] == "chosen"
+    assert FeatureStore.open(other).key not in record.result["stores"]
+    assert record.spec["draws"] == {"train": [0, 1], "test": [0]}
+    write_selection(selection, select(tmp_path / "f", {"test": stores["test"]}, encoder="chosen"))
+    assert probes("run", *argv, "--selection", selection, "--layers", "all") == 2
+    assert "the selection holds test, not 'train'" in capsys.readouterr().err
+
+
+def test_features_of_a_random_encoder_are_a_control(tmp_path):
+    for split in N:
+        survey_store(tmp_path / "f", split, encoder={"origin": "random:1"})
+    assert probes("run", *flags(tmp_path / "f", tmp_path / "r")) == 0
+    assert read_records(tmp_path / "r")[0].spec["control"] == "random_encoder"
+
+
+def test_a_leak_is_refused_and_nothing_is_recorded(tmp_path, capsys):
+    survey_store(tmp_path / "f", "train")
+    survey_store(tmp_path / "f", "test", shared=3)
+    assert probes("run", *flags(tmp_path / "f", tmp_path / "r")) == 2
+    assert "3 stars stand in both 'train' and 'test'" in capsys.readouterr().err
+    assert read_records(tmp_path / "r") == []
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--layers", "enc_last"], "python -m extract run --data FOLDER --checkpoint X --layers enc_last"),
+        (["--labels", "gap"], "label 'gap' is missing (NaN or inf) in 1 of 60 rows"),
+        (["--labels", "vsini"], "has no label 'vsini'; it has: T_eff, gap, log_g"),
+        (["--heads", "forest"], "unknown head 'forest'"),
+        (["--controls", "random"], "unknown control 'random'"),
+        (["--params", "alpha"], "expected name=value"),
+        (["--selection", "absent.json"], "no such selection"),
+        (["--train-size", "99"], "train_size is 99, train has 60 stars"),
+        (["--layers", "all", "--family", "00"], "no network layer is stored with poolings seg_mean_K2"),
+    ],
+)
+def test_what_the_user_can_mend_exits_with_2(features, tmp_path, capsys, more, message):
+    assert probes("run", *flags(features, tmp_path), *more) == 2
+    assert message in capsys.readouterr().err
+    assert read_records(tmp_path) == []
+
+
+def test_a_damaged_store_stops_the_probe(tmp_path, capsys):
+    paths = {split: survey_store(tmp_path / "f", split) for split in N}
+    chunk_path(paths["val"], FORWARD, 0).unlink()
+    assert probes("run", *flags(tmp_path / "f", tmp_path / "r")) == 2
+    assert "the chunk is gone" in capsys.readouterr().err
+
+
+def test_predicting_needs_no_labels(features, tmp_path, capsys):
+    assert probes("run", *flags(features, tmp_path)) == 0
+    (record,) = read_records(tmp_path)
+    store = survey_store(tmp_path / "new", "test", labels=False)
+    out = tmp_path / "predicted.parquet"
+    argv = ("--results", tmp_path, "--out", out)
+    assert probes("predict", "--head", record.run_id[:8], "--store", store, *argv) == 0
+    assert capsys.readouterr().out.endswith(f"24 rows written to {out}\n")
+    table = parquet.read_table(out).to_pydict()
+    known = read_predictions(tmp_path, record.run_id)
+    np.testing.assert_allclose(table["yhat_log_g"], known["yhat_log_g"][known["split"] == "test"])
+    assert list(table) == ["row", "star", "split", "draw", "yhat_log_g"]
+    other = survey_store(tmp_path / "new", "val", precision="tf32")
+    louder = survey_store(tmp_path / "new", "val", noise={"level": 2.0})
+    for head, where, message in (
+        ("", store, "say --head RUN_ID and --store PATH"),
+        ("zz", store, "no fitted head begins with 'zz'"),
+        (record.run_id, other, "fitted to features of family"),
+        (record.run_id, louder, "say --cross noise-level"),
+        (record.run_id, tmp_path / "none", "no feature store there"),
+    ):
+        assert probes("predict", "--head", head, "--store", where, *argv) == 2
+        assert message in capsys.readouterr().err
+    assert probes("predict", "--head", record.run_id, "--store", louder, "--cross", "noise-level", *argv) == 0
+    assert probes("run", *flags(features, tmp_path, "--heads", "ols")) == 0
+    assert probes("predict", "--head", "", "--store", store, *argv) == 2
+
+
+def test_digits_that_fit_several_heads_are_not_enough(features, tmp_path, capsys):
+    for name in ("ab1", "ab2"):
+        (tmp_path / "heads" / name).mkdir(parents=True)
+    store = survey_store(tmp_path / "new", "test", labels=False)
+    assert probes("predict", "--head", "ab", "--store", store, "--results", tmp_path) == 2
+    assert "2 fitted heads begin with 'ab'; give more digits" in capsys.readouterr().err

@@ -1,0 +1,156 @@
+"""The project as a whole: its names, its Makefile from end to end, its README."""
+
+import os
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("cache", "extract", "probes", "reports")
+
+
+def run(*command, cwd=ROOT, timeout=300):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MAKEFLAGS": ""}
+    return subprocess.run(
+        [*map(str, command)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env=environment,
+    )
+
+
+def make(*arguments, timeout=300):
+    """Make with this interpreter, and without rebuilding the environment."""
+    return run("make", "-o", ".venv/ready", f"PY={sys.executable}", *arguments, timeout=timeout)
+
+
+def test_no_other_distribution_owns_our_names():
+    owners = metadata.packages_distributions()
+    for name in PACKAGES:
+        assert set(owners.get(name, ["blindspot-probes"])) == {"blindspot-probes"}, name
+
+
+def test_reports_and_cache_import_nothing_heavy():
+    code = (
+        "import sys; import cache, cache.cli, reports.cli, reports.generate, reports.figures;"
+        "print([m for m in ('torch', 'sklearn', 'lightgbm', 'h5py', 'extract', 'probes') if m in sys.modules])"
+    )
+    done = run(sys.executable, "-c", code)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_help_names_every_verb_and_variable():
+    text = make("help").stdout
+    makefile = (ROOT / "Makefile").read_text()
+    verbs = re.findall(r"^([a-z-]+):.*## ", makefile, flags=re.MULTILINE)
+    variables = re.findall(r"^([A-Z]+) *\?=[^#\n]*#", makefile, flags=re.MULTILINE)
+    assert {"demo", "test", "extract", "probe", "tables"} <= set(verbs)
+    assert all(f"  {name} " in text for name in [*verbs, *variables])
+
+
+def test_every_variable_of_the_makefile_reaches_a_command():
+    shown = make(
+        "-n",
+        "probe",
+        "DATA=d",
+        "CKPT=c.ckpt",
+        "CONFIG=c.yaml",
+        "LAYER=all",
+        "POOL=p,q",
+        "DIRECTION=concat",
+        "HEAD=h",
+        "LABEL=l",
+        "NOISE=0.5",
+        "DRAWS=3",
+        "SEED=9",
+        "DEVICE=cpu",
+        "SCHEDULER=processes",
+        "JOBS=4",
+        "OUT=o",
+        "ARGS=--refit",
+    ).stdout
+    extract, probe = (
+        line
+        for line in shown.replace("\\\n", " ").splitlines()
+        if "-m extract" in line or "-m probes" in line
+    )
+    for flag in (
+        "--data d",
+        "--checkpoint c.ckpt",
+        "--config-model c.yaml",
+        "--layers all",
+        "--poolings p,q",
+        "--directions forward,backward",
+        "--noise-level 0.5",
+        "--draws 3",
+        "--seed 9",
+        "--device cpu",
+        "--scheduler processes",
+        "--jobs 4",
+        "--out o/features",
+    ):
+        assert flag in extract, flag
+    for flag in (
+        "--directions concat",
+        "--heads h",
+        "--labels l",
+        "--seed 9",
+        "--results o/results",
+        "--refit",
+    ):
+        assert flag in probe, flag
+
+
+def test_the_main_job_through_make(tmp_path):
+    survey = run(
+        sys.executable,
+        "-m",
+        "extract",
+        "mock",
+        "--out",
+        tmp_path / "data",
+        "--n-train",
+        60,
+        "--n-val",
+        20,
+        "--n-test",
+        20,
+    )
+    assert survey.returncode == 0, survey.stderr
+    where = (f"OUT={tmp_path}/out", f"DATA={tmp_path}/data", "POOL=global_mean")
+    first = make("extract", *where)
+    assert first.returncode == 0, first.stderr
+    probed = make("probe", *where, "HEAD=ridge", "LABEL=log_g,T_eff")
+    assert probed.returncode == 0, probed.stderr
+    assert "is there and fresh" in probed.stdout
+    assert "test R2" in probed.stdout
+    again = make("probe", *where, "HEAD=ridge", "LABEL=log_g,T_eff")
+    assert again.stdout.count("(on record)") == 2
+    tables = make("tables", *where)
+    assert tables.returncode == 0, tables.stderr
+    assert "log_g: layer x pooling" in tables.stdout
+    assert (tmp_path / "out/reports/layers_log_g.csv").exists()
+
+
+def test_readme_shows_what_the_committed_records_say():
+    done = run(sys.executable, "docs/render_readme.py", "--check")
+    assert done.returncode == 0, done.stderr
+
+
+def test_demo_records_are_small():
+    size = sum(path.stat().st_size for path in (ROOT / "docs/demo_records").rglob("*") if path.is_file())
+    assert 0 < size <= 1_000_000
+
+
+@pytest.mark.parametrize("verb", ["run", "mock", "pretrain"])
+def test_every_verb_of_extract_teaches(verb):
+    done = run(sys.executable, "-m", "extract", verb, "--help")
+    assert done.returncode == 0
+    assert "--out" in done.stdout
