@@ -1,6 +1,7 @@
 """Who ran what, when and with which versions: kept beside stores and in records, never part of a digest."""
 
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -33,6 +34,13 @@ def git_commit() -> str | None:
         return None
 
 
+def command_line() -> str:
+    """The command as a user would type it again: `python -m PROGRAM ...`, without the path of the program."""
+    program = Path(sys.argv[0])
+    name = f"python -m {program.parent.name}" if program.name == "__main__.py" else program.name
+    return f"{name} {shlex.join(sys.argv[1:])}".rstrip()
+
+
 def run_log(
     *, started: float, command: str | None = None, about: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
@@ -44,7 +52,7 @@ def run_log(
         "host": platform.node(),
         "commit": git_commit(),
         "versions": versions(),
-        "command": command or " ".join(sys.argv),
+        "command": command or command_line(),
         **about,
     }
 

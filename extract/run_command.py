@@ -1,6 +1,5 @@
 """`python -m extract run`: settings of the command line, turned into an extraction."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +8,7 @@ from pydantic import Field
 
 from cache.commandline import Command, Verb
 from cache.errors import ConfigError
+from cache.runlog import command_line
 from cache.selection import select, write_selection
 
 from .pipeline import extract_features, prepare
@@ -104,7 +104,7 @@ def to_request(settings: RunSettings) -> ExtractConfig:
     fields: dict[str, Any] = {
         name: getattr(settings, name) for name in type(settings).model_fields if name not in not_ours
     }
-    return ExtractConfig(data=data, command=_command(), **fields)
+    return ExtractConfig(data=data, command=command_line(), **fields)
 
 
 def run(settings: RunSettings) -> None:
@@ -136,7 +136,3 @@ VERB = Verb(RunSettings, run)
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
-
-
-def _command() -> str:
-    return "python -m extract run " + shlex.join(sys.argv[2:])

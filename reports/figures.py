@@ -49,6 +49,8 @@ HEADING = 0.75
 """Height of a layer's heading, in lines."""
 DODGE = 0.52
 """Share of a line's height over which its heads are spread."""
+LEGEND_COLUMNS, LEGEND_LINE = 2, 0.21
+"""Two names of heads with their settings fill a line of the legend; the height of that line in inches."""
 
 
 def overview_figure(frame: pd.DataFrame, label: str, out_path: Path) -> None:
@@ -73,10 +75,12 @@ def overview_figure(frame: pd.DataFrame, label: str, out_path: Path) -> None:
     top = TOP + LABEL_HEIGHT * (1.3 + max((flag.level for flag in flags), default=-1))
     n_headings = len({line.layer for line in lines})
     axes_height = LINE_HEIGHT * (len(lines) + HEADING * n_headings)
-    width, height = left + AXES_WIDTH + SIDE, top + axes_height + BOTTOM
+    n_names = len(variants_of(latents))
+    bottom = BOTTOM + LEGEND_LINE * (-(-n_names // LEGEND_COLUMNS) - 1)
+    width, height = left + AXES_WIDTH + SIDE, top + axes_height + bottom
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    axes = figure.add_axes((left / width, BOTTOM / height, AXES_WIDTH / width, axes_height / height))
+    axes = figure.add_axes((left / width, bottom / height, AXES_WIDTH / width, axes_height / height))
     _draw_frame(axes, limits)
     _draw_lines(axes, lines)
     _draw_flags(axes, flags, axes_height)
@@ -180,8 +184,8 @@ def _write_around(figure: Figure, axes: Axes, *, title: str, caption: str) -> No
         handles,
         names,
         loc="lower left",
-        bbox_to_anchor=(axes.get_position().x0, 0.30 / height),
-        ncols=len(names),
+        bbox_to_anchor=(left, 0.30 / height),
+        ncols=LEGEND_COLUMNS,
         frameon=False,
         fontsize=NORMAL,
         borderpad=0,

@@ -4,7 +4,7 @@ import time
 from importlib import metadata
 
 from cache import runlog
-from cache.runlog import git_commit, run_log, versions
+from cache.runlog import command_line, git_commit, run_log, versions
 
 
 def test_versions_are_those_installed(monkeypatch):
@@ -21,7 +21,7 @@ def test_a_run_note_says_who_when_and_how():
     assert len(name) == len("2026-01-01T00-00-00Z")
     assert 2 <= note["seconds"] < 60
     assert note["encoder"] == "tiny"
-    assert note["command"] == " ".join(sys.argv)
+    assert note["command"] == command_line()
     assert run_log(started=0, command="x", about={})[1]["command"] == "x"
     assert run_log(started=0, about={})[0] == "1970-01-01T00-00-00Z"
 
@@ -43,3 +43,10 @@ def test_outside_a_checkout_there_is_no_commit(monkeypatch, tmp_path):
 
     monkeypatch.setattr(subprocess, "run", absent)
     assert git_commit() is None
+
+
+def test_the_command_is_what_one_would_type_without_the_path_of_the_program(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/probes/__main__.py", "run", "--labels", "a b"])
+    assert command_line() == "python -m probes run --labels 'a b'"
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/pytest"])
+    assert command_line() == "pytest"

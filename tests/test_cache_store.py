@@ -21,6 +21,8 @@ from store_fakes import (
 )
 
 from cache.arrays import ArrayName
+from cache.cli import VERBS
+from cache.commandline import main
 from cache.commits import commit_path
 from cache.errors import ConfigError, Damaged, Incomplete, NotExtracted, SchemaVersion, Stale, UnknownName
 from cache.header import chunk_path, read_header
@@ -156,10 +158,10 @@ def test_missing_blocks_are_named(store):
 
 def test_damage_is_mended_as_the_message_says(store, tmp_path):
     flip_byte(chunk_path(store, FORWARD, 1), -1)
-    with pytest.raises(Damaged, match=r"remove .*000001\.json and run") as refusal:
+    with pytest.raises(Damaged, match="mend it with: python -m cache repair --store ") as refusal:
         FeatureStore.open(store)
-    named = Path(str(refusal.value).split("remove ")[1].split(" and run")[0])
-    named.unlink()
+    named = str(refusal.value).split("--store ")[1].split(", then")[0]
+    assert main("cache", VERBS, ["repair", "--store", named]) == 0
     fill(begin_store(tmp_path, provenance(arrays=(FORWARD, BACKWARD))))
     np.testing.assert_array_equal(read_all(store)[1], values_of(FORWARD))
 

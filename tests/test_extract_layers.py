@@ -85,7 +85,8 @@ def test_newest_pixels_are_those_found_by_perturbing_every_pixel(changes, direct
     x = torch.rand(1, 2, n_pixels, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     raised = x.repeat(n_pixels, 1, 1)
     raised[torch.arange(n_pixels), :, torch.arange(n_pixels)] += 1e6
-    before = model.encode(x, model.layers, direction)
+    # the same batch shape on both sides: another one may round otherwise
+    before = model.encode(x.repeat(n_pixels, 1, 1), model.layers, direction)
     after = model.encode(raised, model.layers, direction)
     for layer in model.layers:
         depends = (after[layer] != before[layer]).any(dim=1).numpy()  # (changed pixel, cell)

@@ -9,12 +9,24 @@ from pathlib import Path
 
 import pytest
 
+from cache.commandline import main
+from extract.cli import VERBS
+
 ROOT = Path(__file__).parents[1]
+MAKEFILE = (ROOT / "Makefile").read_text()
 PACKAGES = ("cache", "extract", "probes", "reports")
 
 
 def run(*command, cwd=ROOT, timeout=300):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MAKEFLAGS": ""}
+    ours = {
+        "MAKEFLAGS",
+        "MAKEOVERRIDES",
+        "MFLAGS",
+        *re.findall(r"^([A-Z]+) *\?=", MAKEFILE, flags=re.MULTILINE),
+    }
+    environment = {name: value for name, value in os.environ.items() if name not in ours} | {
+        "OMP_NUM_THREADS": "1"
+    }
     return subprocess.run(
         [*map(str, command)],
         cwd=cwd,
@@ -48,9 +60,8 @@ def test_reports_and_cache_import_nothing_heavy():
 
 def test_help_names_every_verb_and_variable():
     text = make("help").stdout
-    makefile = (ROOT / "Makefile").read_text()
-    verbs = re.findall(r"^([a-z-]+):.*## ", makefile, flags=re.MULTILINE)
-    variables = re.findall(r"^([A-Z]+) *\?=[^#\n]*#", makefile, flags=re.MULTILINE)
+    verbs = re.findall(r"^([a-z-]+):.*## ", MAKEFILE, flags=re.MULTILINE)
+    variables = re.findall(r"^([A-Z]+) *\?=[^#\n]*#", MAKEFILE, flags=re.MULTILINE)
     assert {"demo", "test", "extract", "probe", "tables"} <= set(verbs)
     assert all(f"  {name} " in text for name in [*verbs, *variables])
 
@@ -154,3 +165,12 @@ def test_every_verb_of_extract_teaches(verb):
     done = run(sys.executable, "-m", "extract", verb, "--help")
     assert done.returncode == 0
     assert "--out" in done.stdout
+
+
+def test_the_mock_survey_command_writes_and_keeps(tmp_path, capsys):
+    command = ["mock", "--out", str(tmp_path), "--n-train", "3", "--n-val", "2", "--n-test", "2"]
+    assert main("extract", VERBS, command) == 0
+    first = (tmp_path / "test" / "dataset.h5").stat()
+    assert main("extract", VERBS, command) == 0
+    assert (tmp_path / "test" / "dataset.h5").stat().st_mtime_ns == first.st_mtime_ns
+    assert capsys.readouterr().out.count("train: ") == 2
