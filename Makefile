@@ -12,13 +12,14 @@ DIRECTION ?= forward#         forward backward mean concat; commas between
 HEAD      ?= ridge#           ols ridge lightgbm mlp_1 mlp_2 all
 LABEL     ?= log_g#           any label of the files; commas between
 NOISE     ?= 1.0#             noise level in units of the error
-DRAWS     ?= 1#               noise realisations of the train split
+DRAWS     ?= 1#               noise realisations of every spectrum; train uses all, val and test the first
 SEED      ?= 0#               of the noise and of the heads
 DEVICE    ?= auto#            auto cpu cuda
 SCHEDULER ?= local#           local processes
 JOBS      ?=#                 processes of SCHEDULER=processes (default: cores)
 OUT       ?= artifacts#       folder of everything that is written
 ARGS      ?=#                 anything else, appended to the command
+WITH      ?=#                 anything else for every extraction: WITH='--mask mask.npy' or WITH='--error-mode pixel'
 
 PYTHON ?= python3
 PY     := .venv/bin/python
@@ -30,7 +31,7 @@ SOURCE  = $(if $(TRAIN)$(VAL)$(TEST),$(if $(TRAIN),--train $(TRAIN)) $(if $(VAL)
 STORED  = $(if $(filter mean concat,$(call split,$(DIRECTION))),forward$(comma)backward,$(DIRECTION))
 WHERE   = --out $(OUT)/features --encoders $(OUT)/encoders --digests $(OUT)/digests
 EXTRACT = $(PY) -m extract run $(SOURCE) $(if $(CONFIG),--config-model $(CONFIG)) --noise-level $(NOISE) --draws $(DRAWS) --seed $(SEED) \
-          --device $(DEVICE) --scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)) $(WHERE)
+          --device $(DEVICE) --scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)) $(WHERE) $(WITH)
 PROBE   = $(PY) -m probes run --results $(OUT)/results --seed $(SEED)
 TABLES  = $(PY) -m reports tables --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports
 

@@ -86,6 +86,7 @@ def test_every_variable_of_the_makefile_reaches_a_command():
         "JOBS=4",
         "OUT=o",
         "ARGS=--refit",
+        "WITH=--mask m.npy",
     ).stdout
     extract, probe = (
         line
@@ -106,6 +107,7 @@ def test_every_variable_of_the_makefile_reaches_a_command():
         "--scheduler processes",
         "--jobs 4",
         "--out o/features",
+        "--mask m.npy",
     ):
         assert flag in extract, flag
     for flag in (
