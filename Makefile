@@ -66,7 +66,7 @@ tables: .venv/ready  ## regenerate every comparison table from the records
 	$(TABLES) $(ARGS)
 
 demo: .venv/ready  ## the whole job on a mock survey, at most 5 minutes after installation
-	@$(MAKE) --no-print-directory need-data
+	@$(MAKE) --no-print-directory need-data DATA= TRAIN= VAL= TEST=
 	@OUT=$(OUT) PY=$(PY) sh configs/demo.sh
 
 pretrain: .venv/ready  ## train the shipped encoder again from its recipe (about 45 minutes)

@@ -67,7 +67,7 @@ def select(root: Path, stores: Mapping[str, Iterable[Path]], *, encoder: str) ->
             header = read_header(path)
             families.add(header.family)
             provenances.append(header.provenance)
-        draws = tuple(dict.fromkeys(p["noise"]["draw"] for p in provenances))
+        draws = tuple(sorted({p["noise"]["draw"] for p in provenances}, key=lambda draw: draw or 0))
         splits[split] = SplitSelection(provenances[0]["input"], provenances[0]["noise"]["level"], draws)
     if len(families) != 1:
         raise ConfigError(f"the stores belong to {len(families)} families; a selection needs exactly one")

@@ -66,7 +66,7 @@ def difference(number: int, results: Path, better: Record, worse: Record) -> str
     one, two = (test_rows(read_predictions(results, record.run_id)) for record in (better, worse))
     if not np.array_equal(one["row"], two["row"]) or not np.array_equal(one["star"], two["star"]):
         raise NotExtracted("the two records were not scored on the same test rows")
-    found = paired_difference(one["y_log_g"], one["yhat_log_g"], two["yhat_log_g"], stars=one["star"])
+    found = paired_difference(one["y"], one["y_hat"], two["y_hat"], stars=one["star"])
     return line(number, "difference in R2", found.difference, found.interval.as_list(), above=0.0)
 
 

@@ -88,8 +88,9 @@ def make_batch(
     noisy_t, error_t, clean_t = (
         torch.from_numpy(np.ascontiguousarray(a[:, keep])) for a in (noisy, group.error, group.flux)
     )
-    fed = torch.zeros_like(error_t) if config.error_input == "zero" else error_t
-    x = channels(error_mode, noisy_t, fed, profile=None if profile is None else torch.from_numpy(profile))
+    x = channels(error_mode, noisy_t, error_t, profile=None if profile is None else torch.from_numpy(profile))
+    if config.error_input == "zero":  # what the network is fed, whatever the mode makes of an error of zero
+        x[:, 1:] = 0
     missing = config.micro_batch - len(x)
     if missing:
         x = torch.cat([x, x.new_zeros(missing, *x.shape[1:])])

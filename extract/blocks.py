@@ -21,7 +21,7 @@ from .batches import Batch, make_batch, read_batches
 from .checkpoint import weights_digest
 from .denoise import denoise
 from .encoder import BlindspotModel1D
-from .engine import make_engine
+from .engine import Engine, exact_float32, make_engine
 from .fingerprint import Fingerprint
 from .pooling import pool
 from .request import ExtractConfig
@@ -134,7 +134,8 @@ class _NamedEngine:
         self._arrays = arrays
         self._pseudo = sorted(array for array in arrays if array.layer in PSEUDO_LAYERS)
         network = arrays - set(self._pseudo)
-        self._run = None
+        self._run: Engine | None = None
+        self._model = task.model.to(task.device)
         if network:
             self._run = make_engine(
                 task.model,
@@ -160,11 +161,11 @@ class _NamedEngine:
     def _pseudo_map(self, layer: str, batch: Batch) -> torch.Tensor:
         """The pseudo-layer as a map (B, 1, L) on the CPU."""
         if layer == "denoised":
-            with torch.inference_mode():
+            with torch.inference_mode(), exact_float32():
                 x = batch.x.to(self._task.device)
                 padding = x.new_zeros(len(x) - len(batch.noisy), x.shape[-1])
                 noisy = torch.cat([batch.noisy.to(x), padding])
                 error = torch.cat([batch.error.to(x), padding])
-                return denoise(self._task.model, x, noisy, error)[: len(batch.noisy), None].cpu()
+                return denoise(self._model, x, noisy, error)[: len(batch.noisy), None].cpu()
         plain = {"input_flux": batch.noisy, "input_error": batch.error, "clean_flux": batch.clean}
         return plain[layer][:, None]

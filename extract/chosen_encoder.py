@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from cache.canonical import digest_json
 from cache.errors import ConfigError
 
+from .architecture import ModelConfig
 from .batches import make_batch, read_batches
 from .checkpoint import load_encoder, save_checkpoint
 from .encoder import BlindspotModel1D
 from .fingerprint import Fingerprint
 from .mask import mask_digest
 from .model_yaml import config_from_yaml
+from .noise import NOISE_VERSION
 from .request import RANDOM_PREFIX, SHIPPED, ExtractConfig
 from .spectra import SpectraFile
 from .weights_file import OURS
@@ -79,7 +81,7 @@ def _load(config: ExtractConfig) -> BlindspotModel1D:
     if is_random(config.checkpoint):
         _random_seed(config.checkpoint)
         if config.config_model is not None:
-            return BlindspotModel1D(config_from_yaml(config.config_model))
+            return BlindspotModel1D(_undisputed(config_from_yaml(config.config_model), config))
     ours = config.checkpoint == SHIPPED or is_random(config.checkpoint)
     return load_encoder(
         SHIPPED_CHECKPOINT if ours else Path(config.checkpoint),
@@ -88,6 +90,17 @@ def _load(config: ExtractConfig) -> BlindspotModel1D:
         ending=config.ending,
         dilation=config.dilation,
     )
+
+
+def _undisputed(architecture: ModelConfig, config: ExtractConfig) -> ModelConfig:
+    """The architecture of the YAML, unless a flag says otherwise (ConfigError)."""
+    for name in ("error_mode", "ending", "dilation"):
+        asked, stated = getattr(config, name), getattr(architecture, name)
+        if asked is not None and asked != stated:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} {asked}: {config.config_model} says {stated!r}; drop the flag"
+            )
+    return architecture
 
 
 def load_profile(path: Path) -> NDArray[np.float64]:
@@ -125,6 +138,7 @@ def random_encoder(
     seed = _random_seed(config.checkpoint)
     identity = {
         "version": RANDOM_VERSION,
+        "noise_version": NOISE_VERSION,
         "seed": seed,
         "config": template.config.to_json(),
         "profile": None if template.error_profile is None else digest_json(template.error_profile.tolist()),

@@ -1,7 +1,8 @@
 """Running the frozen encoder on a batch and pooling what was asked for; every engine agrees to 1e-4."""
 
+import contextlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -45,7 +46,7 @@ def make_engine(
 
     def run(x: torch.Tensor) -> Taps:
         taps: Taps = {}
-        with torch.inference_mode(), warnings.catch_warnings():
+        with torch.inference_mode(), exact_float32(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UnevenSegments)  # said once, when the arrays were planned
             for direction in directions:
                 maps = module.encode(x.to(device), layers, direction)
@@ -55,6 +56,18 @@ def make_engine(
         return taps
 
     return run
+
+
+@contextlib.contextmanager
+def exact_float32() -> Iterator[None]:
+    """Keep CUDA from rounding the inputs of float32 products to TF32, which torch allows in convolutions."""
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolutions.allow_tf32, products.allow_tf32
+    convolutions.allow_tf32 = products.allow_tf32 = False
+    try:
+        yield
+    finally:
+        convolutions.allow_tf32, products.allow_tf32 = before
 
 
 def choose_device(device: str) -> str:

@@ -46,7 +46,7 @@ class SpectraFile:
 
     Attributes: `wave` (L,) float64 in Angstrom, the same in all files; `n_spectra`; `files`; `first_rows`, the row
     at which each file starts; `label_names`, the numeric columns in the order of the first file, `id` left out;
-    `has_noisy`, whether every file holds a stored noise draw; `data_kind`, 'mock' when every file says so.
+    `has_noisy`, whether every file holds a stored noise draw; `data_kind`, 'mock' as soon as one file says so.
     """
 
     def __init__(self, sources: Sequence[Source]) -> None:
@@ -57,7 +57,7 @@ class SpectraFile:
         self.files: tuple[Path, ...] = tuple(source.path for source in self._sources)
         self.label_names: tuple[str, ...] = self._sources[0].params.numeric_names
         self.has_noisy: bool = all(source.noisy is not None for source in self._sources)
-        self.data_kind: str = "mock" if all(source.is_mock for source in self._sources) else "real"
+        self.data_kind: str = "mock" if any(source.is_mock for source in self._sources) else "real"
         ends = np.cumsum([source.n_spectra for source in self._sources])
         self.first_rows: tuple[int, ...] = (0, *(int(end) for end in ends[:-1]))
         self.n_spectra: int = int(ends[-1])

@@ -29,6 +29,11 @@ def parts_from_json(parts: Iterable[dict[str, Any]]) -> tuple[FeaturePart, ...]:
     return tuple(FeaturePart(**part) for part in parts)
 
 
+def prediction_columns(labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Names of the columns (truth, prediction) of each label: y, y_hat; of several y_<label>, y_hat_<label>."""
+    return [("y", "y_hat")] if len(labels) == 1 else [(f"y_{label}", f"y_hat_{label}") for label in labels]
+
+
 def load_features(view: FeatureView, parts: Sequence[FeaturePart]) -> Array:
     """The parts side by side in the order given, (N, D) float32; raises what the view raises if one is missing."""
     if not parts:

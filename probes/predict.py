@@ -7,7 +7,7 @@ import numpy as np
 
 from cache.errors import ProbeError
 
-from .features import load_features, parts_from_json
+from .features import load_features, parts_from_json, prediction_columns
 from .persistence import SavedHead, load_head
 from .splits import check_crossings
 from .views import Array, FeatureView, draw_of, noise_level_of
@@ -16,8 +16,9 @@ from .views import Array, FeatureView, draw_of, noise_level_of
 def predict_view(folder: Path, view: FeatureView, *, cross: Collection[str] = ()) -> dict[str, Array]:
     """Predictions of the head saved in `folder` for every row of a view, by column.
 
-    Columns row, star, split, draw, yhat_<label>. Raises ProbeError when the features are of another family or noise
-    level than the head was fitted to (`cross` may name `noise-level`), and what `load_head` raises.
+    Columns row, star, split, draw, y_hat (y_hat_<label> with several labels). Raises ProbeError when the features are
+    of another family or noise level than the head was fitted to (`cross` may name `noise-level`), and what `load_head`
+    raises.
     """
     check_crossings(cross)
     saved = load_head(folder)
@@ -30,7 +31,9 @@ def predict_view(folder: Path, view: FeatureView, *, cross: Collection[str] = ()
         "split": np.full(len(X), view.split),
         "draw": np.full(len(X), draw_of(view), dtype=np.int64),
     }
-    return columns | {f"yhat_{label}": y_hat[:, k] for k, label in enumerate(saved.use["labels"])}
+    return columns | {
+        name: y_hat[:, k] for k, (_, name) in enumerate(prediction_columns(saved.use["labels"]))
+    }
 
 
 def _check_kind(folder: Path, saved: SavedHead, view: FeatureView, cross: Collection[str]) -> None:

@@ -104,8 +104,16 @@ def load_views(settings: RunSettings, chosen: Selection | None, arrays: Arrays) 
             if split in DEVELOPMENT_SPLITS:
                 raise
             continue
-        views[split] = found[: settings.draws] if split == "train" else found[:1]
+        views[split] = _first_draws(found, settings.draws) if split == "train" else found[:1]
     return views
+
+
+def _first_draws(found: list[FeatureView], draws: int | None) -> list[FeatureView]:
+    if draws is not None and draws > len(found):
+        raise NotExtracted(
+            f"--draws {draws}, but {len(found)} noise draws of train are selected; extract more with --draws {draws}"
+        )
+    return found[:draws]
 
 
 def _layers(settings: RunSettings, chosen: Selection | None) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from cache.records import run_id, write_record
 from cache.runlog import run_log
 
 from .controls import shuffled_by_star, subset_of_stars
+from .features import prediction_columns
 from .metrics import scores
 from .persistence import model_digest, save_head
 from .spec import ProbeRequest, build_spec
@@ -234,7 +235,7 @@ def _flags(
 
 
 def _predictions(labels: tuple[str, ...], samples: Samples, y_hat: Mapping[str, Array]) -> dict[str, Array]:
-    """Columns row, star, split, draw, y_<label>, yhat_<label>, and every stored label, for val and test.
+    """Columns row, star, split, draw, those of `prediction_columns`, and every stored label, for val and test.
 
     A stored label whose name is one of ours is left out.
     """
@@ -245,9 +246,9 @@ def _predictions(labels: tuple[str, ...], samples: Samples, y_hat: Mapping[str, 
         "split": np.concatenate([np.full(len(s.rows), s.split) for s in held_out]),
         "draw": np.concatenate([s.draws for s in held_out]),
     }
-    for k, label in enumerate(labels):
-        columns[f"y_{label}"] = np.concatenate([s.y[:, k] for s in held_out])
-        columns[f"yhat_{label}"] = np.concatenate([y_hat[s.split][:, k] for s in held_out])
+    for k, (truth, prediction) in enumerate(prediction_columns(labels)):
+        columns[truth] = np.concatenate([s.y[:, k] for s in held_out])
+        columns[prediction] = np.concatenate([y_hat[s.split][:, k] for s in held_out])
     stored = dict.fromkeys(name for s in held_out for name in s.stored)
     for name in stored:
         if name not in columns:

@@ -86,7 +86,11 @@ def build_spec(request: ProbeRequest, views: Views) -> dict[str, Any]:
         "family": first.family,
         "stores": {split: _store_keys(members) for split, members in splits.items()},
         "draws": {split: [draw_of(view) for view in members] for split, members in splits.items()},
+        "noise_mode": first.provenance["noise"]["mode"],
         "noise_levels": {split: noise_level_of(members[0]) for split, members in splits.items()},
+        "inputs": {
+            split: sorted({str(v.provenance["input"]) for v in members}) for split, members in splits.items()
+        },
         "train_size": request.train_size,
         "seed": request.seed,
         "error_input": first.provenance["error_input"],

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cache.records import Record
 
-from .published import final_score, published
+from .published import SETTINGS, final_score, published
 from .vocabulary import role_of, unit_of
 
 SPLITS = ("train", "val", "test")
@@ -43,6 +43,9 @@ _TEXT = [
     "fitted_labels",
     "data_kind",
     "error_input",
+    "noise_mode",
+    "inputs",
+    "input_test",
     "draws_train",
     "draws_val",
     "draws_test",
@@ -162,6 +165,9 @@ def _identity(record: Record) -> Row:
         "params": _text(spec.get("params") or {}),
         "fitted_labels": " ".join(spec["labels"]),
         "error_input": _text(spec["error_input"]),
+        "noise_mode": _text(spec.get("noise_mode")),
+        "inputs": _inputs(spec),
+        "input_test": "+".join((spec.get("inputs") or {}).get("test") or []),
         **{f"draws_{split}": "+".join(map(str, draws)) for split, draws in (spec.get("draws") or {}).items()},
         "cross": ", ".join(spec.get("cross") or []),
         "group": _text(spec.get("group")),
@@ -214,7 +220,22 @@ def _same_question(row: Row, spec: Mapping[str, Any]) -> bool:
         and row["direction"] in ("forward", "backward")
         and not features.get("pca")
         and not features.get("segments")
+        and spec.get("noise_mode", "draw") == "draw"
+        and _published_setting(row["head"], spec.get("params") or {})
         and all(level == 1 for level in (spec.get("noise_levels") or {}).values())
+    )
+
+
+def _published_setting(head: str, params: Mapping[str, Any]) -> bool:
+    """Whether a head was fitted as the published one was (REFERENCE 5 and 7); MLP settings are not compared."""
+    return all(name not in params or params[name] == value for name, value in SETTINGS.get(head, {}).items())
+
+
+def _inputs(spec: Mapping[str, Any]) -> str:
+    """The data files of each split, by the first digits of their digest."""
+    return ", ".join(
+        f"{split} {'+'.join(digest[:SHORT] for digest in digests)}"
+        for split, digests in sorted((spec.get("inputs") or {}).items(), key=_split_rank)
     )
 
 

@@ -12,7 +12,9 @@ from .table import Column
 # Shown as columns where they differ, in a footnote where they do not. Keys are those of `settings_frame`.
 VARYING: Mapping[str, str] = {
     "data_kind_text": "data",
+    "noise_mode_text": "noise",
     "noise_level_text": "noise level",
+    "inputs_text": "data files",
     "draws_text": "draw",
     "error_input_text": "error input",
     "cross_text": "crossing",
@@ -95,6 +97,8 @@ def _shown_settings(row: Row) -> dict[str, str]:
         ),
         "draws_text": per_split({s: row[k] for s in SPLITS if row[k := f"draws_{s}"]}),
         "error_input_text": row["error_input"],
+        "noise_mode_text": row["noise_mode"],
+        "inputs_text": row["inputs"],
         "cross_text": row["cross"],
         "train_size_text": "all" if size is None else str(size),
         "seed_text": "" if row["seed"] is None else str(row["seed"]),

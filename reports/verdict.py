@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from .render_markdown import estimate_text
-from .rows import Row, rows_of
+from .rows import FRESH, Row, rows_of
 from .settings import settings_frame, varying_columns
 from .table import Estimate
 from .vocabulary import CLEAN_FLUX, ERROR_ONLY, LATENT, RANDOM_ENCODER, RAW_FLUX, SHUFFLED_LABELS
@@ -37,14 +37,18 @@ def scored(rows: Sequence[Row]) -> list[Row]:
     return sorted((row for row in rows if row["test_r2"] is not None), key=lambda row: -row["test_r2"])
 
 
+TEST_SET = ("label", "data_kind", "input_test", "noise_mode", "noise_level_test", "draws_test")
+"""Columns of the frame that say what a row was scored on; rows that differ in one are never ranked together."""
+
+
 def comparable_rows(frame: pd.DataFrame) -> list[list[Row]]:
-    """Rows that can be compared: same data kind, test noise level and test draws; in order of appearance.
+    """Rows that can be compared: equal in every column of TEST_SET; in order of appearance.
 
     Each carries `name`, the row in words, with the settings that tell it from others of the same features and head.
     """
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in _named(frame):
-        key = tuple(str(row[name]) for name in ("label", "data_kind", "noise_level_test", "draws_test"))
+        key = tuple(str(row[name]) for name in TEST_SET)
         groups.setdefault(key, []).append(row)
     return list(groups.values())
 
@@ -119,11 +123,17 @@ def _verdict(rows: Sequence[Row]) -> Iterator[str]:
     if result is None:
         return
     latents = [row for row in ranking if row["role"] == LATENT]
+    stale = sum(row["state"] != FRESH for row in ranking)
+    if stale:
+        yield f"Careful: {stale} of the {len(ranking)} rows compared are stale (their stores are missing or changed)."
     yield f"{_setting(result.best)}: {scored_name(result.best)} wins, {_margin(result)}."
     if latents:
-        yield from _against_latents(latents[0], ranking)
+        yield from _against_latents(latents, ranking)
     else:
         yield "No latent row has a score here, so nothing can be said about the encoder."
+    for role in (*BASELINES, RANDOM_ENCODER):
+        if not _best(ranking, role) and any(row["role"] == role for row in rows):
+            yield f"{role} has no score here: its fit failed, so it takes no part in this."
     yield from _shuffled(ranking)
 
 
@@ -140,16 +150,19 @@ def _margin(result: Contest) -> str:
     return f"but within noise of {scored_name(result.rival)}"
 
 
-def _against_latents(latent: Row, ranking: Sequence[Row]) -> Iterator[str]:
+def _against_latents(latents: Sequence[Row], ranking: Sequence[Row]) -> Iterator[str]:
+    latent = latents[0]
+    best = "best latent row" if len(latents) == 1 else f"best of {len(latents)} latent rows by test R2"
     baselines = [row for role in BASELINES if (row := _best(ranking, role))]
     winners = [row for row in baselines if row["test_r2"] > latent["test_r2"]]
     if winners:
         beaten = " and by ".join(f"{scored_name(row)} ({_difference(row, latent)})" for row in winners)
-        yield f"The best latent row, {scored_name(latent)}, is beaten by {beaten}."
+        yield f"The {best}, {scored_name(latent)}, is beaten by {beaten}."
     elif baselines:
         closest = scored(baselines)[0]
         yield (
-            f"No raw-flux or error-only row beats the best latent row, {scored_name(latent)}; the closest is "
+            f"No row of {' or '.join(row['role'] for row in baselines)} beats the {best}, {scored_name(latent)}; "
+            "the closest is "
             f"{scored_name(closest)} ({_difference(latent, closest)})."
         )
     if any(row["role"] == ERROR_ONLY for row in winners):

@@ -106,3 +106,11 @@ def test_rows_that_changed_since_the_fingerprint_are_refused(opened, tmp_path):
     other = type(known)(known.digest, altered, known.stars, known.bad, known.kept)
     with pytest.raises(InputError, match=r"x\.h5: row 6 .*run the command again"):
         list(read_batches(spectra, np.arange(20), other, request(path, tmp_path)))
+
+
+def test_zero_error_input_reaches_the_network_in_every_mode(opened, tmp_path):
+    """A fixed profile is no way around it."""
+    profile = np.full(N_PIXELS, 0.3)
+    for mode in ("pixel", "L0", "L1", "L4", "L5"):
+        _, batch = batch_of(opened, tmp_path, error_input="zero", mode=mode, profile=profile)
+        assert not batch.x[:, 1:].any(), mode

@@ -137,3 +137,10 @@ def test_without_train_it_is_refused(tmp_path):
     asked = request("x.h5", tmp_path, checkpoint="random:0")
     with pytest.raises(ConfigError, match="calibrated on train spectra, and this run has no train split"):
         random_encoder(load_encoder(CHECKPOINT, YAML), asked, train=None, fingerprint=None, mask=None)
+
+
+@pytest.mark.parametrize("flag", [{"dilation": 2}, {"error_mode": "L0"}, {"ending": "linear"}])
+def test_flags_that_contradict_the_yaml_of_a_random_encoder_are_refused(tmp_path, flag):
+    asked = request("x.h5", tmp_path, checkpoint="random:0", **flag)
+    with pytest.raises(ConfigError, match="drop the flag"):
+        load_named(asked)

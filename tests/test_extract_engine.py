@@ -3,7 +3,7 @@ import torch
 from encoder_fakes import random_model, small_config
 
 from cache.errors import ConfigError, UnknownName
-from extract.engine import choose_device, make_engine
+from extract.engine import choose_device, exact_float32, make_engine
 from extract.pooling import pool
 
 
@@ -54,3 +54,21 @@ def test_devices(monkeypatch):
         choose_device("cuda:1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert (choose_device("auto"), choose_device("cuda:1")) == ("cuda", "cuda:1")
+
+
+def test_tf32_is_off_inside_and_as_it_was_outside():
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolutions.allow_tf32, products.allow_tf32
+    with exact_float32():
+        assert (convolutions.allow_tf32, products.allow_tf32) == (False, False)
+    assert (convolutions.allow_tf32, products.allow_tf32) == before
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_cuda_agrees_with_the_cpu_to_1e_4():
+    model = random_model(small_config(num_layers=4))
+    x = torch.rand(3, model.config.n_inputs, 512)
+    arguments = (model.layers, ("seg_mean_K4",))
+    cpu = make_engine(model, *arguments, device="cpu")(x)
+    cuda = make_engine(model, *arguments, device="cuda")(x)
+    assert max((cuda[name].cpu() - cpu[name]).abs().max().item() for name in cpu) < 1e-4

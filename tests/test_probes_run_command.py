@@ -82,10 +82,10 @@ def test_a_probe_becomes_a_record_predictions_and_a_head(features, tmp_path, cap
     assert joint.spec["data_kind"] == "mock"
     assert joint.run["encoder"] == "tiny"
     columns = read_predictions(tmp_path, joint.run_id)
-    assert {"row", "star", "split", "draw", "y_log_g", "yhat_log_g", "yhat_T_eff", "gap"} <= set(columns)
+    assert {"row", "star", "split", "draw", "y_log_g", "y_hat_log_g", "y_hat_T_eff", "gap"} <= set(columns)
     assert len(columns["row"]) == N["val"] + N["test"]
     test = columns["split"] == "test"
-    residual = columns["yhat_log_g"][test] - columns["y_log_g"][test]
+    residual = columns["y_hat_log_g"][test] - columns["y_log_g"][test]
     assert joint.result["scores"]["test"]["log_g"]["rmse"] == pytest.approx(np.sqrt((residual**2).mean()))
 
 
@@ -191,8 +191,8 @@ def test_predicting_needs_no_labels(features, tmp_path, capsys):
     assert capsys.readouterr().out.endswith(f"24 rows written to {out}\n")
     table = parquet.read_table(out).to_pydict()
     known = read_predictions(tmp_path, record.run_id)
-    np.testing.assert_allclose(table["yhat_log_g"], known["yhat_log_g"][known["split"] == "test"])
-    assert list(table) == ["row", "star", "split", "draw", "yhat_log_g"]
+    np.testing.assert_allclose(table["y_hat"], known["y_hat"][known["split"] == "test"])
+    assert list(table) == ["row", "star", "split", "draw", "y_hat"]
     other = survey_store(tmp_path / "new", "val", precision="tf32")
     louder = survey_store(tmp_path / "new", "val", noise={"level": 2.0})
     for head, where, message in (

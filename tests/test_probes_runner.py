@@ -29,6 +29,8 @@ from probes.spec import ProbeRequest, build_spec
 
 PARTS = (FeaturePart(layer=LAYER, pooling=POOLING),)
 SPEC_FIELDS = {
+    "noise_mode",
+    "inputs",
     "head", "params", "probe_version", "labels", "features", "family", "stores", "draws", "noise_levels",
     "train_size", "seed", "error_input", "control", "selection", "data_kind", "cross", "group",
 }  # fmt: skip
@@ -63,6 +65,8 @@ def test_spec_is_complete_json():
     assert spec["noise_levels"] == {"train": 1.0, "val": 1.0, "test": 1.0}
     assert (spec["control"], spec["selection"], spec["data_kind"]) == ("none", "fixed", "mock")
     assert [len(keys) for keys in spec["stores"].values()] == [1, 1, 1]
+    assert spec["noise_mode"] == "draw"
+    assert set(spec["inputs"]) == {"train", "val", "test"}
 
 
 def test_defaults_and_the_same_values_given_are_one_spec():
@@ -148,12 +152,12 @@ def test_predictions_hold_val_and_test_row_by_row():
     views = make_views()
     outcome = run_probe(ask(labels=("T_eff",)), views)
     columns = outcome.predictions
-    assert set(columns) == {"row", "star", "split", "draw", "y_T_eff", "yhat_T_eff", "log_g", "T_eff", "mag"}
+    assert set(columns) == {"row", "star", "split", "draw", "y", "y_hat", "log_g", "T_eff", "mag"}
     assert columns["split"].tolist() == ["val"] * 40 + ["test"] * 40
     test = columns["split"] == "test"
     np.testing.assert_array_equal(columns["star"][test], views["test"][0].stars)
-    np.testing.assert_array_equal(columns["y_T_eff"][test], views["test"][0].stored["T_eff"])
-    score = metrics.r2(columns["y_T_eff"][test], columns["yhat_T_eff"][test])
+    np.testing.assert_array_equal(columns["y"][test], views["test"][0].stored["T_eff"])
+    score = metrics.r2(columns["y"][test], columns["y_hat"][test])
     assert score == outcome.result["scores"]["test"]["T_eff"]["r2"]
 
 
@@ -287,14 +291,14 @@ def test_stored_heads_predict_stores_without_labels(head, tmp_path):
     unlabelled = make_view("test")
     unlabelled.stored.clear()
     columns = predict_view(head_folder(tmp_path, run_id), unlabelled)
-    assert list(columns) == ["row", "star", "split", "draw", "yhat_log_g", "yhat_T_eff"]
-    np.testing.assert_array_equal(columns["yhat_T_eff"], stored["yhat_T_eff"][stored["split"] == "test"])
+    assert list(columns) == ["row", "star", "split", "draw", "y_hat_log_g", "y_hat_T_eff"]
+    np.testing.assert_array_equal(columns["y_hat_T_eff"], stored["y_hat_T_eff"][stored["split"] == "test"])
     assert [p.name for p in (tmp_path / "heads").iterdir()] == [run_id]
 
 
 def test_a_single_label_is_predicted_as_a_column(tmp_path):
     run_id = store_result(tmp_path, run_probe(ask(), make_views()))
-    assert predict_view(head_folder(tmp_path, run_id), make_view("val"))["yhat_log_g"].shape == (40,)
+    assert predict_view(head_folder(tmp_path, run_id), make_view("val"))["y_hat"].shape == (40,)
 
 
 def test_failed_outcomes_are_stored_without_a_head(tmp_path):

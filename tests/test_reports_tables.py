@@ -199,7 +199,8 @@ def test_the_verdict_names_what_beats_the_latents():
         in text
     )
     assert (
-        "The best latent row, enc_pre_latent / seg_mean_K8 / forward / mlp_1, R2 0.260 [0.230, 0.290], is beaten by "
+        "best of 18 latent rows by test R2, enc_pre_latent / seg_mean_K8 / forward / mlp_1, R2 0.260 [0.230, 0.290], "
+        "is beaten by "
         "raw noisy flux (input_flux / none / forward / ridge), R2 0.580 [0.550, 0.610] (by 0.320, beyond both 95 % "
         "intervals) and by error only"
     ) in text
@@ -212,9 +213,36 @@ def test_the_verdict_when_the_latents_win():
     records = [record(0.6), record(0.5, layer="input_flux"), record(0.58, layer="input_error")]
     text = " ".join(verdicts(frame(*records)))
     assert "ridge, R2 0.600 [0.570, 0.630] wins, but within noise of error only" in text
-    assert "No raw-flux or error-only row beats the best latent row" in text
+    assert "No row of raw noisy flux or error only beats the best latent row" in text
     assert "(by 0.020, within noise: the 95 % intervals overlap)" in text
     assert "error channel" not in text
+
+
+def test_the_verdict_names_baselines_that_failed_and_stale_rows():
+    records = [record(0.6), record(failed="singular", layer="input_flux"), record(0.2, layer="input_error")]
+    text = " ".join(verdicts(frame(*records, state=lambda *_: "missing")))
+    assert "No row of error only beats the best latent row" in text
+    assert "raw noisy flux has no score here" in text
+    assert "2 of the 2 rows compared are stale" in text
+
+
+@pytest.mark.parametrize(
+    "other", [{"inputs": {"test": ["bb" * 32]}}, {"noise_mode": "none"}, {"noise_levels": {"test": 0.5}}]
+)
+def test_rows_scored_on_other_test_data_are_never_ranked_together(other):
+    plain = {"inputs": {"test": ["aa" * 32]}, "noise_mode": "draw", "noise_levels": {"test": 1.0}}
+    table = controls_table(frame(record(0.5, **plain), record(0.9, **{**plain, **other})), "log_g")
+    assert bold_rows(table) == []
+    assert len(set(shown_keys(table))) == 2
+    assert len([line for line in table.lead if "wins" in line]) == 2
+
+
+def test_published_scores_stand_only_beside_their_own_settings():
+    for params, shown in (({"alpha": 0.001}, True), ({"alpha": "val"}, False)):
+        (row,) = rows_of(frame(record(0.5, params=params)))
+        assert (row["published_test_r2"] is not None) == shown
+    (row,) = rows_of(frame(record(0.5, noise_mode="stored")))
+    assert row["published_test_r2"] is None
 
 
 def test_the_verdict_tells_settings_apart_only_where_it_must():
