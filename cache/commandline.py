@@ -107,6 +107,11 @@ def main(program: str, verbs: Mapping[str, Callable[[], Verb]], argv: Sequence[s
     except BlindspotError as error:
         sys.stderr.write(f"error: {error}\n")
         return MENDABLE
+    except OSError as error:  # no right to write, no room, a file where a folder should be
+        sys.stderr.write(
+            f"error: {error}; what was committed stays, mend it and run the same command again\n"
+        )
+        return MENDABLE
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; what was committed stays, run the same command to go on\n")
         return 130

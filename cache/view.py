@@ -243,7 +243,10 @@ def _ambiguous(root: Path, split: str, headers: list[Header]) -> str:
         lines.append(
             f"  family {header.family[:12]} input {header.provenance['input'][:12]} differs in {'; '.join(told)}"
         )
-    lines.append("say --family, --input, --draws or --noise-level, or remove stores you no longer need")
+    lines.append(
+        "say which: --selection FILE (extract run writes it), --family or --noise-level; "
+        "or remove stores you no longer need"
+    )
     return "\n".join(lines)
 
 
@@ -251,11 +254,14 @@ def _absent(root: Path, split: str, want: Want, partial: list[list[tuple[Path, H
     layers = ",".join(dict.fromkeys(layer for layer, _, _ in want.arrays))
     poolings = ",".join(dict.fromkeys(pooling for _, _, pooling in want.arrays))
     directions = ",".join(dict.fromkeys(d for _, asked, _ in want.arrays for d in stored_directions(asked)))
-    narrowed = {n: v for n, v in vars(want).items() if n != "arrays" and v is not None}
+    given = {name: value for name, value in vars(want).items() if name != "arrays" and value is not None}
+    narrowed = "".join(f", {name.replace('_', ' ')} {value}" for name, value in given.items())
+    flags = f" --noise-level {want.noise_level}" if want.noise_level is not None else ""
+    flags += f" --draws {want.draw + 1}" if want.draw else ""
     held = sorted({array.path for stores in partial for _, header in stores for array in header.arrays})
     some = f" (of the arrays asked for, only some are there: {', '.join(held)})" if held else ""
     return (
         f"no features of split {split!r} under {root} for layers {layers}, poolings {poolings}, directions "
-        f"{directions}, {narrowed}{some}. Extract them with: python -m extract run --data FOLDER --checkpoint X "
-        f"--layers {layers} --poolings {poolings} --directions {directions} --out {root}"
+        f"{directions}{narrowed}{some}. Extract them with: python -m extract run --data FOLDER --checkpoint X "
+        f"--config-model X.yaml --layers {layers} --poolings {poolings} --directions {directions}{flags} --out {root}"
     )

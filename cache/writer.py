@@ -118,7 +118,7 @@ class StoreWriter:
                 raise Stale(
                     f"{self.path}: block {block} was computed with {computed_with_text(commit.computed_with)}, "
                     f"this run computes with {computed_with_text(computed_with)}; results may differ in the last "
-                    "bits. Go on with the same settings, or say --mixed to accept the mixture"
+                    "bits. Go on with the same --threads, --micro-batch and --device, or accept the mixture: --mixed"
                 )
 
     @contextlib.contextmanager

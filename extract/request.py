@@ -1,6 +1,7 @@
 """What one extraction is asked to do, checked before anything is opened."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,8 @@ class ExtractConfig:
                     "(mean and concat are formed from both when features are read)"
                 )
         self._check_numbers()
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise UnknownName("device", self.device, ("auto", "cpu", "cuda"))
         for split in self.data:
             safe_name("split", split)
         if not self.data:

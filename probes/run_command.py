@@ -87,11 +87,11 @@ def run(settings: RunSettings) -> None:
         name = run_id(KIND, build_spec(request, views))
         place = f"[{number}/{len(wanted)}] {_title(request)}"
         if not settings.refit and is_fresh(settings.results, name, views):
-            _say(f"{place}: {_score(read_record(settings.results, name).result)} (on record)")
+            _say(f"{place}: {_score(read_record(settings.results, name).result, request.labels)} (on record)")
             continue
         outcome = run_probe(request, views, about=_about(views, chosen))
         store_result(settings.results, outcome)
-        _say(f"{place}: {_score(outcome.result)} ({_seconds(outcome):.1f} s)")
+        _say(f"{place}: {_score(outcome.result, request.labels)} ({_seconds(outcome):.1f} s)")
 
 
 def load_views(settings: RunSettings, chosen: Selection | None, arrays: Arrays) -> Views:
@@ -165,14 +165,18 @@ def _title(request: ProbeRequest) -> str:
     return f"{parts}/{first.direction}/{first.pooling} {request.head}{settings}{control} {'+'.join(request.labels)}"
 
 
-def _score(result: Mapping[str, Any]) -> str:
+def _score(result: Mapping[str, Any], labels: tuple[str, ...]) -> str:
     if result["status"] != "ok":
         return f"failed: {result['error']}"
     texts = []
-    for label, test in result["scores"]["test"].items():
+    for label in labels:
+        test = result["scores"]["test"][label]
         lo, hi = result["intervals"]["test"][label]["r2"]
         interval = "" if lo is None else f" [{lo:.3f}, {hi:.3f}]"
-        texts.append("test R2 undefined" if test["r2"] is None else f"test R2 {test['r2']:.4f}{interval}")
+        name = f"{label} " if len(labels) > 1 else ""
+        texts.append(
+            f"{name}test R2 " + ("undefined" if test["r2"] is None else f"{test['r2']:.4f}{interval}")
+        )
     return ", ".join(texts)
 
 

@@ -1,6 +1,6 @@
 """The comparison tables of one result folder: pure functions from the tidy frame to a Table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
@@ -10,7 +10,7 @@ from .rows import FRESH, SPLITS, Row, rows_of
 from .settings import settings_frame, varying_columns
 from .table import Cell, Column, Table, Value
 from .verdict import best_note, comparable_rows, contest, r2_estimate, scored, verdicts
-from .vocabulary import LATENT, error_digits, unit_of
+from .vocabulary import ERROR_ONLY, LATENT, RANDOM_ENCODER, RAW_FLUX, SHUFFLED_LABELS, error_digits, unit_of
 
 PUBLISHED_TEST = Column(key="published_test_r2", heading="published, real BOSZ/PFS data, test R2", digits=4)
 PUBLISHED_VAL = Column(key="published_val_r2", heading="published, real BOSZ/PFS data, val R2", digits=4)
@@ -53,8 +53,22 @@ def controls_table(frame: pd.DataFrame, label: str) -> Table:
         base=(ROLE, *FEATURES, HEAD),
         scores=_test_scores(label),
         lead=verdicts(rows),
-        notes=tuple(best_note(rows)),
+        notes=(*best_note(rows), *_not_run(rows)),
     )
+
+
+def _not_run(rows: pd.DataFrame) -> Iterator[str]:
+    """Name the controls without which a latent's score says little."""
+    absent = [
+        role
+        for role in (RAW_FLUX, ERROR_ONLY, RANDOM_ENCODER, SHUFFLED_LABELS)
+        if role not in set(rows["role"])
+    ]
+    if absent:
+        yield (
+            f"Not run: {', '.join(absent)}; without them the latents' scores cannot be judged "
+            "(configs/demo.sh has the commands)."
+        )
 
 
 def of_label(frame: pd.DataFrame, label: str) -> pd.DataFrame:

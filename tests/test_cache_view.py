@@ -64,8 +64,9 @@ def test_arrays_of_several_stores_are_joined(tmp_path):
 def test_nothing_there_names_the_command(tmp_path):
     message = (
         r"no features of split 'train' under .* layers enc_pre_latent, poolings seg_mean_K2, directions "
-        r"forward,backward, \{'draw': 0, 'noise_level': 2\.0\}.*python -m extract run --data FOLDER --checkpoint X "
-        r"--layers enc_pre_latent --poolings seg_mean_K2 --directions forward,backward --out "
+        r"forward,backward, draw 0, noise level 2\.0.*python -m extract run --data FOLDER --checkpoint X "
+        r"--config-model X\.yaml --layers enc_pre_latent --poolings seg_mean_K2 --directions forward,backward "
+        r"--noise-level 2\.0 --out "
     )
     with pytest.raises(NotExtracted, match=message):
         find(tmp_path, "train", want((LAYER, "mean", POOLING), noise_level=2.0))
@@ -109,7 +110,7 @@ def test_a_draw_is_chosen_by_number_and_noise_that_is_not_drawn_has_none(tmp_pat
     make_store(tmp_path, second)
     assert find(tmp_path, "train", want()).provenance["noise"]["draw"] == 0
     assert find(tmp_path, "train", want(draw=1)).provenance == second
-    with pytest.raises(NotExtracted, match="'draw': 2"):
+    with pytest.raises(NotExtracted, match=r"draw 2\. Extract.*--draws 3"):
         find(tmp_path, "train", want(draw=2))
     with pytest.raises(ConfigError, match=r"noise\.draw"):
         find(tmp_path, "train", want(draw=None))
