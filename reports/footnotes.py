@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from .rows import FRESH, SHORT, rows_of
+from .rows import FRESH, SHORT
 from .settings import constant_note, head_note
 from .table import Column
 
@@ -66,16 +66,14 @@ def _troubles(shown: pd.DataFrame) -> Iterator[str]:
 
 def extract_command(stale: pd.DataFrame) -> str:
     """The command that writes the stores of some rows again; what records do not hold is in capitals."""
-    parts = [
-        part
-        for row in rows_of(stale)
-        for part in zip(*(row[name].split(" + ") for name in ("layer", "pooling")), strict=False)
-    ]
     directions = {name for text in stale["direction"] for name in text.split(" + ")}
     stored = (
         ["forward", "backward"] if directions - {"forward", "backward", ""} else sorted(directions - {""})
     )
-    layers, poolings = (",".join(dict.fromkeys(part[i] for part in parts if part[i])) for i in (0, 1))
+    layers, poolings = (
+        ",".join(dict.fromkeys(name for text in stale[column] for name in text.split(" + ") if name))
+        for column in ("layer", "pooling")
+    )
     return (
         f"python -m extract run --data DATA --checkpoint CHECKPOINT --layers {layers} --poolings {poolings} "
         f"--directions {','.join(stored)} --out FEATURES"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports_fakes import RANDOM_FAMILY, demo_records, fresh, record
 
-from reports.footnotes import MOCK_NOTE, NOT_PUBLISHED_NOTE, PUBLISHED_NOTE
+from reports.footnotes import MOCK_NOTE, NOT_PUBLISHED_NOTE, PUBLISHED_NOTE, extract_command
 from reports.rows import frame_of, rows_of
 from reports.table import Estimate
 from reports.tables import controls_table, layers_table
@@ -341,3 +341,12 @@ def test_a_label_with_inputs_only_has_an_empty_layers_table():
     table = layers_table(frame(record(layer="input_flux")), "log_g")
     assert table.rows == ()
     assert table.notes[0] == "No rows for log_g here."
+
+
+def test_the_command_for_stale_stores_names_every_joined_layer():
+    parts = [
+        {"layer": layer, "direction": "forward", "pooling": "seg_mean_K8"} for layer in ("enc_0", "enc_1")
+    ]
+    command = extract_command(frame(record(0.5, parts=parts)))
+    assert "--layers enc_0,enc_1 " in command
+    assert "--poolings seg_mean_K8 " in command
