@@ -11,6 +11,10 @@ STORED_DIRECTIONS = ("forward", "backward")
 READ_DIRECTIONS = (*STORED_DIRECTIONS, "mean", "concat")
 PSEUDO_LAYERS = ("input_flux", "input_error", "denoised", "clean_flux")
 COORDINATES = ("channel", "segment", "statistic", "wave_lo", "wave_hi")
+FEATURES = "features"
+"""Name of the array of features in its group."""
+CHUNKS = "c"
+"""Folder of the chunks of a zarr array."""
 STATISTICS = ("mean", "max", "value")
 """Meaning of the `statistic` coordinate, by its code."""
 

@@ -1,15 +1,18 @@
 """Publishing files whole or not at all: temporary name, fsync, rename, fsync of the folder."""
 
 import contextlib
+import glob
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from .canonical import canonical_json, seal
+from .locks import abandoned, make_marked_folder
 
 TEMPORARY_PREFIX = ".tmp-"
+"""Start of the name of every temporary folder of ours; the name of the target follows."""
 
 
 def sync(path: Path) -> None:
@@ -21,24 +24,54 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_folders(path: Path) -> None:
+    """Make a folder and the missing ones above it, so that a power cut takes none of them away again."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it becomes `path`, on any failure it is removed.
+    """Yield a temporary path to write to; on success it becomes `path`, on any failure it is removed.
 
-    The temporary file keeps the suffix of `path`, because some writers choose a format by it.
+    It has the name of `path`, because some writers choose a format by it, in a temporary folder beside it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY_PREFIX, suffix=path.suffix)
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
+    with building(path) as folder:
+        temporary = folder / path.name
         yield temporary
         temporary.chmod(0o644)
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
+
+
+@contextlib.contextmanager
+def building(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; the caller renames it or its content, what is left is removed.
+
+    What killed processes left of earlier attempts at the same `path` is removed first.
+    """
+    make_folders(path.parent)
+    prefix = f"{TEMPORARY_PREFIX}{path.name}-"
+    sweep(path.parent.glob(f"{glob.escape(prefix)}*"))
+    temporary, mark = make_marked_folder(path.parent, prefix=prefix)
+    try:
+        yield temporary
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(mark)
+
+
+def sweep(leftovers: Iterable[Path]) -> None:
+    """Remove temporary folders and lock files that no living process holds; those that cannot be removed stay."""
+    for path in leftovers:
+        with abandoned(path) as free, contextlib.suppress(OSError):
+            if free and path.is_dir():
+                shutil.rmtree(path)
+            elif free:
+                path.unlink()
 
 
 def publish_bytes(path: Path, data: bytes) -> None:

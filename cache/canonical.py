@@ -16,7 +16,7 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
-def sha256(data: bytes) -> str:
+def sha256(data: bytes | memoryview) -> str:
     """Lower-case hex sha256 of `data`."""
     return hashlib.sha256(data).hexdigest()
 
@@ -39,7 +39,10 @@ def check_seal(value: Any, source: Path | str) -> dict[str, Any]:
     """
     if not isinstance(value, dict) or SELF not in value:
         raise Damaged(f"{source}: carries no digest of itself; it was cut short or not written by this tool")
-    found = digest_json({name: item for name, item in value.items() if name != SELF})
+    try:
+        found = digest_json({name: item for name, item in value.items() if name != SELF})
+    except ValueError as error:  # NaN, infinity, half a surrogate pair: never written by us
+        raise Damaged(f"{source}: holds what cannot have been written ({error})") from error
     if found != value[SELF]:
         raise Damaged(
             f"{source}: content has digest {found[:16]}, but it says {str(value[SELF])[:16]}: altered"
@@ -51,6 +54,8 @@ def read_sealed(path: Path) -> dict[str, Any]:
     """Read and check one sealed JSON file; FileNotFoundError passes through, anything else is Damaged."""
     try:
         value = json.loads(path.read_bytes())
-    except ValueError as error:
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError) as error:
         raise Damaged(f"{path}: not readable as JSON ({error})") from error
     return check_seal(value, path)

@@ -24,7 +24,11 @@ MENDABLE = 2
 
 
 class Command(BaseSettings):
-    """Settings of one command; subclasses add fields, each with a description."""
+    """Settings of one command; subclasses add fields, each with a description.
+
+    A positional argument that must be there is `x: CliPositionalArg[T] = Field(NOTHING, validate_default=True)`,
+    NOTHING being a value that T refuses: so that it may stand in the YAML file as well.
+    """
 
     model_config = SettingsConfigDict(
         extra="forbid",
@@ -62,10 +66,7 @@ class Command(BaseSettings):
         except SettingsError as error:
             raise ConfigError(f"{prog}: {error}") from error
         except ValidationError as error:
-            lines = [
-                f"  --{'.'.join(str(part) for part in e['loc']).replace('_', '-')}: {e['msg']} (got {e['input']!r})"
-                for e in error.errors()
-            ]
+            lines = [f"  {_refusal(cls, settings, e['loc'], e['msg'], e['input'])}" for e in error.errors()]
             raise ConfigError(
                 "\n".join([f"{prog}: settings refused:", *lines, f"see {prog} --help"])
             ) from error
@@ -126,6 +127,19 @@ def _run(verb: Verb, argv: Sequence[str], *, prog: str) -> int:
         sys.stdout.write(settings.as_yaml())
         return 0
     return verb.run(settings) or 0
+
+
+def _refusal(
+    settings: type[Command], given: Mapping[str, Any], loc: tuple[int | str, ...], message: str, found: Any
+) -> str:
+    """What is wrong with one setting, by the name that it has on the command line."""
+    first = str(loc[0]) if loc else ""
+    field = settings.model_fields.get(first)
+    if field is None or not field.validate_default:
+        return f"--{'.'.join(str(part) for part in loc).replace('_', '-')}: {message} (got {found!r})"
+    if first not in given:
+        return f"{first.upper()} is missing: {field.description}"
+    return f"{first.upper()}: {message} (got {found!r})"
 
 
 def _overview(program: str, verbs: Mapping[str, Callable[[], Verb]]) -> str:

@@ -1,6 +1,8 @@
 """Commit records: a row block exists only if its record does, and the record pins every byte of it."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,17 +10,9 @@ from typing import Any
 from .arrays import ArrayName
 from .atomic import publish_json
 from .canonical import read_sealed
+from .chunks import Array, ChunkSeal, check_tail, read_chunk
 from .errors import Damaged
 from .header import COMMIT_FOLDER, Header, chunk_path, rebuild_command
-
-
-@dataclass(frozen=True)
-class ChunkSeal:
-    """What one chunk file must be: its size, its last four bytes (the crc32c), the sha256 of its values."""
-
-    size: int
-    tail: str
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -56,59 +50,60 @@ def publish_commit(store: Path, key: str, commit: Commit) -> None:
 def read_commit(store: Path, header: Header, block: int) -> Commit | None:
     """The record of one block, or None if the block was never committed; Damaged if it is not what it says."""
     path = commit_path(store, block)
-    try:
-        content = read_sealed(path)
-    except FileNotFoundError:
-        return None
-    if (
-        content["key"] != header.key
-        or content["block"] != block
-        or tuple(content["rows"]) != header.block(block)
-    ):
-        raise Damaged(
-            f"{path}: a commit record of another store or block; remove it and run the extraction again"
-        )
-    if set(content["arrays"]) != {array.path for array in header.arrays}:
-        raise Damaged(
-            f"{path}: lists other arrays than the store has; remove it and run the extraction again"
-        )
-    return Commit(
-        block=block,
-        rows=(content["rows"][0], content["rows"][1]),
-        input=content["input"],
-        arrays={name: ChunkSeal(*seal) for name, seal in content["arrays"].items()},
-        computed_with=content["computed_with"],
-    )
+    with _mendable(store):
+        try:
+            content = read_sealed(path)
+        except FileNotFoundError:
+            return None
+        return _checked(content, path, header, block)
 
 
-def chunk_tail(path: Path) -> tuple[int, str]:
-    """Size and last four bytes (hex) of a chunk file; Damaged if it is missing."""
+def _checked(content: dict[str, Any], path: Path, header: Header, block: int) -> Commit:
+    """The record in `content` if it is that of this block of this store."""
+    wanted = (header.key, block, list(header.block(block)), {array.path for array in header.arrays})
     try:
-        with path.open("rb") as stream:
-            size = stream.seek(0, 2)
-            stream.seek(max(0, size - 4))
-            return size, stream.read(4).hex()
-    except FileNotFoundError:
-        raise Damaged(
-            f"{path}: the chunk is gone although its block was committed; mend the store with python -m cache repair"
-        ) from None
+        found = (content["key"], content["block"], content["rows"], set(content["arrays"]))
+        commit = Commit(
+            block=block,
+            rows=header.block(block),
+            input=content["input"],
+            arrays={name: ChunkSeal(*seal) for name, seal in content["arrays"].items()},
+            computed_with=content["computed_with"],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Damaged(f"{path}: not a commit record ({error!r})") from error
+    if found != wanted:
+        raise Damaged(f"{path}: the commit record of another store or block")
+    return commit
 
 
 def check_chunk(store: Path, array: ArrayName, commit: Commit) -> None:
-    """Compare size and tail of one chunk with its record; Damaged, with the command to mend it, otherwise."""
-    path = chunk_path(store, array, commit.block)
-    seal = commit.arrays[array.path]
-    found = chunk_tail(path)
-    if found != (seal.size, seal.tail):
-        raise Damaged(
-            f"{path}: is not the committed file (size {found[0]}, crc {found[1]}; committed size {seal.size}, "
-            f"crc {seal.tail}); {mending(store)}"
-        )
+    """Compare size and crc tail of one chunk with its record; Damaged, with the command to mend it, otherwise."""
+    with _mendable(store):
+        check_tail(chunk_path(store, array, commit.block), commit.arrays[array.path])
+
+
+def read_block(store: Path, array: ArrayName, commit: Commit, width: int) -> Array:
+    """The committed values of one block, (rows, `width`) float32, checked byte by byte.
+
+    Raises Damaged, with the command to mend the store.
+    """
+    n_rows = commit.rows[1] - commit.rows[0]
+    with _mendable(store):
+        return read_chunk(chunk_path(store, array, commit.block), (n_rows, width), commit.arrays[array.path])
+
+
+@contextlib.contextmanager
+def _mendable(store: Path) -> Iterator[None]:
+    try:
+        yield
+    except Damaged as error:
+        raise Damaged(f"{error}; {mending(store)}") from error
 
 
 def mending(store: Path) -> str:
     """What to do about a damaged block."""
-    return f"mend it with: python -m cache repair --store {store}, then: {rebuild_command(store)}"
+    return f"mend it with: python -m cache repair {store}, then: {rebuild_command(store)}"
 
 
 def computed_with_text(computed_with: dict[str, Any]) -> str:

@@ -1,20 +1,19 @@
 """The header of a feature store: who it is, how it is cut, and a digest of all its metadata."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .arrays import ArrayName
-from .canonical import check_seal, digest_json, read_sealed, sha256
+from .arrays import CHUNKS, FEATURES, ArrayName
+from .canonical import check_seal, read_sealed
 from .errors import Damaged, NotExtracted, SchemaVersion
 from .provenance import SCHEMA, family, store_key
+from .static import StaticFiles
 
 ATTRIBUTE = "blindspot_cache"
 COMMIT_FOLDER = ".commit"
 RUNS_FOLDER = ".runs"
-FEATURES = "features"
 
 
 @dataclass(frozen=True)
@@ -46,22 +45,7 @@ class Header:
 
 def chunk_path(store: Path, array: ArrayName, block: int) -> Path:
     """The file that holds one row block of one array."""
-    return store / array.path / FEATURES / "c" / str(block) / "0"
-
-
-def static_files(store: Path) -> Iterator[tuple[str, Path]]:
-    """Yield (relative name, path) of every file that never changes after creation, but the root header."""
-    for path in sorted(store.rglob("*")):
-        name = path.relative_to(store).as_posix()
-        is_feature_chunk = name.split("/")[3:5] == [FEATURES, "c"]
-        is_ours = name.startswith((COMMIT_FOLDER, RUNS_FOLDER)) or name == "zarr.json"
-        if path.is_file() and not is_ours and not is_feature_chunk:
-            yield name, path
-
-
-def static_digest(store: Path) -> str:
-    """The digest that the header carries."""
-    return digest_json([[name, sha256(path.read_bytes())] for name, path in static_files(store)])
+    return store / array.path / FEATURES / CHUNKS / str(block) / "0"
 
 
 def read_header(store: Path) -> Header:
@@ -76,17 +60,26 @@ def read_header(store: Path) -> Header:
         raise NotExtracted(
             f"{store}: no feature store there; `python -m cache ls` lists what exists"
         ) from None
+    except OSError as error:
+        raise Damaged(f"{path}: header unreadable ({error}); {_anew(store)}") from error
     try:
         content = json.loads(text)["attributes"][ATTRIBUTE]
         schema = content["schema"]
     except (ValueError, KeyError, TypeError) as error:
-        raise Damaged(f"{path}: header unreadable ({error!r}); delete {store} and extract again") from error
+        raise Damaged(f"{path}: header unreadable ({error!r}); {_anew(store)}") from error
     if schema != SCHEMA:
         raise SchemaVersion(
             f"{store}: written in format {schema}, this program reads format {SCHEMA}; extract again "
             "or use the version of blindspot-probes that wrote it"
         )
-    check_seal(content, path)
+    try:
+        return _checked(check_seal(content, path))
+    except (Damaged, KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"{path}: header not usable ({error}); {_anew(store)}") from error
+
+
+def _checked(content: dict[str, Any]) -> Header:
+    """The header in sealed `content`, if key and family follow from its provenance."""
     header = Header(
         key=content["key"],
         family=content["family"],
@@ -96,17 +89,25 @@ def read_header(store: Path) -> Header:
         digest=content["header"],
     )
     if store_key(header.provenance) != header.key or family(header.provenance) != header.family:
-        raise Damaged(f"{path}: key or family does not follow from the provenance; extract again")
+        raise Damaged("key or family does not follow from the provenance")
     return header
 
 
-def check_static(store: Path, header: Header) -> None:
+def check_static(store: Path, header: Header) -> StaticFiles:
     """Compare every metadata, row, label and coordinate file with the header; Damaged if one differs."""
-    if static_digest(store) != header.digest:
+    try:
+        found = StaticFiles.of(store)
+    except OSError as error:
+        raise Damaged(f"{store}: unreadable ({error}); {_anew(store)}") from error
+    if found.digest != header.digest:
         raise Damaged(
-            f"{store}: its metadata, rows, labels or coordinates are not those that were written; "
-            f"delete the folder and extract again ({rebuild_command(store)})"
+            f"{store}: its metadata, rows, labels or coordinates are not those that were written; {_anew(store)}"
         )
+    return found
+
+
+def _anew(store: Path) -> str:
+    return f"delete the folder and extract again ({rebuild_command(store)})"
 
 
 def last_run(store: Path) -> dict[str, Any]:

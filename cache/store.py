@@ -1,35 +1,35 @@
 """The strict reader of one feature store: it checks before it returns anything."""
 
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import zarr
 
 from .arrays import COORDINATES, ArrayName, stored_directions
-from .canonical import digest_json, sha256
-from .commits import Commit, check_chunk, mending, read_commit
-from .errors import Damaged, Incomplete, NotExtracted, Stale, UnknownName
-from .header import FEATURES, Header, check_static, last_run, read_header, rebuild_command
+from .canonical import digest_json
+from .chunks import Array
+from .commits import Commit, check_chunk, read_block, read_commit
+from .errors import Incomplete, NotExtracted, Stale, UnknownName
+from .header import Header, check_static, last_run, read_header, rebuild_command
 from .provenance import differences
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from .static import StaticFiles
 
 
 class FeatureStore:
     """A finished feature store, opened for reading.
 
     Everything returned was checked against the header and the commit records: metadata, rows, labels and
-    coordinates by sha256 on opening, features by size and crc tail on opening and by sha256 on reading.
+    coordinates by sha256 on opening and again on reading, features by size and crc tail on opening and by crc32c
+    and sha256 on reading.
     """
 
-    def __init__(self, path: Path, header: Header, commits: tuple[Commit, ...]) -> None:
+    def __init__(self, path: Path, header: Header, commits: tuple[Commit, ...], static: StaticFiles) -> None:
         """Use `open`."""
         self.path = path
         self.header = header
         self._commits = commits
+        self._static = static
 
     @classmethod
     def open(cls, path: Path | str, want: Mapping[str, Any] | None = None) -> Self:
@@ -40,12 +40,15 @@ class FeatureStore:
         """
         path = Path(path)
         header = read_header(path)
-        for field, found, wanted in differences(_restrict(header.provenance, want or {}), want or {}):
-            raise Stale(
-                f"{path}: {field} is {found!r}, asked for {wanted!r}; "
-                f"extract what you need, or rebuild this one with: {rebuild_command(path)}"
+        differing = list(differences(_restrict(header.provenance, want or {}), want or {}))
+        if differing:
+            told = "; ".join(
+                f"{field} is {found!r}, asked for {wanted!r}" for field, found, wanted in differing
             )
-        check_static(path, header)
+            raise Stale(
+                f"{path}: {told}; extract what you need, or rebuild this one with: {rebuild_command(path)}"
+            )
+        static = check_static(path, header)
         commits = [read_commit(path, header, block) for block in range(header.n_blocks)]
         missing = [block for block, commit in enumerate(commits) if commit is None]
         if missing:
@@ -53,7 +56,7 @@ class FeatureStore:
                 f"{path}: {len(missing)} of {header.n_blocks} blocks are not committed (first: {missing[:5]}); "
                 f"finish with: {rebuild_command(path)}"
             )
-        store = cls(path, header, tuple(commit for commit in commits if commit is not None))
+        store = cls(path, header, tuple(commit for commit in commits if commit is not None), static)
         for array in store.arrays:
             store.check(array)
         return store
@@ -101,19 +104,9 @@ class FeatureStore:
     def blocks(self, array: ArrayName) -> Iterator[Array]:
         """Yield the row blocks of one array, (<= block_rows, D) float32, each checked by sha256."""
         self._check_held(array)
-        features = zarr.open_array(self.path / array.path / FEATURES, mode="r")
+        width = dict(self.provenance["arrays"])[array.path]
         for commit in self._commits:
-            lo, hi = commit.rows
-            try:
-                values: Array = np.ascontiguousarray(features[lo:hi])
-            except ValueError as error:
-                raise Damaged(f"{self.path}: {array.path} block {commit.block}: {error}") from error
-            if sha256(values.tobytes()) != commit.arrays[array.path].sha256:
-                raise Damaged(
-                    f"{self.path}: {array.path} block {commit.block} does not have the committed values; "
-                    f"{mending(self.path)}"
-                )
-            yield values
+            yield read_block(self.path, array, commit, width)
 
     def _check_held(self, array: ArrayName) -> None:
         if array not in self.arrays:
@@ -123,19 +116,23 @@ class FeatureStore:
 
     def features(self, layer: str, pooling: str, direction: str = "forward") -> Array:
         """Pooled features, (N, D) float32; D doubles for `concat`; `mean` and `concat` are formed here."""
-        parts = [
-            np.concatenate(list(self.blocks(ArrayName(layer, stored, pooling))))
-            for stored in stored_directions(direction)
-        ]
+        parts = [self._whole(ArrayName(layer, stored, pooling)) for stored in stored_directions(direction)]
         return combine_directions(parts, direction)
+
+    def _whole(self, array: ArrayName) -> Array:
+        """One stored array, (N, D), filled block by block so that no more than one block is held beside it."""
+        self._check_held(array)
+        values = np.empty((self.header.n_rows, dict(self.provenance["arrays"])[array.path]), dtype=np.float32)
+        for commit, block in zip(self._commits, self.blocks(array), strict=True):
+            values[slice(*commit.rows)] = block
+        return values
 
     def coordinates(self, layer: str, pooling: str, direction: str = "forward") -> dict[str, Array]:
         """Coordinates of the feature axis, each (D,); `mean` has no wavelengths."""
         arrays = [ArrayName(layer, stored, pooling) for stored in stored_directions(direction)]
         for array in arrays:
             self._check_held(array)
-        groups = [zarr.open_group(self.path / array.path, mode="r") for array in arrays]
-        parts = [{name: np.asarray(group[name][:]) for name in COORDINATES} for group in groups]
+        parts = [{n: self._static.array(f"{array.path}/{n}") for n in COORDINATES} for array in arrays]
         if direction == "mean":
             return {name: value for name, value in parts[0].items() if not name.startswith("wave")}
         return {name: np.concatenate([part[name] for part in parts]) for name in COORDINATES}
@@ -143,36 +140,33 @@ class FeatureStore:
     @property
     def label_names(self) -> tuple[str, ...]:
         """The stored labels, sorted."""
-        return tuple(sorted(p.name for p in (self.path / "labels").iterdir() if p.is_dir()))
+        return self._static.children("labels")
 
     def labels(self, name: str) -> Array:
         """One label, (N,) float64; NaN where the file had none."""
         if name not in self.label_names:
             raise UnknownName(f"label in {self.path}:", name, self.label_names)
-        return np.asarray(zarr.open_array(self.path / "labels" / name, mode="r")[:], dtype=np.float64)
+        return self._static.array(f"labels/{name}")
 
     @property
     def rows(self) -> Array:
         """Position of each row in the file list, (N,) int64."""
-        return np.asarray(zarr.open_array(self.path / "rows/row", mode="r")[:])
+        return self._static.array("rows/row")
 
     @property
     def stars(self) -> Array:
         """First 64 bits of the sha256 of each stored flux row, (N,) uint64."""
-        return np.asarray(zarr.open_array(self.path / "rows/star", mode="r")[:])
+        return self._static.array("rows/star")
 
     @property
     def ids(self) -> list[str]:
         """The displayed identifiers; they repeat across files."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return [str(value) for value in zarr.open_array(self.path / "rows/id", mode="r")[:]]
+        return [str(value) for value in self._static.array("rows/id")]
 
     def verify(self) -> None:
         """Read every array and compare it with its sha256; Damaged if one differs."""
         check_static(self.path, self.header)
         for array in self.arrays:
-            self.check(array)
             for _ in self.blocks(array):
                 pass
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from .arrays import PSEUDO_LAYERS, ArrayName, stored_directions
+from .chunks import Array
 from .commits import read_commit
-from .errors import ConfigError, NotExtracted, SchemaVersion
+from .errors import ConfigError, Damaged, NotExtracted, SchemaVersion
 from .header import Header, read_header
 from .provenance import differences, group
-from .store import Array, FeatureStore, combine_directions
+from .store import FeatureStore, combine_directions
 
 KEY_DIGITS = 16
 """A store's folder is named by this many digits of its key."""
@@ -156,9 +157,16 @@ def readable_stores(root: Path, split: str) -> tuple[list[tuple[Path, Header]], 
     outdated: list[SchemaVersion] = []
     for path in store_paths(root, split):
         try:
-            found.append((path, read_header(path)))
+            header = read_header(path)
         except SchemaVersion as error:
             outdated.append(error)
+            continue
+        if (path.name, split) != (header.key[:KEY_DIGITS], header.provenance["split"]):
+            raise Damaged(
+                f"{path}: holds key {header.key[:KEY_DIGITS]} of split {header.provenance['split']!r}, so it was "
+                "renamed or moved; give it its name back, or delete it"
+            )
+        found.append((path, header))
     return found, outdated
 
 

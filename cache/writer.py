@@ -1,38 +1,40 @@
 """Writing feature stores: created whole, filled block by block, never edited afterwards."""
 
 import contextlib
-import fcntl
+import itertools
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 
-from .arrays import COORDINATES, STATISTICS, ArrayName, safe_name
-from .atomic import publish_json, sync
-from .canonical import SELF, seal, sha256
-from .commits import ChunkSeal, Commit, chunk_tail, computed_with_text, publish_commit, read_commit
-from .errors import Busy, CacheError, Damaged, Stale
+from .arrays import CHUNKS, COORDINATES, FEATURES, STATISTICS, ArrayName, safe_name
+from .atomic import TEMPORARY_PREFIX, building, publish_json, sync
+from .canonical import SELF, seal
+from .chunks import Array, write_chunk
+from .commits import Commit, commit_path, computed_with_text, publish_commit, read_commit
+from .errors import CacheError, Damaged, Stale
 from .header import (
     ATTRIBUTE,
     COMMIT_FOLDER,
-    FEATURES,
     RUNS_FOLDER,
     Header,
     check_static,
     chunk_path,
     read_header,
-    static_digest,
 )
+from .locks import exclusive
 from .provenance import SCHEMA, family, store_key
+from .static import StaticFiles
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Claims = Literal["locks", "parts"]
+"""How writers keep apart: by a lock per block, or because each was given blocks of its own (`--part`)."""
+
 COORDINATE_TYPES = {
     "channel": "int32",
     "segment": "int32",
@@ -63,10 +65,11 @@ class Block:
 class StoreWriter:
     """Fills one store block by block; several processes may fill one store."""
 
-    def __init__(self, path: Path, header: Header) -> None:
+    def __init__(self, path: Path, header: Header, claims: Claims = "locks") -> None:
         """Use `create`."""
         self.path = path
         self.header = header
+        self.claims = claims
 
     @classmethod
     def create(
@@ -86,14 +89,9 @@ class StoreWriter:
         key = store_key(provenance)
         path = root / safe_name("split", str(provenance["split"])) / key[:16]
         if not (path / "zarr.json").exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".creating-"))
-            try:
-                temporary.chmod(0o755)
+            with building(path) as temporary:
                 _write_skeleton(temporary, provenance, rows, coordinates, block_rows)
                 _publish_folder(temporary, path)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
         header = read_header(path)
         if header.key != key:
             raise Stale(f"{path}: holds key {header.key}, asked for {key}; delete one of the two")
@@ -101,18 +99,25 @@ class StoreWriter:
         return cls(path, header)
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, *, claims: Claims = "locks") -> Self:
         """Open an existing store for writing its missing blocks."""
-        return cls(path, read_header(path))
+        return cls(path, read_header(path), claims)
 
     def pending(self) -> list[int]:
         """Blocks that are not committed yet."""
         blocks = range(self.header.n_blocks)
         return [block for block in blocks if read_commit(self.path, self.header, block) is None]
 
-    def check_computed_with(self, computed_with: dict[str, Any]) -> None:
-        """Refuse to go on with a store whose committed blocks were computed otherwise (Stale)."""
-        for block in range(self.header.n_blocks):
+    def first_committed(self) -> list[int]:
+        """The lowest committed block, as a list of one, or of none."""
+        blocks = (b for b in range(self.header.n_blocks) if commit_path(self.path, b).exists())
+        return list(itertools.islice(blocks, 1))
+
+    def check_computed_with(
+        self, computed_with: dict[str, Any], *, blocks: Iterable[int] | None = None
+    ) -> None:
+        """Refuse to go on with a store whose committed blocks (`blocks`, or all) were computed otherwise (Stale)."""
+        for block in range(self.header.n_blocks) if blocks is None else blocks:
             commit = read_commit(self.path, self.header, block)
             if commit is not None and commit.computed_with != computed_with:
                 raise Stale(
@@ -127,24 +132,46 @@ class StoreWriter:
 
         Raises Busy when another process holds it.
         """
-        with _lock(self.path / COMMIT_FOLDER / f"{block:06d}.lock"):
+        lock: AbstractContextManager[None] = contextlib.nullcontext()
+        if self.claims == "locks":
+            lock = exclusive(self.path / COMMIT_FOLDER / f"{block:06d}.lock", what=f"block {block}")
+        with lock:
             yield read_commit(self.path, self.header, block) is None
 
     def commit(self, block: int, computed: Block, computed_with: dict[str, Any]) -> None:
         """Write the chunks of a claimed block, then its record; from then on the block exists.
 
-        Raises CacheError, and commits nothing, when the values are not finite float32 of the right shape.
+        Raises CacheError, and commits nothing, when the values are not finite float32 of the right shape or the
+        disk does not take them.
         """
         self._check_values(block, computed)
-        seals = {array.path: self._write_chunk(array, block, v) for array, v in computed.arrays.items()}
-        commit = Commit(
-            block=block,
-            rows=self.header.block(block),
-            input=computed.input,
-            arrays=seals,
-            computed_with=computed_with,
-        )
-        publish_commit(self.path, self.header.key, commit)
+        paths = {array: chunk_path(self.path, array, block) for array in computed.arrays}
+        chunk_rows = min(self.header.block_rows, self.header.n_rows)
+        try:
+            seals = {
+                array.path: write_chunk(paths[array], values, chunk_rows)
+                for array, values in computed.arrays.items()
+            }
+            for path in paths.values():
+                sync(path)
+            for path in paths.values():  # the names of the chunk and of its folder must last as well
+                sync(path.parent)
+                sync(path.parent.parent)
+            commit = Commit(
+                block=block,
+                rows=self.header.block(block),
+                input=computed.input,
+                arrays=seals,
+                computed_with=computed_with,
+            )
+            publish_commit(self.path, self.header.key, commit)
+        except OSError as error:
+            _discard(paths.values())
+            raise CacheError(
+                f"{self.path}: block {block} could not be written ({error}); {len(self.pending())} of "
+                f"{self.header.n_blocks} blocks are still missing, the others stay. Make room, or mend what the "
+                "message says, and run the same command again: it goes on from there"
+            ) from error
 
     def record_run(self, name: str, run: Mapping[str, Any]) -> None:
         """Keep who ran what and when, outside key and digest."""
@@ -165,15 +192,20 @@ class StoreWriter:
                     f"(first positions {bad[:5].tolist()}); the network overflowed on these spectra"
                 )
 
-    def _write_chunk(self, array: ArrayName, block: int, values: Array) -> ChunkSeal:
-        lo, hi = self.header.block(block)
-        features = zarr.open_array(self.path / array.path / FEATURES, mode="r+")
-        features[lo:hi] = values
-        path = chunk_path(self.path, array, block)
-        for level in (path, path.parent, path.parent.parent):
-            sync(level)
-        size, tail = chunk_tail(path)
-        return ChunkSeal(size, tail, sha256(np.ascontiguousarray(values).tobytes()))
+
+def _discard(chunks: Iterable[Path]) -> None:
+    """Remove what was written of a block that could not be committed."""
+    for path in chunks:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+            path.parent.rmdir()
+
+
+def leftovers(store: Path) -> Iterator[Path]:
+    """Yield the lock files and temporary folders in a store: killed writers left them, or living ones use them."""
+    yield from sorted((store / COMMIT_FOLDER).glob("*.lock"))
+    for folder in (COMMIT_FOLDER, RUNS_FOLDER):
+        yield from sorted((store / folder).glob(f"{TEMPORARY_PREFIX}*"))
 
 
 def _publish_folder(temporary: Path, path: Path) -> None:
@@ -187,19 +219,6 @@ def _publish_folder(temporary: Path, path: Path) -> None:
                 "without its zarr.json, delete that folder and extract again"
             ) from error
     sync(path.parent)
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Busy(f"{path}: another process is computing this block; wait for it or stop it") from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _write_skeleton(
@@ -227,6 +246,7 @@ def _write_skeleton(
             _write_column(group, name, np.asarray(coordinate[name], dtype=COORDINATE_TYPES[name]), "feature")
         _describe(group)
         _create_features(group, n_rows, widths[array.path], block_rows)
+        (path / array.path / FEATURES / CHUNKS).mkdir()
     (path / COMMIT_FOLDER).mkdir()
     (path / RUNS_FOLDER).mkdir()
     content = {
@@ -236,7 +256,7 @@ def _write_skeleton(
         "provenance": dict(provenance),
         "rows": n_rows,
         "block_rows": block_rows,
-        "header": static_digest(path),
+        "header": StaticFiles.of(path).digest,
     }
     root.attrs[ATTRIBUTE] = seal({name: value for name, value in content.items() if name != SELF})
     for folder, _, files in os.walk(path):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cache.arrays import PSEUDO_LAYERS, ArrayName
 from cache.canonical import sha256
-from cache.errors import CheckpointError
+from cache.errors import Busy, CheckpointError
 from cache.progress import Advance
 from cache.writer import Block, StoreWriter
 
@@ -56,6 +56,14 @@ class BlockTask:
     computed_with: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class BlockDone:
+    """What became of a block: `shown` rows were reported to the progress; `holder` says who else computes it."""
+
+    shown: int = 0
+    holder: str | None = None
+
+
 def computed_with(config: ExtractConfig, device: str) -> dict[str, Any]:
     """What may change the last bits of features: kept in every commit record, never in the key."""
     name = torch.cuda.get_device_name() if device.startswith("cuda") else platform.machine()
@@ -70,20 +78,27 @@ def computed_with(config: ExtractConfig, device: str) -> dict[str, Any]:
     }
 
 
-def compute_block(task: BlockTask, block: int, advance: Advance | None = None) -> int:
-    """Compute block `block` of every target that lacks it; returns the number of rows computed (0 if none).
+def compute_block(task: BlockTask, block: int, advance: Advance | None = None) -> BlockDone:
+    """Compute block `block` of every target that lacks it, and commit it.
 
-    Targets held by another process raise Busy; a model that changed meanwhile raises CheckpointError.
+    With a `holder` in the answer nothing was done: another process is computing the block. Raises CheckpointError
+    when the model changed meanwhile, Stale when another process began to commit blocks computed otherwise.
     """
     torch.set_num_threads(task.config.n_threads)
     with contextlib.ExitStack() as claims:
         free: list[tuple[StoreWriter, Target]] = []
         for target in task.targets:
-            writer = StoreWriter.open(target.path)
-            if claims.enter_context(writer.claim(block)):
-                free.append((writer, target))
+            writer = StoreWriter.open(target.path, claims="locks" if task.config.part is None else "parts")
+            try:
+                if claims.enter_context(writer.claim(block)):
+                    free.append((writer, target))
+            except Busy as error:
+                return BlockDone(holder=str(error))
         if not free:
-            return 0
+            return BlockDone()
+        if not task.config.mixed:
+            for writer, _ in free:
+                writer.check_computed_with(dict(task.computed_with), blocks=writer.first_committed())
         lo, hi = free[0][0].header.block(block)
         rows = task.fingerprint.kept[lo:hi]
         computed = _compute_rows(task, [target for _, target in free], rows, advance)
@@ -94,7 +109,7 @@ def compute_block(task: BlockTask, block: int, advance: Advance | None = None) -
         digest = sha256(task.fingerprint.row_digests[rows].tobytes())
         for (writer, _), arrays in zip(free, computed, strict=True):
             writer.commit(block, Block(arrays=arrays, input=digest), dict(task.computed_with))
-    return hi - lo
+    return BlockDone(shown=0 if advance is None else hi - lo)
 
 
 def _compute_rows(

@@ -11,6 +11,12 @@ def _run() -> Verb:
     return VERB
 
 
+def _plan() -> Verb:
+    from .plan_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
 def _mock() -> Verb:
     from .mock.command import VERB  # noqa: PLC0415
 
@@ -23,4 +29,4 @@ def _pretrain() -> Verb:
     return VERB
 
 
-VERBS: Mapping[str, Callable[[], Verb]] = {"run": _run, "mock": _mock, "pretrain": _pretrain}
+VERBS: Mapping[str, Callable[[], Verb]] = {"run": _run, "plan": _plan, "mock": _mock, "pretrain": _pretrain}

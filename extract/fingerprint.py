@@ -5,6 +5,7 @@ slab digest  = sha256(row digests of rows 4096 i to 4096 (i + 1), of all files e
 input digest = sha256(canonical JSON of version, n_rows, wave digest, label names, has_noisy, slab digests)
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ class Fingerprint:
 
     `digest`: input digest, hex. `row_digests` (N, 32) uint8. `stars` (N,) uint64. `bad`: rows per reason of
     `row_checks.REASONS`, ascending, only reasons that occur. `kept` (M,): rows that are bad for none, ascending.
+    `labels`: per file, the digest of its labels and ids.
     """
 
     digest: str
@@ -46,6 +48,7 @@ class Fingerprint:
     stars: npt.NDArray[np.uint64]
     bad: Mapping[str, Rows]
     kept: Rows
+    labels: tuple[str, ...]
 
 
 def fingerprint(
@@ -71,10 +74,9 @@ def fingerprint(
             f"the mask is {mask.dtype} of shape {mask.shape}, expected booleans of shape {spectra.wave.shape}: one for "
             "each pixel of the files"
         )
-    ends = (*spectra.first_rows[1:], spectra.n_spectra)
     scans = [
-        _scan_file(spectra, path, slice(first, end), remember, mask, progress)
-        for path, first, end in zip(spectra.files, spectra.first_rows, ends, strict=True)
+        _scan_file(spectra, path, rows, remember, mask, progress)
+        for path, rows in zip(spectra.files, _rows_by_file(spectra), strict=True)
     ]
     row_digests = np.concatenate([scan.row_digests for scan in scans])
     bad = _global_rows(scans, spectra.first_rows)
@@ -89,6 +91,7 @@ def fingerprint(
         stars=np.concatenate([scan.stars for scan in scans]),
         bad=bad,
         kept=np.flatnonzero(usable).astype(np.int64),
+        labels=tuple(scan.labels for scan in scans),
     )
 
 
@@ -127,8 +130,31 @@ def check_rows_unchanged(spectra: SpectraFile, rows: slice, known: Fingerprint) 
     return slab
 
 
+def checked_labels(spectra: SpectraFile, known: Fingerprint) -> LabelRows:
+    """Labels and ids of all rows, if they are those of the fingerprint; InputError naming the file otherwise."""
+    parts = [_labels(spectra, rows) for rows in _rows_by_file(spectra)]
+    for path, part, digest in zip(spectra.files, parts, known.labels, strict=True):
+        if part.digest() != digest:
+            raise InputError(
+                f"{path}: its labels or ids are not what they were when the input digest was made; the file changed "
+                "meanwhile: run the command again, with files that nobody writes to"
+            )
+    return LabelRows(
+        np.concatenate([part.values for part in parts]), [name for part in parts for name in part.ids]
+    )
+
+
+def _rows_by_file(spectra: SpectraFile) -> list[slice]:
+    """The rows of each file in the numbering of the whole list."""
+    return [slice(a, b) for a, b in itertools.pairwise((*spectra.first_rows, spectra.n_spectra))]
+
+
+def _labels(spectra: SpectraFile, rows: slice) -> LabelRows:
+    return LabelRows(spectra.label_rows(rows), spectra.stored_ids(rows))
+
+
 def _read(spectra: SpectraFile, rows: slice) -> tuple[StoredSlab, LabelRows]:
-    return spectra.stored(rows), LabelRows(spectra.label_rows(rows), spectra.stored_ids(rows))
+    return spectra.stored(rows), _labels(spectra, rows)
 
 
 def _scan_file(
@@ -163,6 +189,7 @@ def _scan_rows(spectra: SpectraFile, rows: slice, mask: Mask | None, progress: A
     n_rows = rows.stop - rows.start
     row_digests = np.empty((n_rows, DIGEST_BYTES), dtype=np.uint8)
     stars = np.empty(n_rows, dtype=np.uint64)
+    labels_read: list[LabelRows] = []
     bad: dict[str, list[Rows]] = {}
     for first in range(0, n_rows, READ_ROWS):
         here = slice(first, min(first + READ_ROWS, n_rows))
@@ -170,6 +197,7 @@ def _scan_rows(spectra: SpectraFile, rows: slice, mask: Mask | None, progress: A
         slab, labels = _read(spectra, there)
         digests = row_digests_of(slab, labels)
         row_digests[here], stars[here] = digests.digests, digests.stars
+        labels_read.append(labels)
         checks = check_rows(
             slab.flux,
             slab.repaired_error(),
@@ -182,7 +210,11 @@ def _scan_rows(spectra: SpectraFile, rows: slice, mask: Mask | None, progress: A
                 bad.setdefault(reason, []).append(first + np.flatnonzero(is_bad))
         if progress is not None:
             progress(here.stop - here.start)
-    return FileScan(row_digests, stars, {reason: np.concatenate(parts) for reason, parts in bad.items()})
+    all_labels = LabelRows(
+        np.concatenate([part.values for part in labels_read]), [i for part in labels_read for i in part.ids]
+    )
+    by_reason = {reason: np.concatenate(parts) for reason, parts in bad.items()}
+    return FileScan(row_digests, stars, all_labels.digest(), by_reason)
 
 
 def _global_rows(scans: list[FileScan], first_rows: tuple[int, ...]) -> dict[str, Rows]:

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.atomic import TEMPORARY_PREFIX, sweep
 from cache.errors import CheckpointError, ConfigError
-from cache.progress import progress
+from cache.progress import Advance, progress
 from cache.runlog import run_log
-from cache.writer import StoreWriter
+from cache.writer import StoreWriter, leftovers
 
-from .blocks import BlockTask, Target, compute_block, computed_with
+from .blocks import BlockDone, BlockTask, Target, compute_block, computed_with
 from .checkpoint import weights_digest
 from .chosen_encoder import is_random, load_named, mask_ratio, random_encoder
 from .encoder import BlindspotModel1D
@@ -31,6 +32,7 @@ from .plan import (
     StorePlan,
     arrays_of,
     check_no_shared_stars,
+    check_room,
     open_writer,
     plan_stores,
     provenance_of,
@@ -41,6 +43,10 @@ from .spectra import SpectraFile, open_spectra
 from .wanted import wanted_arrays
 
 Say = Callable[[str], None]
+Run = Callable[[list[int]], Iterator[tuple[int, BlockDone]]]
+
+WAIT_SECONDS = 1.0
+"""Between two looks at blocks that other processes are computing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +69,10 @@ def extract_features(config: ExtractConfig, *, say: Say = lambda _: None) -> dic
     Raises a BlindspotError before anything is written when the data, the checkpoint or a name is wrong; the
     encoder's parameters and buffers are hashed before and after, and a change is an error.
     """
+    for folder in (config.digests, config.encoders, *(config.out / split for split in config.data)):
+        sweep(folder.glob(f"{TEMPORARY_PREFIX}*"))
     with prepare(config, say=say) as prepared:
+        check_room(config.out, prepared.plans)
         before = weights_digest(prepared.model)
         paths = {split: _run_split(prepared, split, say) for split in prepared.plans}
         if weights_digest(prepared.model) != before:
@@ -140,45 +149,61 @@ def _run_split(prepared: Prepared, split: str, say: Say) -> list[Path]:
     plans = prepared.plans[split]
     paths = [plan.path for plan in plans if plan.finished and plan.path is not None]
     for path in paths:
+        sweep(leftovers(path))
         say(f"{split}: {path} is there and fresh")
     rows = row_table(prepared.spectra[split], print_)
     begun = [(open_writer(config.out, p, rows, config.block_rows), p) for p in plans if not p.finished]
-    how = computed_with(config, prepared.device)
     for block_rows in sorted({writer.header.block_rows for writer, _ in begun}):
         stores = [(writer, plan) for writer, plan in begun if writer.header.block_rows == block_rows]
-        if not config.mixed:
-            for writer, _ in stores:
-                writer.check_computed_with(how)
-        task = BlockTask(
-            config=replace(config, data={split: prepared.spectra[split].files}),
-            split=split,
-            files=prepared.spectra[split].files,
-            fingerprint=print_,
-            mask=prepared.mask,
-            model=prepared.model,
-            weights=weights_digest(prepared.model),
-            device=prepared.device,
-            targets=tuple(Target(writer.path, plan.draw, arrays_of(plan)) for writer, plan in stores),
-            computed_with=how,
-        )
-        started = time.time()
-        pending = sorted({block for writer, _ in stores for block in writer.pending()})
-        about = {
-            "encoder": prepared.encoder_name,
-            "files": [str(path) for path in prepared.spectra[split].files],
-            "bad_rows": {reason: bad.tolist()[:100] for reason, bad in print_.bad.items()},
-            "computed_with": how,
-            "blocks": pending,
-        }
-        writers = [writer for writer, _ in stores]
-        # noted before as well, so that an interrupted store names the command that finishes it
-        _note_run(writers, run_log(started=started, command=config.command, about=about))
-        _compute(task, pending, [writers[0].header.block(block) for block in pending])
-        _note_run(writers, run_log(started=started, command=config.command, about=about))
-        for writer in writers:
-            paths.append(writer.path)
-            say(f"{split}: wrote {writer.path}")
+        paths += _fill(prepared, split, stores, say)
     return paths
+
+
+def _fill(
+    prepared: Prepared, split: str, stores: list[tuple[StoreWriter, StorePlan]], say: Say
+) -> list[Path]:
+    """Compute and commit what is missing of some stores with the same rows and blocks; their folders."""
+    config, print_ = prepared.config, prepared.fingerprints[split]
+    how = computed_with(config, prepared.device)
+    writers = [writer for writer, _ in stores]
+    for writer in writers:
+        sweep(leftovers(writer.path))
+        if not config.mixed:
+            writer.check_computed_with(how)
+    task = BlockTask(
+        config=replace(config, data={split: prepared.spectra[split].files}),
+        split=split,
+        files=prepared.spectra[split].files,
+        fingerprint=print_,
+        mask=prepared.mask,
+        model=prepared.model,
+        weights=weights_digest(prepared.model),
+        device=prepared.device,
+        targets=tuple(Target(writer.path, plan.draw, arrays_of(plan)) for writer, plan in stores),
+        computed_with=how,
+    )
+    started = time.time()
+    pending = [b for b in sorted({b for writer in writers for b in writer.pending()}) if config.owns(b)]
+    about = {
+        "encoder": prepared.encoder_name,
+        "files": [str(path) for path in prepared.spectra[split].files],
+        "bad_rows": {reason: bad.tolist()[:100] for reason, bad in print_.bad.items()},
+        "computed_with": how,
+        "blocks": pending,
+    }
+    # noted before as well, so that an interrupted store names the command that finishes it
+    _note_run(writers, run_log(started=started, command=config.command, about=about))
+    header = writers[0].header
+    _compute(task, {block: header.block(block)[1] - header.block(block)[0] for block in pending}, say)
+    _note_run(writers, run_log(started=started, command=config.command, about=about))
+    for writer in writers:
+        missing = len(writer.pending())
+        say(
+            f"{split}: wrote {writer.path}"
+            if not missing
+            else f"{split}: {writer.path} has its blocks of part {config.part}; {missing} of other parts are missing"
+        )
+    return [writer.path for writer in writers]
 
 
 def _note_run(writers: list[StoreWriter], note: tuple[str, dict[str, Any]]) -> None:
@@ -186,25 +211,52 @@ def _note_run(writers: list[StoreWriter], note: tuple[str, dict[str, Any]]) -> N
         writer.record_run(*note)
 
 
-def _compute(task: BlockTask, pending: list[int], bounds: list[tuple[int, int]]) -> None:
-    """Compute the pending blocks in this process or in several; the results are the same bits."""
+def _compute(task: BlockTask, rows: dict[int, int], say: Say) -> None:
+    """Compute blocks, given with their numbers of rows, here or in several processes; the bits are the same.
+
+    Blocks that other extractions are computing come last: waited for, and computed here if their holder dies.
+    """
     draws = len({target.draw for target in task.targets})
     label = f"extract {task.split}" + (f" x {draws} draws" if draws > 1 else "")
-    with progress(sum(hi - lo for lo, hi in bounds), label, unit="spectra") as advance:
-        if task.config.n_workers == 1 or len(pending) <= 1:
-            for block in pending:
-                compute_block(task, block, advance)
-            return
-        context = multiprocessing.get_context("spawn")
-        workers = min(task.config.n_workers, len(pending))
-        with ProcessPoolExecutor(workers, context) as pool:
-            tasks = [pool.submit(compute_block, task, block) for block in pending]
-            try:
-                for done in as_completed(tasks):
-                    advance(done.result())
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+    left, said = list(rows), set[str]()
+    with (
+        progress(sum(rows.values()), label, unit="spectra") as advance,
+        _runner(task, len(rows), advance) as run,
+    ):
+        while left:
+            held = []
+            for block, done in run(left):
+                if done.holder is None:
+                    advance(rows[block] - done.shown)
+                    continue
+                held.append(block)
+                if done.holder not in said:
+                    said.add(done.holder)
+                    say(f"{task.split}: {done.holder}")
+            if len(held) == len(left):
+                time.sleep(WAIT_SECONDS)
+            left = held
+
+
+@contextlib.contextmanager
+def _runner(task: BlockTask, n_blocks: int, advance: Advance) -> Iterator[Run]:
+    """A function that computes blocks and yields (block, what became of it) as they come."""
+    workers = min(task.config.n_workers, n_blocks)
+    if workers <= 1:
+        yield lambda blocks: ((block, compute_block(task, block, advance)) for block in blocks)
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+
+        def run(blocks: list[int]) -> Iterator[tuple[int, BlockDone]]:
+            tasks = {pool.submit(compute_block, task, block): block for block in blocks}
+            for done in as_completed(tasks):
+                yield tasks[done], done.result()
+
+        try:
+            yield run
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _fingerprint(

@@ -1,5 +1,7 @@
 """What an extraction will write: which stores exist, which are begun, which arrays are missing."""
 
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 
 from cache.arrays import ArrayName
 from cache.canonical import digest_json
-from cache.errors import LeakError
+from cache.errors import ConfigError, LeakError
 from cache.header import Header
 from cache.provenance import NUMERICS, SCHEMA, group
 from cache.store import FeatureStore
@@ -18,7 +20,7 @@ from cache.writer import RowTable, StoreWriter
 
 from .checkpoint import weights_digest
 from .encoder import BlindspotModel1D
-from .fingerprint import Fingerprint
+from .fingerprint import Fingerprint, checked_labels
 from .mask import mask_digest
 from .noise import NOISE_VERSION
 from .request import ExtractConfig
@@ -124,15 +126,38 @@ def open_writer(root: Path, plan: StorePlan, rows: RowTable, block_rows: int | N
     )
 
 
+def check_room(root: Path, plans: Mapping[str, Sequence[StorePlan]]) -> None:
+    """Refuse to begin what the disk under `root` cannot hold (ConfigError with both numbers).
+
+    Chunks of committed blocks are there already; only stores that are not begun count.
+    """
+    needed = sum(
+        4 * plan.provenance["rows"]["n"] * sum(width for _, width in plan.arrays.widths())
+        for of_split in plans.values()
+        for plan in of_split
+        if plan.path is None
+    )
+    there = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise ConfigError(
+            f"{root}: the features take {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB left; make room "
+            "(python -m cache prune), name another --out, or ask for fewer layers, poolings or draws"
+        )
+
+
 def row_table(spectra: SpectraFile, fingerprint: Fingerprint) -> RowTable:
-    """Rows, stars, ids and every numeric label of the kept rows."""
-    kept = fingerprint.kept
-    ids = spectra.ids()
+    """Rows, stars, ids and every numeric label of the kept rows, as fingerprinted (InputError when they changed).
+
+    A row without an id is called by its number; ids repeat across files and are never joined by.
+    """
+    kept, found = fingerprint.kept, checked_labels(spectra, fingerprint)
+    ids = [str(row) if name is None else name for row, name in enumerate(found.ids)]
     return RowTable(
         row=kept,
         star=fingerprint.stars[kept],
         id=[ids[row] for row in kept],
-        labels={name: spectra.labels(name)[kept] for name in spectra.label_names},
+        labels={name: found.values[kept, k] for k, name in enumerate(spectra.label_names)},
     )
 
 

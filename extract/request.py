@@ -56,6 +56,7 @@ class ExtractConfig:
     on_bad_rows: str = "fail"
     scheduler: str = "local"
     jobs: int | None = None
+    part: str | None = None
     mixed: bool = False
     out: Path = Path("artifacts/features")
     encoders: Path = Path("artifacts/encoders")
@@ -81,6 +82,8 @@ class ExtractConfig:
                     "(mean and concat are formed from both when features are read)"
                 )
         self._check_numbers()
+        if self.part is not None:
+            parse_part(self.part)
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise UnknownName("device", self.device, ("auto", "cpu", "cuda"))
         for split in self.data:
@@ -95,6 +98,10 @@ class ExtractConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
+        if (
+            type(self.seed) is not int
+        ):  # the noise is keyed by its text: 0, 0.0 and False would be three seeds
+            raise ConfigError(f"the seed is {self.seed!r}; it must be a plain integer")
         if not 0 <= self.noise_level < float("inf"):
             raise ConfigError(f"--noise-level is {self.noise_level}; it must be 0 or more")
         if self.noise != "draw" and self.draws != 1:
@@ -114,6 +121,13 @@ class ExtractConfig:
         """Noise draws to make: 0, 1, ...; None for noise that is not drawn."""
         return tuple(range(self.draws)) if self.noise == "draw" else (None,)
 
+    def owns(self, block: int) -> bool:
+        """Whether a row block is this run's: every n-th one with `part` i/n, else any."""
+        if self.part is None:
+            return True
+        index, n_parts = parse_part(self.part)
+        return block % n_parts == index - 1
+
     @property
     def n_workers(self) -> int:
         """Processes that compute blocks."""
@@ -123,6 +137,14 @@ class ExtractConfig:
     def n_threads(self) -> int:
         """Threads of one compute task; part of `computed_with`."""
         return self.threads or max(1, (os.cpu_count() or 1) // self.n_workers)
+
+
+def parse_part(part: str) -> tuple[int, int]:
+    """`i/n` as numbers, 1 <= i <= n; ConfigError otherwise."""
+    match = re.fullmatch(r"(\d+)/(\d+)", part)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise ConfigError(f"--part is {part!r}; say i/n with 1 <= i <= n, as in --part 1/3, 2/3, 3/3")
+    return int(match[1]), int(match[2])
 
 
 def find_data(data: str, split: str | None = None) -> dict[str, tuple[Path, ...]]:

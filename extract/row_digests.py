@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cache.canonical import sha256
+
 from .spectra import StoredSlab
 
 DIGEST_BYTES = 32
@@ -20,6 +22,10 @@ class LabelRows:
 
     values: Float64s
     ids: Sequence[str | None]
+
+    def digest(self) -> str:
+        """sha256 over the sha256 of every row, hex."""
+        return sha256(b"".join(hashlib.sha256(row).digest() for row in self.row_bytes()))
 
     def row_bytes(self) -> list[bytes]:
         """What is hashed of each row: its values, little-endian, NaN in one form, then its id in UTF-8."""

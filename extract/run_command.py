@@ -1,5 +1,6 @@
 """`python -m extract run`: settings of the command line, turned into an extraction."""
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,8 @@ from cache.errors import ConfigError
 from cache.runlog import command_line
 from cache.selection import select, write_selection
 
-from .pipeline import extract_features, prepare
+from .dry_run import show_estimate
+from .pipeline import extract_features
 from .request import ExtractConfig, find_data
 
 
@@ -74,6 +76,9 @@ class RunSettings(Command):
         "local", description="one process, or several on this machine"
     )
     jobs: int | None = Field(None, description="processes, with --scheduler processes (default: cores)")
+    part: str | None = Field(
+        None, description="i/n: compute every n-th row block only, without locks (cluster file systems)"
+    )
     mixed: bool = Field(
         default=False, description="go on with a store begun on other settings of device or threads"
     )
@@ -84,6 +89,7 @@ class RunSettings(Command):
         None, description="write here which stores this is, for probes run --selection"
     )
     dry_run: bool = Field(default=False, description="check everything, say what would be computed, and stop")
+    as_json: bool = Field(default=False, description="with --dry-run: the plan as JSON on standard output")
 
 
 def to_request(settings: RunSettings) -> ExtractConfig:
@@ -100,9 +106,9 @@ def to_request(settings: RunSettings) -> ExtractConfig:
             "no data: say --data FOLDER (with train/, val/, test/) or --data FILE --split NAME; "
             "python -m extract mock makes a mock survey"
         )
-    not_ours = {"config", "print_config", "data", "split", "train", "val", "test", "selection", "dry_run"}
+    ours = {field.name for field in dataclasses.fields(ExtractConfig)} - {"data", "command"}
     fields: dict[str, Any] = {
-        name: getattr(settings, name) for name in type(settings).model_fields if name not in not_ours
+        name: getattr(settings, name) for name in RunSettings.model_fields if name in ours
     }
     return ExtractConfig(data=data, command=command_line(), **fields)
 
@@ -111,18 +117,7 @@ def run(settings: RunSettings) -> None:
     """Extract, or with `dry_run` only check and plan; prints the stores."""
     request = to_request(settings)
     if settings.dry_run:
-        with prepare(request, say=_say) as prepared:
-            for split, plans in prepared.plans.items():
-                for plan in plans:
-                    n_rows = len(prepared.fingerprints[split].kept)
-                    n_bytes = 4 * n_rows * sum(width for _, width in plan.arrays.widths())
-                    what = (
-                        "is there and fresh"
-                        if plan.finished
-                        else ("to finish" if plan.path else "to compute")
-                    )
-                    names = ", ".join(path for path, _ in plan.arrays.widths())
-                    _say(f"{split}: {n_rows} rows, {n_bytes / 1e6:.1f} MB, {what}: {names}")
+        show_estimate(request, as_json=settings.as_json)
         return
     paths = extract_features(request, say=_say)
     if settings.selection is not None:

@@ -18,7 +18,7 @@ from cache.atomic import publish_bytes
 from cache.canonical import canonical_json, digest_json, sha256
 from cache.errors import ConfigError
 
-SIDECAR_VERSION = 1
+SIDECAR_VERSION = 2
 """Bump when digests, checks or their thresholds change meaning."""
 
 SUFFIX = ".fingerprint"
@@ -27,10 +27,14 @@ _SHA_BYTES = 32
 
 @dataclass(frozen=True)
 class FileScan:
-    """What one pass over a file of n rows found: digests (n, 32) uint8, stars (n,) uint64, bad rows per reason."""
+    """What one pass over a file of n rows found: digests (n, 32) uint8, stars (n,) uint64, bad rows per reason.
+
+    `labels` is the digest of all labels and ids, so that they can be checked without reading any flux.
+    """
 
     row_digests: npt.NDArray[np.uint8]
     stars: npt.NDArray[np.uint64]
+    labels: str
     bad: Mapping[str, npt.NDArray[np.int64]]
 
 
@@ -56,17 +60,18 @@ def recall(folder: Path, about: Mapping[str, Any], identity: Mapping[str, int]) 
         return None
     with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
         told = json.loads(arrays["about"].tobytes())
+        labels = told.pop("labels")
         if told != {**about, "identity": dict(identity)}:
             return None
         bad = {name.removeprefix("bad/"): arrays[name] for name in arrays.files if name.startswith("bad/")}
-        return FileScan(arrays["row_digests"], arrays["stars"], bad)
+        return FileScan(arrays["row_digests"], arrays["stars"], labels, bad)
 
 
 def remember_scan(
     folder: Path, about: Mapping[str, Any], identity: Mapping[str, int], scan: FileScan
 ) -> None:
     """Write the scan, whole or not at all; ConfigError when the folder cannot be written to."""
-    told = canonical_json({**about, "identity": dict(identity)}).encode()
+    told = canonical_json({**about, "identity": dict(identity), "labels": scan.labels}).encode()
     arrays = {"row_digests": scan.row_digests, "stars": scan.stars}
     arrays |= {f"bad/{reason}": rows for reason, rows in scan.bad.items()}
     buffer = io.BytesIO()

@@ -130,19 +130,11 @@ class SpectraFile:
         return table
 
     def stored_ids(self, rows: slice) -> list[str | None]:
-        """The `id` column of `rows` as text, None in files without one."""
+        """The `id` column of `rows` as text, None in files without one; ids repeat across files: never join by them."""
         found: list[str | None] = []
         for source, here, _ in self._pieces(*self.bounds(rows)):
             found += source.params.ids(here) or [None] * (here.stop - here.start)
         return found
-
-    def ids(self) -> list[str]:
-        """What to call each row: its `id`, else its row number. Ids repeat across files: never join by them."""
-        names: list[str] = []
-        for first in range(0, self.n_spectra, LABEL_ROWS):
-            slab = self.stored_ids(slice(first, min(first + LABEL_ROWS, self.n_spectra)))
-            names += [str(first + k) if name is None else name for k, name in enumerate(slab)]
-        return names
 
     def locate(self, row: int) -> tuple[Path, int]:
         """The file that holds a row, and the row's number in it."""

@@ -4,7 +4,7 @@ import stat
 
 import pytest
 
-from cache.atomic import TEMPORARY_PREFIX, publish_bytes, publish_json, replacing
+from cache.atomic import TEMPORARY_PREFIX, building, make_folders, publish_bytes, publish_json, replacing
 from cache.canonical import check_seal
 
 
@@ -40,8 +40,8 @@ def test_the_final_name_appears_only_with_all_bytes(tmp_path):
     path = tmp_path / "table.parquet"
     with replacing(path) as temporary:
         assert temporary.suffix == ".parquet"
-        assert temporary.name.startswith(TEMPORARY_PREFIX)
-        assert temporary.parent == tmp_path
+        assert temporary.parent.name.startswith(TEMPORARY_PREFIX)
+        assert temporary.parent.parent == tmp_path
         temporary.write_bytes(b"whole")
         assert not path.exists()
     assert path.read_bytes() == b"whole"
@@ -65,3 +65,60 @@ def test_published_json_is_canonical_and_sealed(tmp_path):
     content = json.loads(path.read_text())
     assert check_seal(content, path) == {"a": [2], "b": 1, "self": content["self"]}
     assert path.read_text().startswith('{"a":[2],"b":1,"self":"')
+
+
+def test_new_folders_are_made_to_last(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("cache.atomic.sync", synced.append)
+    make_folders(tmp_path / "a/b")
+    assert synced == [tmp_path, tmp_path / "a"]
+    make_folders(tmp_path / "a/b")
+    assert len(synced) == 2
+
+
+def leave_behind(path):
+    """What a process that was killed while publishing `path` leaves."""
+    left = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-abc")
+    left.mkdir()
+    (left / path.name).write_bytes(b"half")
+    return left
+
+
+def test_the_next_attempt_removes_what_a_killed_one_left(tmp_path):
+    path = tmp_path / "x[1].json"
+    left, other = leave_behind(path), leave_behind(tmp_path / "y.json")
+    publish_bytes(path, b"whole")
+    assert not left.exists()
+    assert other.exists()  # of another target: its own next attempt removes it
+
+
+def test_a_temporary_folder_in_use_is_left_alone(tmp_path):
+    path = tmp_path / "x"
+    with replacing(path) as slow:
+        publish_bytes(path, b"quick")
+        slow.write_bytes(b"slow")
+    assert path.read_bytes() == b"slow"
+    assert names(tmp_path) == ["x"]
+
+
+def test_a_folder_is_built_aside_and_its_leftovers_removed(tmp_path):
+    path = tmp_path / "store"
+    left = tmp_path / f"{TEMPORARY_PREFIX}store-dead"
+    left.mkdir()
+    (left / "file").write_text("")
+    with building(path) as temporary:
+        (temporary / "zarr.json").write_text("{}")
+        with building(path) as loser:
+            assert loser != temporary
+        temporary.rename(path)
+    assert names(tmp_path) == ["store"]
+    assert names(path) == ["zarr.json"]
+
+
+def test_links_among_leftovers_are_not_followed(tmp_path):
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").write_text("")
+    (tmp_path / f"{TEMPORARY_PREFIX}x-1").symlink_to(precious)
+    publish_bytes(tmp_path / "x", b"")
+    assert names(precious) == ["file"]

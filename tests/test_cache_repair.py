@@ -62,16 +62,7 @@ def test_altered_labels_cannot_be_mended_block_by_block(store):
 
 def test_the_command_says_what_it_did(store, capsys):
     chunk_path(store, BACKWARD, 0).unlink()
-    assert main("cache", VERBS, ["repair", "--store", str(store)]) == 0
+    assert main("cache", VERBS, ["repair", str(store)]) == 0
     assert "block 0" in capsys.readouterr().out
-    assert main("cache", VERBS, ["repair", "--store", str(store)]) == 0
+    assert main("cache", VERBS, ["repair", str(store)]) == 0
     assert "nothing to repair" in capsys.readouterr().out
-
-
-def test_why_tells_the_fields_that_differ(tmp_path, capsys):
-    one = make_store(tmp_path / "a", provenance(arrays=(FORWARD,)))
-    two = make_store(tmp_path / "b", provenance(arrays=(FORWARD,), error_input="zero"))
-    assert main("cache", VERBS, ["why", "--one", str(one), "--two", str(two)]) == 0
-    assert "error_input: 'true' / 'zero'" in capsys.readouterr().out
-    assert main("cache", VERBS, ["why", "--one", str(one), "--two", str(one)]) == 0
-    assert "same key" in capsys.readouterr().out

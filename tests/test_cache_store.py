@@ -17,6 +17,7 @@ from store_fakes import (
     flip_byte,
     make_store,
     provenance,
+    row_table,
     values_of,
 )
 
@@ -60,7 +61,9 @@ def test_a_flipped_byte_in_a_chunk_is_found(store, position):
 
 def test_a_deleted_chunk_is_found_on_opening(store):
     chunk_path(store, BACKWARD, 2).unlink()
-    with pytest.raises(Damaged, match=r"backward/seg_mean_K2/features/c/2/0: the chunk is gone"):
+    with pytest.raises(
+        Damaged, match=r"backward/seg_mean_K2/features/c/2/0: unreadable although .*No such file"
+    ):
         FeatureStore.open(store)
 
 
@@ -69,7 +72,7 @@ def test_a_truncated_chunk_is_found_on_opening(store, size):
     chunk = chunk_path(store, FORWARD, 0)
     assert chunk.stat().st_size == 68
     chunk.write_bytes(chunk.read_bytes()[:size])
-    with pytest.raises(Damaged, match=r"c/0/0: is not the committed file \(size .*repair --store.*--made-up"):
+    with pytest.raises(Damaged, match=r"c/0/0: is not the committed file \(size .*cache repair .*--made-up"):
         FeatureStore.open(store)
 
 
@@ -85,7 +88,7 @@ def test_swapped_chunks_are_found_on_opening(store):
 def test_a_chunk_that_vanishes_after_opening_is_never_read_as_nan(store):
     opened = FeatureStore.open(store)
     chunk_path(store, FORWARD, 1).unlink()
-    with pytest.raises(Damaged, match="block 1 does not have the committed values"):
+    with pytest.raises(Damaged, match="c/1/0: unreadable although its block was committed"):
         opened.features(FORWARD.layer, FORWARD.pooling)
 
 
@@ -145,7 +148,7 @@ def test_an_edited_commit_record_is_refused(store):
     record = json.loads(original)
     forged = {**record["arrays"], FORWARD.path: [*record["arrays"][FORWARD.path][:2], "0" * 64]}
     edit_sealed(path, arrays=forged)
-    with pytest.raises(Damaged, match="block 1 does not have the committed values"):
+    with pytest.raises(Damaged, match="c/1/0: does not hold the committed values"):
         read_all(store)
 
 
@@ -158,10 +161,10 @@ def test_missing_blocks_are_named(store):
 
 def test_damage_is_mended_as_the_message_says(store, tmp_path):
     flip_byte(chunk_path(store, FORWARD, 1), -1)
-    with pytest.raises(Damaged, match="mend it with: python -m cache repair --store ") as refusal:
+    with pytest.raises(Damaged, match="mend it with: python -m cache repair ") as refusal:
         FeatureStore.open(store)
-    named = str(refusal.value).split("--store ")[1].split(", then")[0]
-    assert main("cache", VERBS, ["repair", "--store", named]) == 0
+    named = str(refusal.value).split("cache repair ")[1].split(", then")[0]
+    assert main("cache", VERBS, ["repair", named]) == 0
     fill(begin_store(tmp_path, provenance(arrays=(FORWARD, BACKWARD))))
     np.testing.assert_array_equal(read_all(store)[1], values_of(FORWARD))
 
@@ -254,3 +257,63 @@ def test_another_schema_is_refused_readably(tmp_path):
     edit_header(path, sealed=True, schema=999)
     with pytest.raises(SchemaVersion, match="written in format 999, this program reads format 1"):
         FeatureStore.open(path)
+
+
+@pytest.mark.parametrize("damage", ["edited", "gone"])
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("labels/log_g/c/0", lambda s: s.labels("log_g")),
+        ("labels/log_g/zarr.json", lambda s: s.labels("log_g")),
+        ("rows/row/c/0", lambda s: s.rows),
+        ("rows/star/c/0", lambda s: s.stars),
+        ("rows/id/c/0", lambda s: s.ids),
+        (f"{FORWARD.path}/wave_hi/c/0", lambda s: s.coordinates(FORWARD.layer, FORWARD.pooling)),
+    ],
+)
+def test_what_is_altered_after_opening_is_refused_on_reading(store, name, read, damage):
+    opened = FeatureStore.open(store)
+    read(opened)
+    flip_byte(store / name) if damage == "edited" else (store / name).unlink()
+    with pytest.raises(Damaged, match=rf"{name}: (was altered|unreadable) since the store was opened"):
+        read(opened)
+
+
+def test_a_file_of_another_run_in_the_place_of_a_label_is_refused_after_opening(store, tmp_path):
+    """Whole and with a good crc, but not what was there on opening."""
+    other = make_store(tmp_path / "b", rows=row_table(labels={"log_g": np.zeros(10)}))
+    opened = FeatureStore.open(store)
+    shutil.copy(other / "labels/log_g/c/0", store / "labels/log_g/c/0")
+    with pytest.raises(Damaged, match="was altered since"):
+        opened.labels("log_g")
+
+
+def test_a_label_may_have_any_safe_name_and_is_covered(tmp_path):
+    path = make_store(tmp_path, rows=row_table(labels={"features": np.arange(10.0)}))
+    assert FeatureStore.open(path).labels("features").tolist() == list(range(10))
+    flip_byte(path / "labels/features/c/0", -1)
+    with pytest.raises(Damaged, match="labels"):
+        FeatureStore.open(path)
+
+
+def test_files_of_the_file_system_are_no_damage(store):
+    (store / ".DS_Store").write_text("")
+    (store / "labels/.nfs0001").write_text("")
+    FeatureStore.open(store).verify()
+
+
+@pytest.mark.parametrize(
+    "place", ["labels/log_g/c/0", ".commit/000001.json", f"{FORWARD.path}/features/c/1/0"]
+)
+def test_a_folder_in_the_place_of_a_file_is_damage(store, place):
+    (store / place).unlink()
+    (store / place).mkdir()
+    with pytest.raises(Damaged):
+        FeatureStore.open(store)
+
+
+def test_a_sealed_file_of_another_kind_is_no_commit_record(store):
+    note = next((store / ".runs").glob("*.json"))
+    commit_path(store, 1).write_bytes(note.read_bytes())
+    with pytest.raises(Damaged, match=r"000001\.json: not a commit record .*cache repair"):
+        FeatureStore.open(store)

@@ -207,3 +207,13 @@ def test_differences_are_leaf_by_leaf():
     wanted = {"a": {"b": 1, "c": 3}, "d": [2], "e": 0}
     assert list(differences(found, wanted)) == [("a.c", 2, 3), ("d", [1], [2]), ("e", None, 0)]
     assert list(differences(found, found)) == []
+
+
+@pytest.mark.parametrize(("folder", "name"), [("test", None), ("train", "0" * 16)])
+def test_a_renamed_or_moved_store_is_refused(tmp_path, folder, name):
+    path = make_store(tmp_path)
+    moved = tmp_path / folder / (name or path.name)
+    moved.parent.mkdir(exist_ok=True)
+    path.rename(moved)
+    with pytest.raises(Damaged, match="of split 'train', so it was renamed or moved"):
+        find(tmp_path, folder, want())

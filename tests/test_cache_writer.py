@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import json
 import os
@@ -21,11 +22,14 @@ from store_fakes import (
 )
 
 from cache.arrays import ArrayName
+from cache.atomic import sweep
+from cache.chunks import write_chunk
 from cache.commits import commit_path, read_commit
 from cache.errors import Busy, CacheError, ConfigError, Damaged, NotExtracted, Stale
 from cache.header import chunk_path, last_run, read_header, rebuild_command
+from cache.locks import exclusive
 from cache.store import FeatureStore
-from cache.writer import Block, StoreWriter
+from cache.writer import Block, StoreWriter, leftovers
 
 
 def test_a_filled_store_reads_back_what_was_written(tmp_path):
@@ -222,10 +226,10 @@ def test_commit_records_of_other_blocks_stores_or_arrays_are_damaged(tmp_path):
     commit_path(path, 0).write_bytes(commit_path(path, 1).read_bytes())
     commit_path(path, 2).write_bytes(commit_path(other, 2).read_bytes())
     for block in (0, 2):
-        with pytest.raises(Damaged, match=f"00000{block}.json: a commit record of another store or block"):
+        with pytest.raises(Damaged, match=f"00000{block}.json: the commit record of another store or block"):
             read_commit(path, header, block)
     fewer = replace(header, provenance=provenance(arrays=(FORWARD,)))
-    with pytest.raises(Damaged, match=r"000001\.json: lists other arrays"):
+    with pytest.raises(Damaged, match=r"000001\.json: the commit record of another"):
         read_commit(path, fewer, 1)
 
 
@@ -247,3 +251,44 @@ def test_temporary_folders_of_a_crash_are_not_stores(tmp_path):
     (path.parent / ".creating-abc").mkdir()
     assert zarr.open_group(path, mode="r").attrs["blindspot_cache"]["key"].startswith(path.name)
     assert FeatureStore.open(path).arrays == (ArrayName.parse(FORWARD.path),)
+
+
+def test_leftovers_of_killed_writers_are_swept_and_living_ones_stay(tmp_path):
+    writer = fill(begin_store(tmp_path))
+    dead = [writer.path / name for name in (".commit/000000.lock", ".commit/.tmp-a", ".runs/.tmp-b")]
+    dead[0].write_text("")
+    for path in dead[1:]:
+        path.mkdir()
+        (path / "file").write_text("half")
+    with exclusive(writer.path / ".commit/000001.lock", what="block 1"):
+        sweep(leftovers(writer.path))
+        assert (writer.path / ".commit/000001.lock").exists()
+    assert not any(path.exists() for path in dead)
+
+
+def test_a_write_that_the_disk_refuses_leaves_nothing_of_its_block(tmp_path, monkeypatch):
+    writer = fill(begin_store(tmp_path, provenance(arrays=(FORWARD, BACKWARD))), [0])
+    calls = []
+    real = write_chunk
+
+    def full(path, values, rows):
+        calls.append(path)
+        if len(calls) == 2:
+            path.parent.mkdir()
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return real(path, values, rows)
+
+    monkeypatch.setattr("cache.writer.write_chunk", full)
+    with pytest.raises(CacheError, match=r"block 1 could not be written \(.*No space left.*2 of 3 blocks"):
+        fill(writer, [1])
+    assert not any(path.parent.exists() for path in calls)
+    assert writer.pending() == [1, 2]
+    monkeypatch.undo()
+    FeatureStore.open(fill(writer).path).verify()
+
+
+def test_parts_need_no_lock(tmp_path, monkeypatch):
+    path = begin_store(tmp_path).path
+    monkeypatch.setattr("cache.writer.exclusive", None)
+    FeatureStore.open(fill(StoreWriter.open(path, claims="parts")).path).verify()

@@ -5,7 +5,9 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -18,7 +20,7 @@ from cache import FeatureStore, Want, find
 from cache.arrays import ArrayName
 from cache.commits import commit_path
 from cache.errors import (
-    Busy,
+    CacheError,
     CheckpointError,
     ConfigError,
     Damaged,
@@ -495,17 +497,89 @@ def test_a_store_of_another_format_does_not_stop_a_new_extraction(spectra_file, 
     assert second.path != first.path
 
 
-def test_another_process_makes_a_store_busy(spectra_file, tmp_path):
-    path = extract_one(spectra_file, tmp_path).path
-    commit_path(path, 0).unlink()
+def test_free_blocks_are_computed_while_another_process_holds_one(spectra_file, tmp_path, monkeypatch):
+    reference = extract_one(spectra_file, tmp_path / "alone", block_rows=5)
+    path = extract_one(spectra_file, tmp_path, block_rows=5).path
+    for block in range(4):
+        commit_path(path, block).unlink()
     descriptor = os.open(path / ".commit/000000.lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
+    waited, said = [], []
+
+    def the_holder_dies(_seconds):
+        waited.append(StoreWriter.open(path).pending())
+        if len(waited) == 2:
+            os.close(descriptor)
+
+    monkeypatch.setattr(pipeline, "time", SimpleNamespace(time=time.time, sleep=the_holder_dies))
+    extract_features(request(spectra_file, tmp_path, block_rows=5), say=said.append)
+    assert waited == [[0], [0]]
+    assert [line for line in said if "another process is computing block 0" in line] == [said[-2]]
+    assert FeatureStore.open(path).digest() == reference.digest()
+    assert not list(path.glob(".commit/*.lock"))
+
+
+def test_three_writers_together_make_one_store(spectra_file, tmp_path, monkeypatch):
+    reference = extract_one(spectra_file, tmp_path / "alone", block_rows=5)
+    monkeypatch.setattr("extract.pipeline.WAIT_SECONDS", 0.01)
+    with ThreadPoolExecutor(3) as pool:
+        asked = request(spectra_file, tmp_path, block_rows=5)
+        runs = [pool.submit(extract_features, asked) for _ in range(3)]
+        paths = {run.result()["test"][0] for run in runs}
+    assert len(paths) == 1
+    assert FeatureStore.open(paths.pop()).digest() == reference.digest()
+    assert [p.name for p in (tmp_path / "features/test").iterdir()] == [reference.path.name]
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
+def test_parts_in_any_order_equal_one_run(spectra_file, tmp_path, order, monkeypatch):
+    reference = extract_one(spectra_file, tmp_path / "alone", block_rows=5)
+    monkeypatch.setattr("cache.writer.exclusive", None)  # parts take no locks
+    said = []
+    for index in order:
+        asked = request(spectra_file, tmp_path, block_rows=5, part=f"{index}/3")
+        path = extract_features(asked, say=said.append)["test"][0]
+    assert sum("of other parts are missing" in line for line in said) == 2
+    assert FeatureStore.open(path).digest() == reference.digest()
+
+
+@pytest.mark.parametrize("part", ["0/3", "4/3", "1", "a/b", "1/0"])
+def test_parts_that_do_not_exist_are_refused(spectra_file, tmp_path, part):
+    with pytest.raises(ConfigError, match="say i/n with 1 <= i <= n"):
+        request(spectra_file, tmp_path, part=part)
+
+
+def test_what_does_not_fit_on_the_disk_is_not_begun(spectra_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(ConfigError, match=r"the disk has 0.00 GB left; make room"):
+        extract_features(request(spectra_file, tmp_path))
+    assert not (tmp_path / "features").exists()
+
+
+def test_a_full_disk_keeps_what_is_committed(spectra_file, tmp_path, monkeypatch):
+    reference = extract_one(spectra_file, tmp_path / "alone", block_rows=5)
+    resource = pytest.importorskip("resource")
+    original, limits = blocks._compute_rows, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def full_from_the_second_block_on(task, targets, rows, advance):
+        if rows[0] >= 10:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (300, limits[1]))
+        return original(task, targets, rows, advance)
+
+    monkeypatch.setattr(blocks, "_compute_rows", full_from_the_second_block_on)
     try:
-        with pytest.raises(Busy, match="another process is computing this block"):
-            extract_features(request(spectra_file, tmp_path))
+        with pytest.raises(
+            CacheError, match=r"block 2 could not be written .*2 of 4 blocks .*run the same command"
+        ):
+            extract_one(spectra_file, tmp_path, block_rows=5)
     finally:
-        os.close(descriptor)
-    assert extract_one(spectra_file, tmp_path).path == path
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    path = tmp_path / "features/test" / reference.path.name
+    assert StoreWriter.open(path).pending() == [2, 3]
+    assert {p.name for p in path.glob("*/*/*/features/c/*")} == {"0", "1"}
+    assert not [p for p in path.rglob("*") if p.name.endswith((".lock", ".partial")) or ".tmp" in p.name]
+    monkeypatch.undo()
+    assert extract_one(spectra_file, tmp_path, block_rows=5).digest() == reference.digest()
 
 
 def test_a_block_committed_meanwhile_is_not_computed_again(spectra_file, tmp_path):
@@ -524,7 +598,7 @@ def test_a_block_committed_meanwhile_is_not_computed_again(spectra_file, tmp_pat
             device="cpu",
             targets=(blocks.Target(store.path, plan.draw, store.arrays),),
         )
-        assert blocks.compute_block(task, 0) == 0
+        assert blocks.compute_block(task, 0) == blocks.BlockDone()
 
 
 def test_going_on_with_other_settings_needs_mixed(spectra_file, tmp_path):

@@ -1,0 +1,1 @@
+"""Random damage to feature stores, for `benchmarks/faults.py` and its test."""

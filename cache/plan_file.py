@@ -1,0 +1,79 @@
+"""Plan files: the stores that a request stands for, as `extract plan` writes them and `cache why` reads them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .atomic import publish_json
+from .canonical import read_sealed
+from .errors import ConfigError, SchemaVersion
+from .provenance import SCHEMA
+
+KIND = "plan"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStore:
+    """One store of a request: what it is made from, and how much of it was there when the plan was made."""
+
+    provenance: dict[str, Any]
+    rows: int
+    path: Path | None
+    """Where it is, finished or begun; None when nothing is there yet."""
+    finished: bool
+    blocks_left: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The form of the file."""
+        return {
+            "provenance": self.provenance,
+            "rows": self.rows,
+            "path": None if self.path is None else str(self.path),
+            "finished": self.finished,
+            "blocks_left": self.blocks_left,
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request as stores by split, and the command that computes what is missing of them."""
+
+    command: str
+    stores: Mapping[str, tuple[PlannedStore, ...]]
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Write a plan, whole and sealed."""
+    stores = {split: [store.to_json() for store in stores] for split, stores in plan.stores.items()}
+    publish_json(path, {"kind": KIND, "command": plan.command, "stores": stores})
+
+
+def read_plan(path: Path) -> Plan:
+    """Read and check a plan; ConfigError when it is none, Damaged when altered, SchemaVersion for another format."""
+    try:
+        content = read_sealed(path)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: no store and no plan there; `python -m cache ls` lists the stores, "
+            f"python -m extract plan ... --plan {path} writes a plan"
+        ) from None
+    if content.get("kind") != KIND:
+        raise ConfigError(
+            f"{path}: is a {content.get('kind', 'file of another kind')!r}, expected a plan; "
+            f"write one with python -m extract plan ... --plan {path}"
+        )
+    stores = {
+        split: tuple(
+            PlannedStore(**{**store, "path": None if store["path"] is None else Path(store["path"])})
+            for store in planned
+        )
+        for split, planned in content["stores"].items()
+    }
+    for store in (store for planned in stores.values() for store in planned):
+        if store.provenance["schema"] != SCHEMA:
+            raise SchemaVersion(
+                f"{path}: plans stores of format {store.provenance['schema']}, this program reads format {SCHEMA}; "
+                f"plan again: {content['command']}"
+            )
+    return Plan(content["command"], stores)

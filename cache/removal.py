@@ -1,0 +1,68 @@
+"""Taking folders of the cache away: never what a running extraction holds, never half a store."""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from .atomic import TEMPORARY_PREFIX, sync
+from .errors import Busy
+from .header import COMMIT_FOLDER
+from .locks import abandoned
+
+PRUNING = ".pruning-"
+"""A folder that is being removed has this before its name, so that no reader takes the rest of it for a store."""
+
+
+def measure(path: Path) -> tuple[int, float]:
+    """Bytes of all files under `path`, and seconds since any file or folder there was written; links not followed."""
+    n_bytes, newest = 0, path.lstat().st_mtime
+    for folder, _, names in os.walk(path):
+        with contextlib.suppress(FileNotFoundError):  # a running extraction renames and removes files
+            newest = max(newest, Path(folder).lstat().st_mtime)
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                stat = (Path(folder) / name).lstat()
+                n_bytes += stat.st_size
+                newest = max(newest, stat.st_mtime)
+    return n_bytes, max(0.0, time.time() - newest)
+
+
+def is_held(path: Path) -> bool:
+    """Whether another process is working on a store or leftover, so that it must not be removed."""
+    try:
+        with holding(path):
+            return False
+    except Busy:
+        return True
+
+
+@contextlib.contextmanager
+def holding(path: Path) -> Iterator[None]:
+    """Hold a temporary folder, or every lock there is in a store; Busy when another process holds one."""
+    locks = (
+        [path] if path.name.startswith(TEMPORARY_PREFIX) else sorted((path / COMMIT_FOLDER).glob("*.lock"))
+    )
+    with contextlib.ExitStack() as stack:
+        for lock in locks:
+            if not stack.enter_context(abandoned(lock)) and lock.exists():
+                raise Busy(f"{lock}: a running extraction holds it; wait for it or stop it")
+        yield
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a store or a leftover folder: out of sight by one rename first, then file by file.
+
+    Raises Busy when a running extraction works on it. Links inside are removed, not followed.
+    """
+    with holding(path):
+        doomed = path if path.name.startswith(PRUNING) else path.with_name(PRUNING + path.name.lstrip("."))
+        if doomed != path:
+            if doomed.exists():  # the rest of an earlier removal that was killed
+                shutil.rmtree(doomed)
+            path.rename(doomed)
+            sync(path.parent)
+    shutil.rmtree(doomed)
+    sync(path.parent)

@@ -1,0 +1,47 @@
+"""Showing what an extraction would write: shared by `extract run --dry-run` and `extract plan`."""
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+
+from .estimate import Estimate, estimate
+from .pipeline import prepare
+from .request import ExtractConfig
+
+OURS = ("--dry-run", "--no-dry-run", "--as-json", "--no-as-json")
+OURS_WITH_VALUE = "--plan"
+
+
+def show_estimate(request: ExtractConfig, *, as_json: bool) -> Estimate:
+    """Check the request, print the estimate to standard output, and return it; no store is written.
+
+    Warnings and assumptions go to standard error when the output is JSON. Raises what `prepare` raises.
+    """
+    notes = sys.stderr if as_json else sys.stdout
+    with prepare(request, say=lambda line: print(line, file=notes)) as prepared:
+        found = estimate(prepared, computing(request.command))
+    if as_json:
+        sys.stdout.write(json.dumps(found.to_json(), indent=2) + "\n")
+    else:
+        sys.stdout.writelines(found.lines())
+    return found
+
+
+def computing(command: str) -> str:
+    """The command that computes what `command` (`extract plan ...` or `extract run --dry-run ...`) plans."""
+    return shlex.join(_words(shlex.split(command)))
+
+
+def _words(words: list[str]) -> Iterator[str]:
+    previous = ""
+    for word in words:
+        if previous == "extract" and word == "plan":
+            yield "run"
+        elif (
+            previous != OURS_WITH_VALUE
+            and word not in (*OURS, OURS_WITH_VALUE)
+            and not word.startswith(f"{OURS_WITH_VALUE}=")
+        ):
+            yield word
+        previous = word

@@ -1,0 +1,188 @@
+"""What an extraction will write: rows, bytes, files and blocks of every store, before anything is computed."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cache.canonical import canonical_json
+from cache.header import read_header
+from cache.inventory import StoreInfo, look, store_folders
+from cache.lookup import explain, explanation_lines
+from cache.plan_file import Plan, PlannedStore
+from cache.texts import size_text
+from cache.writer import StoreWriter
+
+from .pipeline import Prepared
+from .plan import BLOCK_ROWS, BLOCK_ROWS_LARGE, LARGE, StorePlan
+
+COORDINATE_BYTES = (4, 4, 1, 8, 8)
+"""channel, segment, statistic, wave_lo, wave_hi of one feature."""
+CRC_BYTES = 4
+METADATA_BYTES, GROUP_BYTES, HEADER_BYTES = 620, 70, 600
+"""About the sizes of the zarr.json of an array, of a group, and of a store without its provenance."""
+RECORD_BYTES, SEAL_BYTES, NOTE_BYTES = 420, 130, 1500
+"""About the sizes of a commit record without arrays, of its part for each array, and of the note of a run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreEstimate:
+    """One store of a request: what of it is there, and what will be written."""
+
+    store: PlannedStore
+    blocks: int
+    n_bytes: int
+    """Bytes that will be written: features to the byte, metadata and commit records about."""
+    n_files: int
+    why: dict[str, Any] | None
+    """For a store that is to be computed: what `cache.lookup.explain` finds."""
+
+    @property
+    def state(self) -> str:
+        """The state for people."""
+        if self.store.finished:
+            return "is there and fresh"
+        return "to finish" if self.store.path else "to compute"
+
+    @property
+    def arrays(self) -> list[str]:
+        """Paths of the arrays."""
+        return [path for path, _ in self.store.provenance["arrays"]]
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry of a plan file, and the estimate beside it."""
+        return {
+            **self.store.to_json(),
+            "state": self.state,
+            "blocks": self.blocks,
+            "bytes": self.n_bytes,
+            "files": self.n_files,
+            "arrays": self.arrays,
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A request as stores by split, with the free space of the disk they go to."""
+
+    command: str
+    stores: dict[str, tuple[StoreEstimate, ...]]
+    free: int
+    """Bytes."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes that will be written."""
+        return sum(store.n_bytes for stores in self.stores.values() for store in stores)
+
+    @property
+    def n_files(self) -> int:
+        """Files that will be written."""
+        return sum(store.n_files for stores in self.stores.values() for store in stores)
+
+    @property
+    def plan(self) -> Plan:
+        """What goes into a plan file."""
+        return Plan(self.command, {s: tuple(e.store for e in stores) for s, stores in self.stores.items()})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plan and estimate as one object."""
+        return {
+            "kind": "plan",
+            "command": self.command,
+            "stores": {split: [store.to_json() for store in stores] for split, stores in self.stores.items()},
+            "bytes": self.n_bytes,
+            "files": self.n_files,
+            "free": self.free,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """The estimate in words, each with its line feed."""
+        for split, stores in self.stores.items():
+            for estimate in stores:
+                store = estimate.store
+                left = "" if store.finished else f"{store.blocks_left} of {estimate.blocks} blocks left, "
+                written = f"{size_text(estimate.n_bytes)} in {estimate.n_files} files to write"
+                yield f"{split}: {store.rows} rows, {left}{written}, {estimate.state}"
+                yield f"{f' ({store.path})' if store.path else ''}: {', '.join(estimate.arrays)}\n"
+                if estimate.why is not None:
+                    yield from explanation_lines(estimate.why)
+        yield f"in all {size_text(self.n_bytes)} in {self.n_files} files to write; {size_text(self.free)} are free\n"
+        if self.n_bytes > self.free:
+            yield "warning: that is more than the disk has room for; remove stores with python -m cache prune\n"
+
+
+def estimate(prepared: Prepared, command: str) -> Estimate:
+    """Estimate a checked request; reads the stores that are there and writes nothing.
+
+    `command` is the one that computes what is missing.
+    """
+    there = [look(path) for path in store_folders(prepared.config.out)]
+    stores = {
+        split: tuple(_estimate_store(prepared, split, plan, there) for plan in plans)
+        for split, plans in prepared.plans.items()
+    }
+    return Estimate(command=command, stores=stores, free=_free(prepared.config.out))
+
+
+def _estimate_store(prepared: Prepared, split: str, plan: StorePlan, there: list[StoreInfo]) -> StoreEstimate:
+    n_rows = len(prepared.fingerprints[split].kept)
+    block_rows, left = _blocks(plan, n_rows, prepared.config.block_rows)
+    ours = sum(prepared.config.owns(block) for block in left)
+    widths = [width for _, width in plan.provenance["arrays"]]
+    n_bytes = ours * sum(4 * min(block_rows, n_rows) * width + CRC_BYTES for width in widths)
+    n_bytes += ours * (RECORD_BYTES + SEAL_BYTES * len(widths))
+    n_files = ours * (len(widths) + 1)
+    if left:
+        n_files += 1
+        n_bytes += NOTE_BYTES
+    if plan.path is None:
+        static_files, static_bytes = _static(prepared, split, plan)
+        n_files += static_files
+        n_bytes += static_bytes
+    store = PlannedStore(
+        provenance=plan.provenance,
+        rows=n_rows,
+        path=plan.path,
+        finished=plan.finished,
+        blocks_left=len(left),
+    )
+    why = explain(plan.provenance, there) if plan.path is None else None
+    return StoreEstimate(
+        store=store, blocks=-(-n_rows // block_rows), n_bytes=n_bytes, n_files=n_files, why=why
+    )
+
+
+def _blocks(plan: StorePlan, n_rows: int, block_rows: int | None) -> tuple[int, list[int]]:
+    """Rows of a block, and the blocks that are not committed yet."""
+    if plan.path is None:
+        rows = min(block_rows or (BLOCK_ROWS if n_rows < LARGE else BLOCK_ROWS_LARGE), n_rows)
+        return rows, list(range(-(-n_rows // rows)))
+    left = [] if plan.finished else StoreWriter.open(plan.path).pending()
+    return read_header(plan.path).block_rows, left
+
+
+def _static(prepared: Prepared, split: str, plan: StorePlan) -> tuple[int, int]:
+    """Number and bytes of the files of a new store beside chunks and records: metadata, rows, labels, coordinates."""
+    spectra, kept = prepared.spectra[split], prepared.fingerprints[split].kept
+    names = list(plan.arrays.coordinates)
+    groups = {"", "rows", "labels", *(name.layer for name in names)}
+    groups |= {f"{name.layer}/{name.direction}" for name in names} | {name.path for name in names}
+    ids = [name or str(row) for row, name in enumerate(spectra.stored_ids(slice(None)))]
+    labels = len(spectra.label_names)
+    columns = 3 + labels + len(COORDINATE_BYTES) * len(names)
+    n_bytes = (16 + 8 * labels) * len(kept) + sum(len(ids[row].encode()) + 4 for row in kept) + 4
+    n_bytes += (
+        sum(COORDINATE_BYTES) * sum(width for _, width in plan.provenance["arrays"]) + CRC_BYTES * columns
+    )
+    n_bytes += METADATA_BYTES * (columns + len(names)) + GROUP_BYTES * len(groups)
+    n_bytes += HEADER_BYTES + 2 * len(canonical_json(plan.provenance))
+    return len(groups) + 2 * columns + len(names), n_bytes
+
+
+def _free(folder: Path) -> int:
+    """Free bytes of the disk that holds `folder`, or will hold it."""
+    folder = folder.absolute()
+    return shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
