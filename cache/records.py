@@ -1,34 +1,39 @@
 """Result records: what was asked, what came out, and the predictions behind it."""
 
 import io
-import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .arrays import safe_name
-from .atomic import publish_bytes, publish_json, replacing
-from .canonical import digest_json, read_sealed
+from .atomic import publish_bytes, publish_json
+from .canonical import digest_json, read_sealed, sha256
 from .errors import Damaged, NotExtracted, SchemaVersion, UnknownName
 
 RECORD_SCHEMA = 1
 KINDS = ("probe", "finetune", "audit", "ceiling", "examples")
+SIDECARS = {"arrays": ".npz", "predictions": ".parquet"}
+"""What may stand beside a record, with the suffix of its file."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
 class Record:
-    """One stored result: `spec` names it, `result` is deterministic, `run` is never compared."""
+    """One stored result: `spec` names it, `result` is deterministic, `run` is never compared.
+
+    `files` holds the sha256 of what was written beside it: `arrays`, `predictions`.
+    """
 
     run_id: str
     kind: str
     spec: dict[str, Any]
     result: dict[str, Any]
     run: dict[str, Any]
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def run_id(kind: str, spec: Mapping[str, Any]) -> str:
@@ -41,6 +46,11 @@ def run_id(kind: str, spec: Mapping[str, Any]) -> str:
 def record_path(root: Path, name: str) -> Path:
     """File of the record `name` under the results folder `root`."""
     return root / "records" / f"{safe_name('run', name)}.json"
+
+
+def sidecar_path(root: Path, kind: str, name: str) -> Path:
+    """File of the `arrays` or `predictions` of the record `name`."""
+    return root / kind / f"{safe_name('run', name)}{SIDECARS[kind]}"
 
 
 def write_record(
@@ -60,19 +70,28 @@ def write_record(
     """
     root = Path(root)
     name = run_id(kind, spec)
-    arrays_path, predictions_path = root / "arrays" / f"{name}.npz", root / "predictions" / f"{name}.parquet"
-    if arrays:
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **{key: np.asarray(value) for key, value in arrays.items()})
-        publish_bytes(arrays_path, buffer.getvalue())
-    else:
-        arrays_path.unlink(missing_ok=True)
-    if predictions:
-        write_table(predictions_path, predictions)
-    else:
-        predictions_path.unlink(missing_ok=True)
-    content = {"schema_version": RECORD_SCHEMA, "kind": kind, "run_id": name}
-    publish_json(record_path(root, name), {**content, "spec": spec, "result": result, "run": run})
+    contents = {
+        "arrays": _npz(arrays) if arrays else b"",
+        "predictions": _parquet(predictions) if predictions else b"",
+    }
+    for sidecar, content in contents.items():
+        path = sidecar_path(root, sidecar, name)
+        if content:
+            publish_bytes(path, content)
+        else:
+            path.unlink(missing_ok=True)
+    publish_json(
+        record_path(root, name),
+        {
+            "schema_version": RECORD_SCHEMA,
+            "kind": kind,
+            "run_id": name,
+            "spec": spec,
+            "result": result,
+            "run": run,
+            "files": {sidecar: sha256(content) for sidecar, content in contents.items() if content},
+        },
+    )
     return name
 
 
@@ -89,7 +108,8 @@ def read_record(root: Path | str, name: str) -> Record:
         )
     if content["run_id"] != path.stem or run_id(content["kind"], content["spec"]) != path.stem:
         raise Damaged(f"{path}: its name does not follow from its content; remove it and probe again")
-    return Record(content["run_id"], content["kind"], content["spec"], content["result"], content["run"])
+    named = ("run_id", "kind", "spec", "result", "run")
+    return Record(**{field_: content[field_] for field_ in named}, files=content.get("files", {}))
 
 
 def read_records(root: Path | str) -> list[Record]:
@@ -98,38 +118,57 @@ def read_records(root: Path | str) -> list[Record]:
 
 
 def read_arrays(root: Path | str, name: str) -> dict[str, Array]:
-    """The array sidecar of a record; empty when it has none."""
-    path = Path(root) / "arrays" / f"{safe_name('run', name)}.npz"
-    if not path.exists():
+    """The array sidecar of a record; empty when it has none. Damaged when it is not what the record names."""
+    content = _read_sidecar(Path(root), "arrays", name)
+    if content is None:
         return {}
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            return {key: stored[key] for key in stored.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise Damaged(f"{path}: {error}; remove it with its record and probe again") from error
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        return {key: stored[key] for key in stored.files}
 
 
 def read_predictions(root: Path | str, name: str) -> dict[str, Array]:
-    """The predictions of a record, column by column; NotExtracted when it has none."""
+    """The predictions of a record, column by column; NotExtracted when it has none.
+
+    Damaged when they are not those that the record names.
+    """
     import pyarrow as pa  # noqa: PLC0415  only readers of predictions need pyarrow
     from pyarrow import parquet  # noqa: PLC0415
 
-    path = Path(root) / "predictions" / f"{safe_name('run', name)}.parquet"
-    if not path.exists():
-        raise NotExtracted(f"{path}: the record has no predictions")
-    try:
-        with path.open("rb") as stream:
-            table = parquet.read_table(stream)
-    except (pa.ArrowException, OSError) as error:
-        raise Damaged(f"{path}: {error}; remove it with its record and probe again") from error
+    content = _read_sidecar(Path(root), "predictions", name)
+    if content is None:
+        raise NotExtracted(f"{sidecar_path(Path(root), 'predictions', name)}: the record has no predictions")
+    table = parquet.read_table(pa.BufferReader(content))
     return {column: table[column].to_numpy() for column in table.column_names}
+
+
+def _read_sidecar(root: Path, kind: str, name: str) -> bytes | None:
+    """The bytes beside a record, if they are those that it names; None when nothing is there."""
+    path = sidecar_path(root, kind, name)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    if sha256(content) != read_record(root, name).files.get(kind):
+        raise Damaged(f"{path}: is not what its record names; remove it with its record and probe again")
+    return content
+
+
+def _npz(arrays: Mapping[str, Array]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **{key: np.asarray(value) for key, value in arrays.items()})
+    return buffer.getvalue()
+
+
+def _parquet(columns: Mapping[str, Array]) -> bytes:
+    import pyarrow as pa  # noqa: PLC0415  only writers of predictions need pyarrow
+    from pyarrow import parquet  # noqa: PLC0415
+
+    buffer = pa.BufferOutputStream()
+    table = pa.table({name: pa.array(np.asarray(values)) for name, values in columns.items()})
+    parquet.write_table(table, buffer, compression="zstd")
+    return bytes(buffer.getvalue())
 
 
 def write_table(path: Path, columns: Mapping[str, Array]) -> None:
     """Write equally long columns as one Parquet file, whole or not at all."""
-    import pyarrow as pa  # noqa: PLC0415  only writers of predictions need pyarrow
-    from pyarrow import parquet  # noqa: PLC0415
-
-    table = pa.table({name: pa.array(np.asarray(values)) for name, values in columns.items()})
-    with replacing(path) as temporary:
-        parquet.write_table(table, temporary, compression="zstd")
+    publish_bytes(path, _parquet(columns))

@@ -6,12 +6,14 @@ from store_fakes import edit_sealed, flip_byte
 
 from cache.errors import ConfigError, Damaged, NotExtracted, SchemaVersion, UnknownName
 from cache.records import (
+    SIDECARS,
     read_arrays,
     read_predictions,
     read_record,
     read_records,
     record_path,
     run_id,
+    sidecar_path,
     write_record,
     write_table,
 )
@@ -25,6 +27,7 @@ PREDICTIONS = {
     "split": np.array(["val", "test", "test"]),
     "yhat_log_g": np.array([1.0, np.nan, 3.0]),
 }
+READ = {"arrays": read_arrays, "predictions": read_predictions}
 ARRAYS = {"alpha": np.logspace(-3, 3, 7), "val_r2": np.zeros((7, 1), dtype=np.float32)}
 
 
@@ -121,11 +124,36 @@ def test_cut_sidecars_are_damaged(tmp_path, size):
             read(tmp_path, name)
 
 
-def test_a_flipped_byte_in_the_arrays_is_damaged(tmp_path):
+@pytest.mark.parametrize("kind", SIDECARS)
+def test_any_flipped_byte_beside_a_record_is_damaged(tmp_path, kind):
     name = write(tmp_path)
-    flip_byte(tmp_path / f"arrays/{name}.npz", 200)
-    with pytest.raises(Damaged, match=name):
-        read_arrays(tmp_path, name)
+    path = sidecar_path(tmp_path, kind, name)
+    for position in range(0, path.stat().st_size, 50):
+        flip_byte(path, position)
+        with pytest.raises(Damaged, match=f"{name}.* is not what its record names"):
+            READ[kind](tmp_path, name)
+        flip_byte(path, position)
+    READ[kind](tmp_path, name)
+
+
+@pytest.mark.parametrize("kind", SIDECARS)
+def test_files_of_another_record_or_of_an_earlier_run_are_damaged(tmp_path, kind):
+    name = write(tmp_path)
+    other = write_record(
+        tmp_path, kind="probe", spec={**SPEC, "seed": 1}, result=RESULT, run=RUN,
+        predictions={**PREDICTIONS, "row": np.arange(3) + 1}, arrays={"alpha": np.zeros(2)},
+    )  # fmt: skip
+    path = sidecar_path(tmp_path, kind, name)
+    path.write_bytes(sidecar_path(tmp_path, kind, other).read_bytes())
+    with pytest.raises(Damaged, match="is not what its record names"):
+        READ[kind](tmp_path, name)
+
+
+def test_rerunning_writes_the_same_files(tmp_path):
+    names = [write(tmp_path / place) for place in ("a", "b")]
+    one, two = (read_record(tmp_path / place, name) for place, name in zip(("a", "b"), names, strict=True))
+    assert one.files == two.files
+    assert sorted(one.files) == sorted(SIDECARS)
 
 
 def test_records_refuse_numbers_that_json_has_not(tmp_path):
@@ -153,4 +181,6 @@ def test_the_record_is_written_last(tmp_path, monkeypatch):
 
 def test_records_hold_plain_json(tmp_path):
     content = json.loads(record_path(tmp_path, write(tmp_path)).read_text())
-    assert sorted(content) == ["kind", "result", "run", "run_id", "schema_version", "self", "spec"]
+    assert sorted(content) == [
+        "files", "kind", "result", "run", "run_id", "schema_version", "self", "spec"
+    ]  # fmt: skip

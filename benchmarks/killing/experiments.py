@@ -13,12 +13,12 @@ LONGER = {"train": 40, "test": 12}
 PAGE = 4096
 N_REAL = 10
 """Kills of real commands, beside the forked ones, per number of workers: seconds each, for importing torch."""
-N_FULL = 24
+N_FULL = 16
 SPARE_EVENTS = 3
 """Threads of zarr race to make folders, so that runs differ by a few events; so many more are tried."""
 STRICT = 12
 """The last so many events, when commit records are there, for the strictest power cut."""
-FILE_SIZES = (0, 800, 40)
+FILE_SIZES = (0, 800, 80)
 """Bytes, as a range: too small for lock, chunk, commit record, run note; the last ones are enough for some."""
 
 
