@@ -82,5 +82,10 @@ def check_seal_of(path: Path, found: tuple[int, str], seal: ChunkSeal) -> None:
         )
 
 
+def with_checksum(body: bytes) -> bytes:
+    """The content of a chunk file: `body`, then its crc32c."""
+    return body + _checksum(body)
+
+
 def _checksum(body: bytes) -> bytes:
     return int(google_crc32c.value(body)).to_bytes(CRC_BYTES, "little")

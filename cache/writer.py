@@ -2,56 +2,26 @@
 
 import contextlib
 import itertools
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import zarr
-from zarr.codecs import BytesCodec, Crc32cCodec
 
-from .arrays import CHUNKS, COORDINATES, FEATURES, STATISTICS, ArrayName, safe_name
+from .arrays import ArrayName, safe_name
 from .atomic import TEMPORARY_PREFIX, building, publish_json, sync
-from .canonical import SELF, seal
 from .chunks import Array, write_chunk
 from .commits import Commit, commit_path, computed_with_text, publish_commit, read_commit
 from .errors import CacheError, Damaged, Stale
-from .header import (
-    ATTRIBUTE,
-    COMMIT_FOLDER,
-    RUNS_FOLDER,
-    Header,
-    check_static,
-    chunk_path,
-    read_header,
-)
+from .header import COMMIT_FOLDER, RUNS_FOLDER, Header, check_static, chunk_path, read_header
 from .locks import exclusive
-from .provenance import SCHEMA, family, store_key
-from .static import StaticFiles
+from .provenance import store_key
+from .skeleton import Coordinates, RowTable, write_skeleton
 
 Claims = Literal["locks", "parts"]
 """How writers keep apart: by a lock per block, or because each was given blocks of its own (`--part`)."""
-
-COORDINATE_TYPES = {
-    "channel": "int32",
-    "segment": "int32",
-    "statistic": "int8",
-    "wave_lo": "float64",
-    "wave_hi": "float64",
-}
-
-
-@dataclass(frozen=True)
-class RowTable:
-    """The rows of a store: position in the file list, star, displayed id, and every label."""
-
-    row: Array
-    star: Array
-    id: Sequence[str]
-    labels: Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -78,20 +48,28 @@ class StoreWriter:
         provenance: Mapping[str, Any],
         *,
         rows: RowTable,
-        coordinates: Mapping[ArrayName, Mapping[str, Array]],
+        coordinates: Coordinates,
         block_rows: int,
     ) -> Self:
         """Make an empty store, or open the one of the same key (which keeps its own block_rows).
 
         `coordinates` gives (D,) arrays per stored array. Nothing appears under the final name before it is
-        complete on disk.
+        complete on disk. Raises CacheError when the disk refuses.
         """
         key = store_key(provenance)
         path = root / safe_name("split", str(provenance["split"])) / key[:16]
         if not (path / "zarr.json").exists():
-            with building(path) as temporary:
-                _write_skeleton(temporary, provenance, rows, coordinates, block_rows)
-                _publish_folder(temporary, path)
+            try:
+                with building(path) as temporary:
+                    write_skeleton(
+                        temporary, provenance, rows=rows, coordinates=coordinates, block_rows=block_rows
+                    )
+                    _publish_folder(temporary, path)
+            except OSError as error:
+                raise CacheError(
+                    f"{path}: the store could not be begun ({error}); nothing of it stays. Make room, or mend what "
+                    "the message says, and run the same command again"
+                ) from error
         header = read_header(path)
         if header.key != key:
             raise Stale(f"{path}: holds key {header.key}, asked for {key}; delete one of the two")
@@ -219,101 +197,3 @@ def _publish_folder(temporary: Path, path: Path) -> None:
                 "without its zarr.json, delete that folder and extract again"
             ) from error
     sync(path.parent)
-
-
-def _write_skeleton(
-    path: Path,
-    provenance: Mapping[str, Any],
-    rows: RowTable,
-    coordinates: Mapping[ArrayName, Mapping[str, Array]],
-    block_rows: int,
-) -> None:
-    n_rows = len(rows.row)
-    widths = dict(provenance["arrays"])
-    if widths != {array.path: len(values["channel"]) for array, values in coordinates.items()}:
-        raise Damaged(f"{path}: provenance and coordinates disagree about the arrays; this is a bug")
-    root = zarr.create_group(path)
-    table = root.require_group("rows")
-    _write_column(table, "row", np.asarray(rows.row, dtype="int64"), "spectrum")
-    _write_column(table, "star", np.asarray(rows.star, dtype="uint64"), "spectrum")
-    _write_strings(table, "id", rows.id)
-    labels = root.require_group("labels")
-    for name, label in sorted(rows.labels.items()):
-        _write_column(labels, safe_name("label", name), np.asarray(label, dtype="float64"), "spectrum")
-    for array, coordinate in coordinates.items():
-        group = root.require_group(array.path)
-        for name in COORDINATES:
-            _write_column(group, name, np.asarray(coordinate[name], dtype=COORDINATE_TYPES[name]), "feature")
-        _describe(group)
-        _create_features(group, n_rows, widths[array.path], block_rows)
-        (path / array.path / FEATURES / CHUNKS).mkdir()
-    (path / COMMIT_FOLDER).mkdir()
-    (path / RUNS_FOLDER).mkdir()
-    content = {
-        "schema": SCHEMA,
-        "key": store_key(provenance),
-        "family": family(provenance),
-        "provenance": dict(provenance),
-        "rows": n_rows,
-        "block_rows": block_rows,
-        "header": StaticFiles.of(path).digest,
-    }
-    root.attrs[ATTRIBUTE] = seal({name: value for name, value in content.items() if name != SELF})
-    for folder, _, files in os.walk(path):
-        for file in files:
-            sync(Path(folder) / file)
-        sync(Path(folder))
-
-
-def _write_column(group: Any, name: str, values: Array, dimension: str) -> None:
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        chunks=(max(1, len(values)),),
-        dtype=values.dtype,
-        filters=None,
-        serializer=BytesCodec(endian="little") if values.dtype.itemsize > 1 else BytesCodec(),
-        compressors=[Crc32cCodec()],
-        dimension_names=(dimension,),
-        config={"write_empty_chunks": True},
-    )
-    array[:] = values
-
-
-def _write_strings(group: Any, name: str, values: Sequence[str]) -> None:
-    array = group.create_array(
-        name,
-        shape=(len(values),),
-        chunks=(max(1, len(values)),),
-        dtype=str,
-        compressors=[Crc32cCodec()],
-        dimension_names=("spectrum",),
-        config={"write_empty_chunks": True},
-    )
-    array[:] = np.array(list(values), dtype=object)
-
-
-def _describe(group: Any) -> None:
-    group["statistic"].attrs.update(
-        {"flag_values": list(range(len(STATISTICS))), "flag_meanings": " ".join(STATISTICS)}
-    )
-    for name in ("wave_lo", "wave_hi"):
-        group[name].attrs.update(
-            {"units": "angstrom", "long_name": "window of the newest pixels of the segment"}
-        )
-
-
-def _create_features(group: Any, n_rows: int, width: int, block_rows: int) -> None:
-    group.create_array(
-        FEATURES,
-        shape=(n_rows, width),
-        chunks=(min(block_rows, n_rows), width),
-        dtype="<f4",
-        filters=None,
-        serializer=BytesCodec(endian="little"),
-        compressors=[Crc32cCodec()],
-        fill_value=float("nan"),
-        dimension_names=("spectrum", "feature"),
-        attributes={"coordinates": " ".join(COORDINATES)},
-        config={"write_empty_chunks": True},
-    )

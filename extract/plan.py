@@ -14,9 +14,10 @@ from cache.canonical import digest_json
 from cache.errors import ConfigError, LeakError
 from cache.header import Header
 from cache.provenance import NUMERICS, SCHEMA, group
+from cache.skeleton import RowTable
 from cache.store import FeatureStore
 from cache.view import is_finished, readable_stores
-from cache.writer import RowTable, StoreWriter
+from cache.writer import StoreWriter
 
 from .checkpoint import weights_digest
 from .encoder import BlindspotModel1D

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from cache.arrays import ArrayName
-from cache.writer import Block, RowTable, StoreWriter
+from cache.skeleton import RowTable
+from cache.writer import Block, StoreWriter
 
 N_ROWS, BLOCK_ROWS, WIDTH = 6, 4, 3
 ARRAY = ArrayName("enc_pre_latent", "forward", "global_mean")

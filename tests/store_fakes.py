@@ -7,7 +7,8 @@ import numpy as np
 from cache.arrays import ArrayName
 from cache.canonical import canonical_json, seal
 from cache.header import ATTRIBUTE
-from cache.writer import Block, RowTable, StoreWriter
+from cache.skeleton import RowTable
+from cache.writer import Block, StoreWriter
 
 FORWARD = ArrayName("enc_pre_latent", "forward", "seg_mean_K2")
 BACKWARD = ArrayName("enc_pre_latent", "backward", "seg_mean_K2")

@@ -10,7 +10,8 @@ from cache.commandline import main
 from cache.header import chunk_path
 from cache.records import read_predictions, read_records
 from cache.selection import select, write_selection
-from cache.writer import Block, RowTable, StoreWriter
+from cache.skeleton import RowTable
+from cache.writer import Block, StoreWriter
 from probes.cli import VERBS
 
 N = {"train": 60, "val": 20, "test": 24}

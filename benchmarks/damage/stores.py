@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from cache.arrays import ArrayName
-from cache.writer import Block, RowTable, StoreWriter
+from cache.skeleton import RowTable
+from cache.writer import Block, StoreWriter
 
 N_ROWS, BLOCK_ROWS = 150, 32
 """Five blocks, the last one short; the chunks are larger than a page of 4096 bytes."""

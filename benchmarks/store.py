@@ -1,0 +1,180 @@
+"""Rates of the feature store: committing, verifying and opening beside plain zarr, and its share of an extraction.
+
+Writes a store of 10 layers x 4 poolings (at 100,000 rows 2.9 GB) and, block by block in turn, the same values with
+plain zarr (crc32c, no fsync, no records); then verifies the one and reads the other, array by array in turn. The
+share is measured in an extraction with the reference network. Prints machine, versions, medians and ratios.
+"""
+
+import argparse
+import contextlib
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import zarr
+from zarr.codecs import Crc32cCodec
+
+from cache.arrays import ArrayName
+from cache.runlog import versions
+from cache.skeleton import RowTable
+from cache.store import FeatureStore
+from cache.writer import Block, StoreWriter
+from extract import blocks, pipeline
+from extract.checkpoint import save_checkpoint
+from extract.encoder import BlindspotModel1D
+from extract.mock.survey import write_survey
+from extract.model_yaml import config_from_yaml
+from extract.request import ExtractConfig
+
+WIDTHS = {"global_mean": 48, "mean_max": 96, "seg_mean_K4": 192, "seg_mean_K8": 384}
+ARRAYS = {
+    ArrayName(f"enc_{k}", "forward", pooling): width for k in range(10) for pooling, width in WIDTHS.items()
+}
+BLOCK_ROWS = 4096
+REPEATS = 9
+
+
+def main() -> None:
+    """Run the three measurements and print them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--spectra", type=int, default=256, help="spectra of the extraction")
+    parser.add_argument("--folder", type=Path, default=Path(), help="on the disk to be measured")
+    flags = parser.parse_args()
+    print(f"{platform.processor() or platform.machine()}, one thread; {versions()}")
+    with tempfile.TemporaryDirectory(dir=flags.folder, prefix="bench-") as name:
+        store(Path(name), flags.rows)
+        share(Path(name), flags.spectra)
+
+
+def store(folder: Path, n_rows: int) -> None:
+    """Write, verify and open one store; the same values through plain zarr in turn."""
+    writer = begin(folder / "ours", n_rows)
+    twin = zarr.create_group(folder / "plain")
+    for array, width in ARRAYS.items():
+        twin.create_array(
+            array.path, shape=(n_rows, width), chunks=(BLOCK_ROWS, width), dtype="<f4",
+            filters=None, compressors=[Crc32cCodec()], fill_value=float("nan"),
+        )  # fmt: skip
+    rng = np.random.default_rng(0)
+    seconds: dict[str, list[float]] = {"ours": [], "plain": []}
+    for block in writer.pending():
+        lo, hi = writer.header.block(block)
+        values = {a: rng.standard_normal((hi - lo, width), dtype=np.float32) for a, width in ARRAYS.items()}
+        n_bytes = sum(v.nbytes for v in values.values())
+
+        def ours() -> None:
+            with writer.claim(block):  # noqa: B023  called before the next turn
+                writer.commit(block, Block(arrays=values, input="0" * 64), {})  # noqa: B023
+
+        def plain() -> None:
+            for array, content in values.items():  # noqa: B023
+                twin[array.path][lo:hi] = content  # noqa: B023
+
+        for way, run in {"ours": ours, "plain": plain}.items():
+            seconds[way].append(timed(run) / n_bytes)
+    told("write (records, sha256, fsync)", seconds)
+    opening = [timed(lambda: FeatureStore.open(writer.path)) for _ in range(REPEATS)]
+    size = f"{len(ARRAYS)} arrays, {n_rows} rows, {writer.header.n_blocks} blocks"
+    print(f"open, {size}: {statistics.median(opening):.3f} s")
+    opened = FeatureStore.open(writer.path)
+    seconds = {"ours": [], "plain": []}
+    for array, width in ARRAYS.items():
+        n_bytes = 4 * n_rows * width
+        seconds["ours"].append(timed(lambda: [None for _ in opened.blocks(array)]) / n_bytes)  # noqa: B023
+        seconds["plain"].append(timed(lambda: twin[array.path][:]) / n_bytes)  # noqa: B023
+    told("verify (crc32c, sha256)", seconds)
+    whole = timed(opened.verify)
+    print(f"verify, the whole store in one go: {4 * n_rows * sum(ARRAYS.values()) / whole / 1e6:.0f} MB/s")
+
+
+def begin(root: Path, n_rows: int) -> StoreWriter:
+    """An empty store with nine labels."""
+    about = {
+        "schema": 1, "numerics": 1, "encoder": {}, "error_input": "true", "input": "0" * 64, "data_kind": "mock",
+        "split": "test", "rows": {"n": n_rows, "selection": "all"}, "mask": None,
+        "noise": {"mode": "none", "level": 1.0, "seed": None, "draw": None, "noise_version": None},
+        "precision": "fp32", "arrays": [[array.path, ARRAYS[array]] for array in sorted(ARRAYS)],
+    }  # fmt: skip
+    names = ("channel", "segment", "statistic", "wave_lo", "wave_hi")
+    return StoreWriter.create(
+        root,
+        about,
+        rows=RowTable(
+            row=np.arange(n_rows),
+            star=np.arange(n_rows, dtype=np.uint64),
+            id=[str(k) for k in range(n_rows)],
+            labels={f"label_{k}": np.linspace(k, k + 1, n_rows) for k in range(9)},
+        ),
+        coordinates={array: {name: np.zeros(width) for name in names} for array, width in ARRAYS.items()},
+        block_rows=BLOCK_ROWS,
+    )
+
+
+def share(folder: Path, n_spectra: int) -> None:
+    """Time of fingerprint and commits in an extraction of every layer x four poolings and of one layer."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    network = {"num_layers": 9, "embed_dim": 48, "kernel_size": 25, "use_bn": True}
+    model = BlindspotModel1D(config_from_yaml(network)).eval()
+    save_checkpoint(model, folder / "reference.ckpt")
+    files = write_survey(folder / "data", n_train=1, n_val=1, n_test=n_spectra, seed=0, mag=21.5)
+    for layers, poolings in ((("enc_pre_latent",), ("seg_mean_K8",)), (("all",), tuple(WIDTHS))):
+        spent: dict[str, float] = {"fingerprint": 0.0, "create": 0.0, "commit": 0.0}
+        with (
+            counting(pipeline, "fingerprint", spent, "fingerprint"),
+            counting(pipeline, "open_writer", spent, "create"),
+            counting(blocks.StoreWriter, "commit", spent, "commit"),
+        ):
+            out = folder / f"features-{len(poolings)}"
+            asked = ExtractConfig(
+                data={"test": (files["test"],)}, checkpoint=str(folder / "reference.ckpt"), error_mode="pixel",
+                layers=layers, poolings=poolings, threads=1, out=out, digests=folder / f"digests-{len(poolings)}",
+            )  # fmt: skip
+            whole = timed(lambda: pipeline.extract_features(asked))  # noqa: B023
+        parts = ", ".join(f"{name} {second:.2f} s" for name, second in spent.items())
+        percent = 100 * (spent["fingerprint"] + spent["commit"]) / whole
+        what = f"extraction, reference network, {n_spectra} spectra, layer(s) {layers[0]} x {len(poolings)} poolings"
+        print(f"{what}: {whole:.1f} s, of it {parts}; fingerprint + commits {percent:.2f} %")
+
+
+@contextlib.contextmanager
+def counting(owner: object, name: str, spent: dict[str, float], label: str) -> Iterator[None]:
+    """Add the time spent in a function to `spent`."""
+    original = getattr(owner, name)
+
+    def counted(*args: object, **kwargs: object) -> object:
+        started = time.perf_counter()
+        try:
+            return original(*args, **kwargs)
+        finally:
+            spent[label] += time.perf_counter() - started
+
+    setattr(owner, name, counted)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+def timed(run: Callable[[], object]) -> float:
+    """Wall-clock seconds of one call."""
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def told(what: str, seconds_per_byte: dict[str, list[float]]) -> None:
+    """Print medians and the median of the paired ratios."""
+    rates = {way: 1e-6 / statistics.median(s) for way, s in seconds_per_byte.items()}
+    ratio = statistics.median(p / o for o, p in zip(*seconds_per_byte.values(), strict=True))
+    print(f"{what}: {rates['ours']:.0f} MB/s; plain zarr {rates['plain']:.0f} MB/s; ratio {ratio:.2f}")
+
+
+if __name__ == "__main__":
+    main()
