@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .canonical import canonical_json, seal
-from .locks import abandoned, make_marked_folder
+from .errors import CacheError
+from .locks import abandoned, make_marked_folder, own_prefix
 
 TEMPORARY_PREFIX = ".tmp-"
 """Start of the name of every temporary folder of ours; the name of the target follows."""
@@ -22,6 +23,18 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Turn what a disk refuses while `what` is written into a CacheError that says how to go on."""
+    try:
+        yield
+    except OSError as error:
+        raise CacheError(
+            f"{what} could not be written ({error}); what was committed before stays. Make room, or mend what the "
+            "message says, and run the same command again: it goes on from there"
+        ) from error
 
 
 def make_folders(path: Path) -> None:
@@ -41,7 +54,6 @@ def replacing(path: Path) -> Iterator[Path]:
     with building(path) as folder:
         temporary = folder / path.name
         yield temporary
-        temporary.chmod(0o644)
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
@@ -54,7 +66,7 @@ def building(path: Path) -> Iterator[Path]:
     What killed processes left of earlier attempts at the same `path` is removed first.
     """
     make_folders(path.parent)
-    prefix = f"{TEMPORARY_PREFIX}{path.name}-"
+    prefix = own_prefix(f"{TEMPORARY_PREFIX}{path.name}-")
     sweep(path.parent.glob(f"{glob.escape(prefix)}*"))
     temporary, mark = make_marked_folder(path.parent, prefix=prefix)
     try:

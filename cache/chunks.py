@@ -35,8 +35,12 @@ def write_chunk(path: Path, values: Array, chunk_rows: int) -> ChunkSeal:
     plain = np.ascontiguousarray(values, dtype="<f4").tobytes()
     body = plain + padding.tobytes() if len(padding) else plain
     tail = _checksum(body)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     with path.open("wb") as stream:
+        if hasattr(
+            os, "posix_fallocate"
+        ):  # room in one piece: faster, and a full disk is told before the write
+            os.posix_fallocate(stream.fileno(), 0, len(body) + len(tail))
         stream.write(body)
         stream.write(tail)
     return ChunkSeal(len(body) + len(tail), tail.hex(), sha256(plain))
@@ -52,7 +56,7 @@ def read_chunk(path: Path, shape: tuple[int, int], seal: ChunkSeal) -> Array:
         content = path.read_bytes()
     except OSError as error:
         raise Damaged(f"{path}: unreadable although its block was committed ({error.strerror})") from error
-    check_seal_of(path, (len(content), content[-CRC_BYTES:].hex()), seal)
+    _compare(path, (len(content), content[-CRC_BYTES:].hex()), seal)
     if _checksum(content[:-CRC_BYTES]) != content[-CRC_BYTES:]:
         raise Damaged(f"{path}: its content does not match its crc32c")
     values = np.frombuffer(content, dtype="<f4", count=shape[0] * shape[1]).reshape(shape)
@@ -70,10 +74,10 @@ def check_tail(path: Path, seal: ChunkSeal) -> None:
             tail = stream.read()
     except OSError as error:
         raise Damaged(f"{path}: unreadable although its block was committed ({error.strerror})") from error
-    check_seal_of(path, (size, tail.hex()), seal)
+    _compare(path, (size, tail.hex()), seal)
 
 
-def check_seal_of(path: Path, found: tuple[int, str], seal: ChunkSeal) -> None:
+def _compare(path: Path, found: tuple[int, str], seal: ChunkSeal) -> None:
     """Compare (size, crc) of a file with the committed ones."""
     if found != (seal.size, seal.tail):
         raise Damaged(

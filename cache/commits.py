@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,16 @@ def read_commit(store: Path, header: Header, block: int) -> Commit | None:
         return _checked(content, path, header, block)
 
 
+def read_commits(store: Path, header: Header) -> tuple[Commit | None, ...]:
+    """The record of every block, None where there is none; Damaged when one is not what it says."""
+    return tuple(read_commit(store, header, block) for block in range(header.n_blocks))
+
+
+def is_finished(store: Path, header: Header) -> bool:
+    """Whether every block of a store is committed."""
+    return None not in read_commits(store, header)
+
+
 def _checked(content: dict[str, Any], path: Path, header: Header, block: int) -> Commit:
     """The record in `content` if it is that of this block of this store."""
     wanted = (header.key, block, list(header.block(block)), {array.path for array in header.arrays})
@@ -103,7 +114,7 @@ def _mendable(store: Path) -> Iterator[None]:
 
 def mending(store: Path) -> str:
     """What to do about a damaged block."""
-    return f"mend it with: python -m cache repair {store}, then: {rebuild_command(store)}"
+    return f"mend it with: python -m cache repair {shlex.quote(str(store))}, then: {rebuild_command(store)}"
 
 
 def computed_with_text(computed_with: dict[str, Any]) -> str:

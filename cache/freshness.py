@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from .commits import read_commit
+from .commits import read_commits
 from .errors import CacheError
 from .header import read_header
 from .store import digest_of
@@ -23,7 +23,7 @@ def state(root: Path | str, key: str, digest: str | None = None) -> State:
         return "missing"
     try:
         header = read_header(paths[0])
-        commits = [read_commit(paths[0], header, block) for block in range(header.n_blocks)]
+        commits = read_commits(paths[0], header)
     except CacheError:
         return "changed"
     finished = tuple(commit for commit in commits if commit is not None)

@@ -58,7 +58,7 @@ def read_header(store: Path) -> Header:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise NotExtracted(
-            f"{store}: no feature store there; `python -m cache ls` lists what exists"
+            f"{store}: no feature store there; `python -m cache ls --root FOLDER` lists what exists"
         ) from None
     except OSError as error:
         raise Damaged(f"{path}: header unreadable ({error}); {_anew(store)}") from error

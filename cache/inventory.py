@@ -10,7 +10,7 @@ from typing import Literal
 
 from .arrays import SAFE_NAME
 from .canonical import check_seal
-from .commits import read_commit
+from .commits import read_commits
 from .errors import BlindspotError, SchemaVersion
 from .header import ATTRIBUTE, COMMIT_FOLDER, RUNS_FOLDER, Header, read_header
 from .view import KEY_DIGITS
@@ -77,7 +77,7 @@ def look(path: Path) -> StoreInfo:
     except (BlindspotError, OSError) as error:
         return StoreInfo(path=path, state="damaged", reason=str(error), age=age)
     try:
-        found = [read_commit(path, header, block) for block in range(header.n_blocks)]
+        found = read_commits(path, header)
     except (BlindspotError, OSError) as error:
         return StoreInfo(path=path, state="damaged", reason=str(error), header=header, age=age)
     commits = [commit for commit in found if commit is not None]

@@ -11,6 +11,8 @@ from .errors import ConfigError, SchemaVersion
 from .provenance import SCHEMA
 
 KIND = "plan"
+PLAN_SCHEMA = 1
+"""Version of the form of a plan file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,9 @@ class Plan:
 def write_plan(path: Path, plan: Plan) -> None:
     """Write a plan, whole and sealed."""
     stores = {split: [store.to_json() for store in stores] for split, stores in plan.stores.items()}
-    publish_json(path, {"kind": KIND, "command": plan.command, "stores": stores})
+    publish_json(
+        path, {"schema_version": PLAN_SCHEMA, "kind": KIND, "command": plan.command, "stores": stores}
+    )
 
 
 def read_plan(path: Path) -> Plan:
@@ -62,6 +66,11 @@ def read_plan(path: Path) -> Plan:
         raise ConfigError(
             f"{path}: is a {content.get('kind', 'file of another kind')!r}, expected a plan; "
             f"write one with python -m extract plan ... --plan {path}"
+        )
+    if content["schema_version"] != PLAN_SCHEMA:
+        raise SchemaVersion(
+            f"{path}: plan format {content['schema_version']}, this program reads {PLAN_SCHEMA}; plan again: "
+            f"{content['command']}"
         )
     stores = {
         split: tuple(

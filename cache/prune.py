@@ -71,7 +71,8 @@ def find_candidates(
         for info, reason in SELECT[kind]([i for i in there if i.path not in chosen], results):
             n_bytes, age = measure(info.path)
             candidate = Candidate(kind=kind, path=info.path, reason=reason, n_bytes=n_bytes, age=age)
-            _sort(candidate, older_than, chosen, spared)
+            shy = SHY_SECONDS if info.state == "unfinished" else 0.0
+            _sort(candidate, older_than, chosen, spared, shy=shy)
     if "leftovers" in what:
         for candidate in _leftovers(root, [i.path for i in there if i.path not in chosen]):
             _sort(candidate, older_than, chosen, spared)
@@ -79,12 +80,16 @@ def find_candidates(
 
 
 def _sort(
-    candidate: Candidate, older_than: float | None, chosen: dict[Path, Candidate], spared: dict[Path, str]
+    candidate: Candidate,
+    older_than: float | None,
+    chosen: dict[Path, Candidate],
+    spared: dict[Path, str],
+    *,
+    shy: float = 0.0,
 ) -> None:
     """Choose a candidate, unless it is too young or a running extraction holds it."""
-    shy = SHY_SECONDS if candidate.kind == "unfinished" else 0.0
     least = shy if older_than is None else older_than
-    if is_held(candidate.path):
+    if _is_in_use(candidate):
         spared[candidate.path] = "a running extraction holds it"
     elif candidate.age < least:
         spared[candidate.path] = f"{candidate.kind}, but written to less than {age_text(least)} ago"
@@ -177,6 +182,11 @@ def _leftovers(root: Path, stores: list[Path]) -> Iterator[Candidate]:
         inside = [path for path in leftovers(store) if _is_abandoned(path)]
         if inside:
             yield _of_inside(store, inside)
+
+
+def _is_in_use(candidate: Candidate) -> bool:
+    path = candidate.path
+    return is_held(path) or (path.name.startswith(TEMPORARY_PREFIX) and not _is_abandoned(path))
 
 
 def _is_abandoned(path: Path) -> bool:

@@ -142,13 +142,17 @@ def read_predictions(root: Path | str, name: str) -> dict[str, Array]:
 
 
 def _read_sidecar(root: Path, kind: str, name: str) -> bytes | None:
-    """The bytes beside a record, if they are those that it names; None when nothing is there."""
-    path = sidecar_path(root, kind, name)
+    """The bytes beside a record, if they are those that it names; None when it names none."""
+    digest, path = read_record(root, name).files.get(kind), sidecar_path(root, kind, name)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        return None
-    if sha256(content) != read_record(root, name).files.get(kind):
+        if digest is None:
+            return None
+        raise Damaged(
+            f"{path}: is gone, though its record names it; remove the record and probe again"
+        ) from None
+    if sha256(content) != digest:
         raise Damaged(f"{path}: is not what its record names; remove it with its record and probe again")
     return content
 

@@ -4,13 +4,11 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from .atomic import TEMPORARY_PREFIX, sync
+from .atomic import sync
 from .errors import Busy
-from .header import COMMIT_FOLDER
-from .locks import abandoned
+from .locks import alone
 
 PRUNING = ".pruning-"
 """A folder that is being removed has this before its name, so that no reader takes the rest of it for a store."""
@@ -33,23 +31,10 @@ def measure(path: Path) -> tuple[int, float]:
 def is_held(path: Path) -> bool:
     """Whether another process is working on a store or leftover, so that it must not be removed."""
     try:
-        with holding(path):
+        with alone(path):
             return False
     except Busy:
         return True
-
-
-@contextlib.contextmanager
-def holding(path: Path) -> Iterator[None]:
-    """Hold a temporary folder, or every lock there is in a store; Busy when another process holds one."""
-    locks = (
-        [path] if path.name.startswith(TEMPORARY_PREFIX) else sorted((path / COMMIT_FOLDER).glob("*.lock"))
-    )
-    with contextlib.ExitStack() as stack:
-        for lock in locks:
-            if not stack.enter_context(abandoned(lock)) and lock.exists():
-                raise Busy(f"{lock}: a running extraction holds it; wait for it or stop it")
-        yield
 
 
 def remove_folder(path: Path) -> None:
@@ -57,12 +42,12 @@ def remove_folder(path: Path) -> None:
 
     Raises Busy when a running extraction works on it. Links inside are removed, not followed.
     """
-    with holding(path):
+    with alone(path):
         doomed = path if path.name.startswith(PRUNING) else path.with_name(PRUNING + path.name.lstrip("."))
         if doomed != path:
             if doomed.exists():  # the rest of an earlier removal that was killed
                 shutil.rmtree(doomed)
             path.rename(doomed)
             sync(path.parent)
-    shutil.rmtree(doomed)
-    sync(path.parent)
+        shutil.rmtree(doomed)
+        sync(path.parent)

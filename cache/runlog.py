@@ -1,5 +1,6 @@
 """Who ran what, when and with which versions: kept beside stores and in records, never part of a digest."""
 
+import os
 import platform
 import shlex
 import subprocess
@@ -44,9 +45,9 @@ def command_line() -> str:
 def run_log(
     *, started: float, command: str | None = None, about: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    """A name (sortable by time) and the content of a run note; `started` is a `time.time()`."""
+    """A name (sortable by time, of this process alone) and the content of a run note; `started` is a `time.time()`."""
     stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime(started))
-    return stamp, {
+    return f"{stamp}-{os.getpid()}", {
         "time": stamp,
         "seconds": round(time.time() - started, 3),
         "host": platform.node(),

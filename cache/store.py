@@ -9,7 +9,7 @@ import numpy as np
 from .arrays import COORDINATES, ArrayName, stored_directions
 from .canonical import digest_json
 from .chunks import Array
-from .commits import Commit, check_chunk, read_block, read_commit
+from .commits import Commit, check_chunk, read_block, read_commits
 from .errors import Incomplete, NotExtracted, Stale, UnknownName
 from .header import Header, check_static, last_run, read_header, rebuild_command
 from .provenance import differences
@@ -49,7 +49,7 @@ class FeatureStore:
                 f"{path}: {told}; extract what you need, or rebuild this one with: {rebuild_command(path)}"
             )
         static = check_static(path, header)
-        commits = [read_commit(path, header, block) for block in range(header.n_blocks)]
+        commits = read_commits(path, header)
         missing = [block for block, commit in enumerate(commits) if commit is None]
         if missing:
             raise Incomplete(

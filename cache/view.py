@@ -9,7 +9,7 @@ import numpy as np
 
 from .arrays import PSEUDO_LAYERS, ArrayName, stored_directions
 from .chunks import Array
-from .commits import read_commit
+from .commits import is_finished
 from .errors import ConfigError, Damaged, NotExtracted, SchemaVersion
 from .header import Header, read_header
 from .provenance import differences, group
@@ -231,11 +231,6 @@ def _choose(
             opened[path] = FeatureStore.open(path)
         chosen[array] = opened[path]
     return chosen
-
-
-def is_finished(path: Path, header: Header) -> bool:
-    """Whether every block of a store is committed."""
-    return all(read_commit(path, header, block) is not None for block in range(header.n_blocks))
 
 
 def _ambiguous(root: Path, split: str, headers: list[Header]) -> str:

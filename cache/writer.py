@@ -1,9 +1,7 @@
 """Writing feature stores: created whole, filled block by block, never edited afterwards."""
 
 import contextlib
-import itertools
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -11,17 +9,19 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from .arrays import ArrayName, safe_name
-from .atomic import TEMPORARY_PREFIX, building, publish_json, sync
+from .atomic import TEMPORARY_PREFIX, building, publish_json, sync, writing
 from .chunks import Array, write_chunk
-from .commits import Commit, commit_path, computed_with_text, publish_commit, read_commit
+from .commits import Commit, commit_path, computed_with_text, publish_commit, read_commit, read_commits
 from .errors import CacheError, Damaged, Stale
 from .header import COMMIT_FOLDER, RUNS_FOLDER, Header, check_static, chunk_path, read_header
-from .locks import exclusive
+from .locks import exclusive, in_turn
 from .provenance import store_key
 from .skeleton import Coordinates, RowTable, write_skeleton
 
 Claims = Literal["locks", "parts"]
-"""How writers keep apart: by a lock per block, or because each was given blocks of its own (`--part`)."""
+"""How writers keep apart: by a lock per block alone, or because each was given blocks of its own (`--part`)."""
+Mixing = Literal["refused", "accepted"]
+"""Whether blocks of one store may be computed with other threads, devices, versions."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,11 @@ class StoreWriter:
         key = store_key(provenance)
         path = root / safe_name("split", str(provenance["split"])) / key[:16]
         if not (path / "zarr.json").exists():
-            try:
-                with building(path) as temporary:
-                    write_skeleton(
-                        temporary, provenance, rows=rows, coordinates=coordinates, block_rows=block_rows
-                    )
-                    _publish_folder(temporary, path)
-            except OSError as error:
-                raise CacheError(
-                    f"{path}: the store could not be begun ({error}); nothing of it stays. Make room, or mend what "
-                    "the message says, and run the same command again"
-                ) from error
+            with writing(f"{path}: the empty store"), building(path) as temporary:
+                write_skeleton(
+                    temporary, provenance, rows=rows, coordinates=coordinates, block_rows=block_rows
+                )
+                _publish_folder(temporary, path)
         header = read_header(path)
         if header.key != key:
             raise Stale(f"{path}: holds key {header.key}, asked for {key}; delete one of the two")
@@ -83,26 +77,20 @@ class StoreWriter:
 
     def pending(self) -> list[int]:
         """Blocks that are not committed yet."""
-        blocks = range(self.header.n_blocks)
-        return [block for block in blocks if read_commit(self.path, self.header, block) is None]
+        return [b for b, commit in enumerate(read_commits(self.path, self.header)) if commit is None]
 
-    def first_committed(self) -> list[int]:
-        """The lowest committed block, as a list of one, or of none."""
-        blocks = (b for b in range(self.header.n_blocks) if commit_path(self.path, b).exists())
-        return list(itertools.islice(blocks, 1))
+    def check_computed_with(self, computed_with: dict[str, Any]) -> None:
+        """Refuse to go on with a store of which a block was computed otherwise (Stale)."""
+        for commit in read_commits(self.path, self.header):
+            self._check_same(commit, computed_with)
 
-    def check_computed_with(
-        self, computed_with: dict[str, Any], *, blocks: Iterable[int] | None = None
-    ) -> None:
-        """Refuse to go on with a store whose committed blocks (`blocks`, or all) were computed otherwise (Stale)."""
-        for block in range(self.header.n_blocks) if blocks is None else blocks:
-            commit = read_commit(self.path, self.header, block)
-            if commit is not None and commit.computed_with != computed_with:
-                raise Stale(
-                    f"{self.path}: block {block} was computed with {computed_with_text(commit.computed_with)}, "
-                    f"this run computes with {computed_with_text(computed_with)}; results may differ in the last "
-                    "bits. Go on with the same --threads, --micro-batch and --device, or accept the mixture: --mixed"
-                )
+    def _check_same(self, commit: Commit | None, computed_with: dict[str, Any]) -> None:
+        if commit is not None and commit.computed_with != computed_with:
+            raise Stale(
+                f"{self.path}: block {commit.block} was computed with {computed_with_text(commit.computed_with)}, "
+                f"this run computes with {computed_with_text(computed_with)}; results may differ in the last "
+                "bits. Go on with the same --threads, --micro-batch and --device, or accept the mixture: --mixed"
+            )
 
     @contextlib.contextmanager
     def claim(self, block: int) -> Iterator[bool]:
@@ -110,50 +98,84 @@ class StoreWriter:
 
         Raises Busy when another process holds it.
         """
-        lock: AbstractContextManager[None] = contextlib.nullcontext()
-        if self.claims == "locks":
-            lock = exclusive(self.path / COMMIT_FOLDER / f"{block:06d}.lock", what=f"block {block}")
-        with lock:
+        lock = exclusive(
+            self.path / COMMIT_FOLDER / f"{block:06d}.lock",
+            what=f"block {block}",
+            without_locks="refuse" if self.claims == "locks" else "go on",
+        )
+        with contextlib.ExitStack() as stack:
+            with writing(f"{self.path}: the lock of block {block}"):
+                stack.enter_context(lock)
             yield read_commit(self.path, self.header, block) is None
 
-    def commit(self, block: int, computed: Block, computed_with: dict[str, Any]) -> None:
+    def commit(
+        self, block: int, computed: Block, computed_with: dict[str, Any], *, mixing: Mixing = "refused"
+    ) -> None:
         """Write the chunks of a claimed block, then its record; from then on the block exists.
 
         Raises CacheError, and commits nothing, when the values are not finite float32 of the right shape or the
-        disk does not take them.
+        disk does not take them; Stale when the first block of the store was computed otherwise, unless `mixing`
+        is accepted.
         """
         self._check_values(block, computed)
+        if read_header(self.path) != self.header:
+            raise Stale(f"{self.path}: was removed and begun anew meanwhile; run the same command again")
+        if read_commit(self.path, self.header, block) is not None:
+            return  # where there are no locks, another writer may have been faster
+        try:
+            with writing(f"{self.path}: block {block}"):
+                commit = self._write_chunks(block, computed, computed_with)
+                with in_turn(self.path / COMMIT_FOLDER):  # two first blocks must not be committed at once
+                    if mixing == "refused":
+                        self._check_same(self._a_committed_block(), computed_with)
+                    publish_commit(self.path, self.header.key, commit)
+        except BaseException:
+            self._withdraw(block)
+            raise
+
+    def _a_committed_block(self) -> Commit | None:
+        """The record of the lowest committed block."""
+        blocks = range(self.header.n_blocks)
+        lowest = next((b for b in blocks if commit_path(self.path, b).exists()), None)
+        return None if lowest is None else read_commit(self.path, self.header, lowest)
+
+    def _write_chunks(self, block: int, computed: Block, computed_with: dict[str, Any]) -> Commit:
+        """Write and flush the chunks of a block; its record."""
         paths = {array: chunk_path(self.path, array, block) for array in computed.arrays}
         chunk_rows = min(self.header.block_rows, self.header.n_rows)
-        try:
-            seals = {
-                array.path: write_chunk(paths[array], values, chunk_rows)
-                for array, values in computed.arrays.items()
-            }
-            for path in paths.values():
-                sync(path)
-            for path in paths.values():  # the names of the chunk and of its folder must last as well
-                sync(path.parent)
-                sync(path.parent.parent)
-            commit = Commit(
-                block=block,
-                rows=self.header.block(block),
-                input=computed.input,
-                arrays=seals,
-                computed_with=computed_with,
-            )
-            publish_commit(self.path, self.header.key, commit)
-        except OSError as error:
-            _discard(paths.values())
-            raise CacheError(
-                f"{self.path}: block {block} could not be written ({error}); {len(self.pending())} of "
-                f"{self.header.n_blocks} blocks are still missing, the others stay. Make room, or mend what the "
-                "message says, and run the same command again: it goes on from there"
-            ) from error
+        seals = {
+            array.path: write_chunk(paths[array], values, chunk_rows)
+            for array, values in computed.arrays.items()
+        }
+        for path in paths.values():
+            sync(path)
+        for path in paths.values():  # the names of the chunk and of its folder must last as well
+            sync(path.parent)
+            sync(path.parent.parent)
+        return Commit(
+            block=block,
+            rows=self.header.block(block),
+            input=computed.input,
+            arrays=seals,
+            computed_with=computed_with,
+        )
+
+    def _withdraw(self, block: int) -> None:
+        """Take back what was written of a claimed block: its record first, which makes it exist."""
+        with contextlib.suppress(OSError):
+            commit_path(self.path, block).unlink(missing_ok=True)
+            sync(self.path / COMMIT_FOLDER)
+        if commit_path(self.path, block).exists():
+            return  # a record that cannot be removed keeps its chunks
+        for array in self.header.arrays:
+            with contextlib.suppress(OSError):
+                chunk_path(self.path, array, block).unlink(missing_ok=True)
+                chunk_path(self.path, array, block).parent.rmdir()
 
     def record_run(self, name: str, run: Mapping[str, Any]) -> None:
         """Keep who ran what and when, outside key and digest."""
-        publish_json(self.path / RUNS_FOLDER / f"{safe_name('run', name)}.json", run)
+        with writing(f"{self.path}: the note of the run"):
+            publish_json(self.path / RUNS_FOLDER / f"{safe_name('run', name)}.json", run)
 
     def _check_values(self, block: int, computed: Block) -> None:
         lo, hi = self.header.block(block)
@@ -169,14 +191,6 @@ class StoreWriter:
                     f"{self.path}: {array.path} block {block}: features of {len(bad)} rows are not finite "
                     f"(first positions {bad[:5].tolist()}); the network overflowed on these spectra"
                 )
-
-
-def _discard(chunks: Iterable[Path]) -> None:
-    """Remove what was written of a block that could not be committed."""
-    for path in chunks:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
-            path.parent.rmdir()
 
 
 def leftovers(store: Path) -> Iterator[Path]:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from cache.arrays import PSEUDO_LAYERS, ArrayName
 from cache.canonical import sha256
-from cache.errors import Busy, CheckpointError
+from cache.errors import Busy, CheckpointError, Stale
+from cache.header import Header
 from cache.progress import Advance
 from cache.writer import Block, StoreWriter
 
@@ -32,9 +33,10 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Target:
-    """One unfinished store: where it is, which draw it holds, which arrays."""
+    """One unfinished store: where it is, how it is cut, which draw it holds, which arrays."""
 
     path: Path
+    header: Header
     draw: int | None
     arrays: tuple[ArrayName, ...]
 
@@ -89,6 +91,10 @@ def compute_block(task: BlockTask, block: int, advance: Advance | None = None) -
         free: list[tuple[StoreWriter, Target]] = []
         for target in task.targets:
             writer = StoreWriter.open(target.path, claims="locks" if task.config.part is None else "parts")
+            if writer.header != target.header:
+                raise Stale(
+                    f"{target.path}: was removed and begun anew meanwhile; run the same command again"
+                )
             try:
                 if claims.enter_context(writer.claim(block)):
                     free.append((writer, target))
@@ -96,9 +102,6 @@ def compute_block(task: BlockTask, block: int, advance: Advance | None = None) -
                 return BlockDone(holder=str(error))
         if not free:
             return BlockDone()
-        if not task.config.mixed:
-            for writer, _ in free:
-                writer.check_computed_with(dict(task.computed_with), blocks=writer.first_committed())
         lo, hi = free[0][0].header.block(block)
         rows = task.fingerprint.kept[lo:hi]
         computed = _compute_rows(task, [target for _, target in free], rows, advance)
@@ -108,7 +111,12 @@ def compute_block(task: BlockTask, block: int, advance: Advance | None = None) -
             )
         digest = sha256(task.fingerprint.row_digests[rows].tobytes())
         for (writer, _), arrays in zip(free, computed, strict=True):
-            writer.commit(block, Block(arrays=arrays, input=digest), dict(task.computed_with))
+            writer.commit(
+                block,
+                Block(arrays=arrays, input=digest),
+                dict(task.computed_with),
+                mixing="accepted" if task.config.mixed else "refused",
+            )
     return BlockDone(shown=0 if advance is None else hi - lo)
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from .estimate import Estimate, estimate
-from .pipeline import prepare
+from .prepare import prepare
 from .request import ExtractConfig
 
 OURS = ("--dry-run", "--no-dry-run", "--as-json", "--no-as-json")

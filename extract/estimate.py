@@ -1,12 +1,10 @@
 """What an extraction will write: rows, bytes, files and blocks of every store, before anything is computed."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from cache.canonical import canonical_json
+from cache.arrays import COORDINATES
 from cache.header import read_header
 from cache.inventory import StoreInfo, look, store_folders
 from cache.lookup import explain, explanation_lines
@@ -14,14 +12,13 @@ from cache.plan_file import Plan, PlannedStore
 from cache.texts import size_text
 from cache.writer import StoreWriter
 
-from .pipeline import Prepared
-from .plan import BLOCK_ROWS, BLOCK_ROWS_LARGE, LARGE, StorePlan
+from .plan import StorePlan, block_rows_of, free_bytes
+from .prepare import Prepared
 
-COORDINATE_BYTES = (4, 4, 1, 8, 8)
-"""channel, segment, statistic, wave_lo, wave_hi of one feature."""
-CRC_BYTES = 4
-METADATA_BYTES, GROUP_BYTES, HEADER_BYTES = 620, 70, 600
-"""About the sizes of the zarr.json of an array, of a group, and of a store without its provenance."""
+FILE_BYTES = 330
+"""About the mean size of the small files of a store: metadata, and chunks of coordinates without their values."""
+COORDINATE_BYTES = 25
+"""Of one feature: channel, segment (int32), statistic (int8), wave_lo, wave_hi (float64)."""
 RECORD_BYTES, SEAL_BYTES, NOTE_BYTES = 420, 130, 1500
 """About the sizes of a commit record without arrays, of its part for each array, and of the note of a run."""
 
@@ -111,7 +108,7 @@ class Estimate:
                     yield from explanation_lines(estimate.why)
         yield f"in all {size_text(self.n_bytes)} in {self.n_files} files to write; {size_text(self.free)} are free\n"
         if self.n_bytes > self.free:
-            yield "warning: that is more than the disk has room for; remove stores with python -m cache prune\n"
+            yield "warning: that is more than the disk has room for; see python -m cache prune --help\n"
 
 
 def estimate(prepared: Prepared, command: str) -> Estimate:
@@ -124,7 +121,7 @@ def estimate(prepared: Prepared, command: str) -> Estimate:
         split: tuple(_estimate_store(prepared, split, plan, there) for plan in plans)
         for split, plans in prepared.plans.items()
     }
-    return Estimate(command=command, stores=stores, free=_free(prepared.config.out))
+    return Estimate(command=command, stores=stores, free=free_bytes(prepared.config.out))
 
 
 def _estimate_store(prepared: Prepared, split: str, plan: StorePlan, there: list[StoreInfo]) -> StoreEstimate:
@@ -132,7 +129,7 @@ def _estimate_store(prepared: Prepared, split: str, plan: StorePlan, there: list
     block_rows, left = _blocks(plan, n_rows, prepared.config.block_rows)
     ours = sum(prepared.config.owns(block) for block in left)
     widths = [width for _, width in plan.provenance["arrays"]]
-    n_bytes = ours * sum(4 * min(block_rows, n_rows) * width + CRC_BYTES for width in widths)
+    n_bytes = ours * sum(4 * min(block_rows, n_rows) * width for width in widths)
     n_bytes += ours * (RECORD_BYTES + SEAL_BYTES * len(widths))
     n_files = ours * (len(widths) + 1)
     if left:
@@ -158,31 +155,19 @@ def _estimate_store(prepared: Prepared, split: str, plan: StorePlan, there: list
 def _blocks(plan: StorePlan, n_rows: int, block_rows: int | None) -> tuple[int, list[int]]:
     """Rows of a block, and the blocks that are not committed yet."""
     if plan.path is None:
-        rows = min(block_rows or (BLOCK_ROWS if n_rows < LARGE else BLOCK_ROWS_LARGE), n_rows)
+        rows = block_rows_of(n_rows, block_rows)
         return rows, list(range(-(-n_rows // rows)))
     left = [] if plan.finished else StoreWriter.open(plan.path).pending()
     return read_header(plan.path).block_rows, left
 
 
 def _static(prepared: Prepared, split: str, plan: StorePlan) -> tuple[int, int]:
-    """Number and bytes of the files of a new store beside chunks and records: metadata, rows, labels, coordinates."""
-    spectra, kept = prepared.spectra[split], prepared.fingerprints[split].kept
+    """Number and about the bytes of the files of a new store beside chunks and records."""
     names = list(plan.arrays.coordinates)
     groups = {"", "rows", "labels", *(name.layer for name in names)}
     groups |= {f"{name.layer}/{name.direction}" for name in names} | {name.path for name in names}
-    ids = [name or str(row) for row, name in enumerate(spectra.stored_ids(slice(None)))]
-    labels = len(spectra.label_names)
-    columns = 3 + labels + len(COORDINATE_BYTES) * len(names)
-    n_bytes = (16 + 8 * labels) * len(kept) + sum(len(ids[row].encode()) + 4 for row in kept) + 4
-    n_bytes += (
-        sum(COORDINATE_BYTES) * sum(width for _, width in plan.provenance["arrays"]) + CRC_BYTES * columns
-    )
-    n_bytes += METADATA_BYTES * (columns + len(names)) + GROUP_BYTES * len(groups)
-    n_bytes += HEADER_BYTES + 2 * len(canonical_json(plan.provenance))
-    return len(groups) + 2 * columns + len(names), n_bytes
-
-
-def _free(folder: Path) -> int:
-    """Free bytes of the disk that holds `folder`, or will hold it."""
-    folder = folder.absolute()
-    return shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
+    labels = len(prepared.spectra[split].label_names)
+    columns = 3 + labels + len(COORDINATES) * len(names)
+    n_files = len(groups) + 2 * columns + len(names)
+    n_bytes = FILE_BYTES * n_files + COORDINATE_BYTES * sum(width for _, width in plan.provenance["arrays"])
+    return n_files, n_bytes + 8 * (3 + labels) * len(prepared.fingerprints[split].kept)

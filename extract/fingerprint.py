@@ -171,14 +171,14 @@ def _scan_file(
         "label_names": list(spectra.label_names),
         "has_noisy": spectra.has_noisy,
     }
-    identity = file_identity(path)
+    identity = file_identity(spectra.status(path))  # of the open file: another one may lie there by now
     scan = None if remember is None else recall(remember, about, identity)
     if scan is not None and len(scan.row_digests) == rows.stop - rows.start:
         if progress is not None:
             progress(rows.stop - rows.start)
         return scan
     scan = _scan_rows(spectra, rows, mask, progress)
-    if file_identity(path) != identity:
+    if not (file_identity(path.stat()) == identity == file_identity(spectra.status(path))):
         raise InputError(f"{path}: changed while it was read; run the command again when nobody writes to it")
     if remember is not None:
         remember_scan(remember, about, identity, scan)

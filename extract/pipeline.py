@@ -2,65 +2,33 @@
 
 import contextlib
 import multiprocessing
+import re
+import signal
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cache.atomic import TEMPORARY_PREFIX, sweep
-from cache.errors import CheckpointError, ConfigError
+from cache.errors import CacheError, CheckpointError, Incomplete, Stale
+from cache.locks import in_use
 from cache.progress import Advance, progress
 from cache.runlog import run_log
 from cache.writer import StoreWriter, leftovers
 
 from .blocks import BlockDone, BlockTask, Target, compute_block, computed_with
 from .checkpoint import weights_digest
-from .chosen_encoder import is_random, load_named, mask_ratio, random_encoder
-from .encoder import BlindspotModel1D
-from .engine import choose_device
-from .error_input import channels
-from .fingerprint import Fingerprint, fingerprint
-from .layers import check_length
-from .mask import load_mask
-from .plan import (
-    StorePlan,
-    arrays_of,
-    check_no_shared_stars,
-    check_room,
-    open_writer,
-    plan_stores,
-    provenance_of,
-    row_table,
-)
+from .plan import StorePlan, arrays_of, check_room, open_writer, row_table
+from .prepare import Prepared, Say, prepare
 from .request import ExtractConfig
-from .spectra import SpectraFile, open_spectra
-from .wanted import wanted_arrays
 
-Say = Callable[[str], None]
 Run = Callable[[list[int]], Iterator[tuple[int, BlockDone]]]
 
 WAIT_SECONDS = 1.0
 """Between two looks at blocks that other processes are computing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A request after every check and before any computation."""
-
-    config: ExtractConfig
-    model: BlindspotModel1D
-    device: str
-    mask: NDArray[np.bool_] | None
-    spectra: dict[str, SpectraFile]
-    fingerprints: dict[str, Fingerprint]
-    plans: dict[str, list[StorePlan]]
-    encoder_name: str
 
 
 def extract_features(config: ExtractConfig, *, say: Say = lambda _: None) -> dict[str, list[Path]]:
@@ -80,68 +48,6 @@ def extract_features(config: ExtractConfig, *, say: Say = lambda _: None) -> dic
                 "the encoder's weights or norm statistics changed during the run; this is a bug"
             )
     return paths
-
-
-@contextlib.contextmanager
-def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Prepared]:
-    """Open and check everything: names, checkpoint, files, rows, stars across splits; then plan the stores."""
-    device = choose_device(config.device)
-    model = load_named(config)
-    with contextlib.ExitStack() as files:
-        spectra = {s: files.enter_context(open_spectra(list(paths))) for s, paths in config.data.items()}
-        first = next(iter(spectra.values()))
-        _check_same_wave(spectra, first)
-        mask = None if config.mask is None else load_mask(config.mask, len(first.wave))
-        _check_mask_stated(config)
-        wave = first.wave if mask is None else first.wave[mask]
-        with warnings.catch_warnings(record=True) as caught:
-            wanted = wanted_arrays(config, model, wave)
-        for text in dict.fromkeys(str(warning.message) for warning in caught):
-            say(f"warning: {text}")
-        _check_network_input(config, model, len(wave))
-        _check_noise(config, spectra)
-        prints = {split: _fingerprint(s, split, config, mask) for split, s in spectra.items()}
-        check_no_shared_stars(prints)
-        name = Path(config.checkpoint).stem
-        if is_random(config.checkpoint):
-            model, saved = random_encoder(
-                model, config, train=spectra.get("train"), fingerprint=prints.get("train"), mask=mask
-            )
-            say(f"random encoder {saved}")
-            name = config.checkpoint
-        for assumption in model.assumed:
-            say(f"assumed: {assumption}")
-        plans = {
-            split: [
-                plan
-                for draw in config.draw_numbers
-                for plan in plan_stores(
-                    config.out,
-                    provenance_of(
-                        config,
-                        model,
-                        split=split,
-                        draw=draw,
-                        spectra=spectra[split],
-                        fingerprint=prints[split],
-                        mask=mask,
-                        arrays=wanted,
-                    ),
-                    wanted,
-                )
-            ]
-            for split in spectra
-        }
-        yield Prepared(
-            config=config,
-            model=model,
-            device=device,
-            mask=mask,
-            spectra=spectra,
-            fingerprints=prints,
-            plans=plans,
-            encoder_name=name,
-        )
 
 
 def _run_split(prepared: Prepared, split: str, say: Say) -> list[Path]:
@@ -166,44 +72,77 @@ def _fill(
     config, print_ = prepared.config, prepared.fingerprints[split]
     how = computed_with(config, prepared.device)
     writers = [writer for writer, _ in stores]
-    for writer in writers:
-        sweep(leftovers(writer.path))
-        if not config.mixed:
-            writer.check_computed_with(how)
-    task = BlockTask(
-        config=replace(config, data={split: prepared.spectra[split].files}),
-        split=split,
-        files=prepared.spectra[split].files,
-        fingerprint=print_,
-        mask=prepared.mask,
-        model=prepared.model,
-        weights=weights_digest(prepared.model),
-        device=prepared.device,
-        targets=tuple(Target(writer.path, plan.draw, arrays_of(plan)) for writer, plan in stores),
-        computed_with=how,
-    )
-    started = time.time()
-    pending = [b for b in sorted({b for writer in writers for b in writer.pending()}) if config.owns(b)]
-    about = {
-        "encoder": prepared.encoder_name,
-        "files": [str(path) for path in prepared.spectra[split].files],
-        "bad_rows": {reason: bad.tolist()[:100] for reason, bad in print_.bad.items()},
-        "computed_with": how,
-        "blocks": pending,
-    }
-    # noted before as well, so that an interrupted store names the command that finishes it
-    _note_run(writers, run_log(started=started, command=config.command, about=about))
-    header = writers[0].header
-    _compute(task, {block: header.block(block)[1] - header.block(block)[0] for block in pending}, say)
-    _note_run(writers, run_log(started=started, command=config.command, about=about))
-    for writer in writers:
-        missing = len(writer.pending())
-        say(
-            f"{split}: wrote {writer.path}"
-            if not missing
-            else f"{split}: {writer.path} has its blocks of part {config.part}; {missing} of other parts are missing"
+    with contextlib.ExitStack() as stack:
+        for writer in writers:
+            stack.enter_context(in_use(writer.path))
+            sweep(leftovers(writer.path))
+            _check_mixture(writer, config, how, say)
+        task = BlockTask(
+            config=replace(config, data={split: prepared.spectra[split].files}),
+            split=split,
+            files=prepared.spectra[split].files,
+            fingerprint=print_,
+            mask=prepared.mask,
+            model=prepared.model,
+            weights=weights_digest(prepared.model),
+            device=prepared.device,
+            targets=tuple(
+                Target(writer.path, writer.header, plan.draw, arrays_of(plan)) for writer, plan in stores
+            ),
+            computed_with=how,
         )
+        started = time.time()
+        pending = [b for b in sorted({b for writer in writers for b in writer.pending()}) if config.owns(b)]
+        about = {
+            "encoder": prepared.encoder_name,
+            "files": [str(path) for path in prepared.spectra[split].files],
+            "bad_rows": {reason: bad.tolist()[:100] for reason, bad in print_.bad.items()},
+            "computed_with": how,
+            "blocks": pending,
+        }
+        # noted before as well, so that an interrupted store names the command that finishes it
+        command = _without_part(config.command)
+        _note_run(writers, run_log(started=started, command=command, about=about))
+        header = writers[0].header
+        _compute(task, {block: header.block(block)[1] - header.block(block)[0] for block in pending}, say)
+        _note_run(writers, run_log(started=started, command=command, about=about))
+        for writer in writers:
+            _check_done(writer, split, config, how, say)
     return [writer.path for writer in writers]
+
+
+def _check_mixture(writer: StoreWriter, config: ExtractConfig, how: dict[str, Any], say: Say) -> None:
+    """Refuse to go on with blocks computed otherwise, or say so where that is accepted."""
+    try:
+        writer.check_computed_with(how)
+    except Stale as error:
+        if not config.mixed:
+            raise
+        say(f"mixed: {error}")
+
+
+def _check_done(
+    writer: StoreWriter, split: str, config: ExtractConfig, how: dict[str, Any], say: Say
+) -> None:
+    """Say what was written, once no block of ours is missing and none was computed otherwise by somebody else."""
+    missing = writer.pending()
+    if ours := [block for block in missing if config.owns(block)]:
+        raise Incomplete(
+            f"{writer.path}: blocks {ours[:5]} were taken away meanwhile; run the same command again"
+        )
+    if not config.mixed:
+        writer.check_computed_with(how)
+    if missing:
+        say(
+            f"{split}: {writer.path} has its blocks of part {config.part}; {len(missing)} of other parts are missing"
+        )
+    else:
+        say(f"{split}: wrote {writer.path}")
+
+
+def _without_part(command: str) -> str:
+    """The command that finishes a store whatever part this one was."""
+    return re.sub(r" --part[ =]\S+", "", command)
 
 
 def _note_run(writers: list[StoreWriter], note: tuple[str, dict[str, Any]]) -> None:
@@ -245,7 +184,8 @@ def _runner(task: BlockTask, n_blocks: int, advance: Advance) -> Iterator[Run]:
     if workers <= 1:
         yield lambda blocks: ((block, compute_block(task, block, advance)) for block in blocks)
         return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_leave_interrupts_to_the_parent) as pool:
 
         def run(blocks: list[int]) -> Iterator[tuple[int, BlockDone]]:
             tasks = {pool.submit(compute_block, task, block): block for block in blocks}
@@ -254,50 +194,16 @@ def _runner(task: BlockTask, n_blocks: int, advance: Advance) -> Iterator[Run]:
 
         try:
             yield run
+        except BrokenProcessPool as error:
+            raise CacheError(
+                "a worker process was killed, most likely for lack of memory; what was committed stays. Run the same "
+                "command again with fewer --jobs or a smaller --micro-batch"
+            ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def _fingerprint(
-    spectra: SpectraFile, split: str, config: ExtractConfig, mask: NDArray[np.bool_] | None
-) -> Fingerprint:
-    with progress(spectra.n_spectra, f"check {split}", unit="spectra") as advance:
-        return fingerprint(
-            spectra, remember=config.digests, policy=config.on_bad_rows, mask=mask, progress=advance
-        )
-
-
-def _check_same_wave(spectra: dict[str, SpectraFile], first: SpectraFile) -> None:
-    for split, other in spectra.items():
-        if not np.array_equal(other.wave, first.wave):
-            raise ConfigError(
-                f"{other.files[0]}: the wavelengths of {split} are not those of {first.files[0]}; "
-                "extract splits with different wavelengths in separate runs"
-            )
-
-
-def _check_mask_stated(config: ExtractConfig) -> None:
-    ratio = mask_ratio(config)
-    if ratio < 1 and config.mask is None:
-        raise ConfigError(
-            f"{config.config_model}: mask_ratio is {ratio}, so the network was trained on some of the pixels only and "
-            "gives garbage on all of them; give the mask file it was trained with: --mask FILE.npy (bool, True = keep)"
-        )
-
-
-def _check_network_input(config: ExtractConfig, model: BlindspotModel1D, n_pixels: int) -> None:
-    """Refuse spectra that the error mode (its profile) or the whole network cannot take, before anything is made."""
-    one = np.ones((1, n_pixels), dtype=np.float32)
-    channels(str(model.config.error_mode), one, one, profile=model.error_profile)
-    if "denoised" in config.layers:
-        check_length(n_pixels, model.config.num_layers - 1)
-
-
-def _check_noise(config: ExtractConfig, spectra: dict[str, SpectraFile]) -> None:
-    if config.noise == "stored":
-        for split, files in spectra.items():
-            if not files.has_noisy:
-                raise ConfigError(
-                    f"{files.files[0]}: --noise stored, but the {split} file holds no noisy spectra; use --noise draw"
-                )
+def _leave_interrupts_to_the_parent() -> None:
+    """Ctrl-C reaches all processes of a terminal; the parent ends the pool, a traceback per worker helps nobody."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

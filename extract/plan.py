@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from cache.arrays import ArrayName
 from cache.canonical import digest_json
+from cache.commits import is_finished
 from cache.errors import ConfigError, LeakError
 from cache.header import Header
 from cache.provenance import NUMERICS, SCHEMA, group
 from cache.skeleton import RowTable
 from cache.store import FeatureStore
-from cache.view import is_finished, readable_stores
+from cache.view import readable_stores
 from cache.writer import StoreWriter
 
 from .checkpoint import weights_digest
@@ -116,15 +117,24 @@ def plan_stores(root: Path, provenance: dict[str, Any], wanted: WantedArrays) ->
 
 def open_writer(root: Path, plan: StorePlan, rows: RowTable, block_rows: int | None) -> StoreWriter:
     """The writer of an unfinished store; a begun one keeps the block size that it has."""
-    n_rows = len(rows.row)
-    default = BLOCK_ROWS if n_rows < LARGE else BLOCK_ROWS_LARGE
     return StoreWriter.create(
         root,
         plan.provenance,
         rows=rows,
         coordinates=plan.arrays.coordinates,
-        block_rows=min(block_rows or default, n_rows),
+        block_rows=block_rows_of(len(rows.row), block_rows),
     )
+
+
+def block_rows_of(n_rows: int, asked: int | None) -> int:
+    """Rows of a block of a new store: as asked, or by the number of rows (DESIGN 3)."""
+    return min(asked or (BLOCK_ROWS if n_rows < LARGE else BLOCK_ROWS_LARGE), n_rows)
+
+
+def free_bytes(root: Path) -> int:
+    """Free bytes of the disk that holds `root`, or will hold it."""
+    there = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
+    return shutil.disk_usage(there).free
 
 
 def check_room(root: Path, plans: Mapping[str, Sequence[StorePlan]]) -> None:
@@ -138,12 +148,11 @@ def check_room(root: Path, plans: Mapping[str, Sequence[StorePlan]]) -> None:
         for plan in of_split
         if plan.path is None
     )
-    there = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(there).free
+    free = free_bytes(root)
     if needed > free:
         raise ConfigError(
             f"{root}: the features take {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB left; make room "
-            "(python -m cache prune), name another --out, or ask for fewer layers, poolings or draws"
+            f"(python -m cache prune --root {root}), name another --out, or ask for fewer layers, poolings or draws"
         )
 
 

@@ -6,6 +6,7 @@ Whatever does not match its digest, or tells of another file, size, time or inod
 
 import io
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +39,8 @@ class FileScan:
     bad: Mapping[str, npt.NDArray[np.int64]]
 
 
-def file_identity(path: Path) -> dict[str, int]:
+def file_identity(status: os.stat_result) -> dict[str, int]:
     """By what a file is taken to be unchanged: size, time of the last change in ns, inode."""
-    status = path.stat()
     return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
 
 

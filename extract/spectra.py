@@ -1,5 +1,6 @@
 """Spectra of one or several HDF5 files as one list of rows, read slab by slab."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,11 @@ class SpectraFile:
         """Close the files; reading afterwards is an error of h5py."""
         for source in self._sources:
             source.file.close()
+
+    def status(self, path: Path) -> os.stat_result:
+        """What the file system tells of the file that is open as `path`, whatever lies there by now."""
+        source = next(source for source in self._sources if source.path == path)
+        return os.fstat(source.file.id.get_vfd_handle())
 
     def stored(self, rows: slice) -> StoredSlab:
         """The rows as they are in the files, widened to float64; `rows` is a slice without a step."""

@@ -4,8 +4,17 @@ import stat
 
 import pytest
 
-from cache.atomic import TEMPORARY_PREFIX, building, make_folders, publish_bytes, publish_json, replacing
+from cache.atomic import (
+    TEMPORARY_PREFIX,
+    building,
+    make_folders,
+    publish_bytes,
+    publish_json,
+    replacing,
+    sweep,
+)
 from cache.canonical import check_seal
+from cache.locks import own_prefix
 
 
 def names(folder):
@@ -78,7 +87,7 @@ def test_new_folders_are_made_to_last(tmp_path, monkeypatch):
 
 def leave_behind(path):
     """What a process that was killed while publishing `path` leaves."""
-    left = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-abc")
+    left = path.with_name(own_prefix(f"{TEMPORARY_PREFIX}{path.name}-") + "0123abcd")
     left.mkdir()
     (left / path.name).write_bytes(b"half")
     return left
@@ -103,9 +112,7 @@ def test_a_temporary_folder_in_use_is_left_alone(tmp_path):
 
 def test_a_folder_is_built_aside_and_its_leftovers_removed(tmp_path):
     path = tmp_path / "store"
-    left = tmp_path / f"{TEMPORARY_PREFIX}store-dead"
-    left.mkdir()
-    (left / "file").write_text("")
+    leave_behind(path)
     with building(path) as temporary:
         (temporary / "zarr.json").write_text("{}")
         with building(path) as loser:
@@ -119,6 +126,22 @@ def test_links_among_leftovers_are_not_followed(tmp_path):
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "file").write_text("")
-    (tmp_path / f"{TEMPORARY_PREFIX}x-1").symlink_to(precious)
+    (tmp_path / (own_prefix(f"{TEMPORARY_PREFIX}x-") + "0123abcd")).symlink_to(precious)
     publish_bytes(tmp_path / "x", b"")
     assert names(precious) == ["file"]
+
+
+def test_what_another_machine_is_writing_stays_for_an_hour(tmp_path):
+    """Its locks may not be seen here."""
+    path = tmp_path / "x"
+    left = tmp_path / f"{TEMPORARY_PREFIX}x-elsewhere-0123abcd"
+    left.mkdir()
+    (left / "x").write_text("half")
+    sweep([left])
+    assert left.exists()
+    for old in (left / "x", left):
+        os.utime(old, (1, 1))
+    sweep([left])
+    assert not left.exists()
+    publish_bytes(path, b"")
+    assert names(tmp_path) == ["x"]

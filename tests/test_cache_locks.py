@@ -3,13 +3,13 @@
 import errno
 import fcntl
 import os
-import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from cache.errors import Busy, CacheError
-from cache.locks import abandoned, exclusive, make_marked_folder
+from cache.locks import abandoned, alone, exclusive, in_use, make_marked_folder
 
 
 def test_one_holder_at_a_time_and_the_file_goes_with_it(tmp_path):
@@ -85,22 +85,63 @@ def test_other_errors_of_the_lock_pass_through(tmp_path, monkeypatch):
 
 def test_a_temporary_folder_taken_by_a_sweeper_is_made_anew(tmp_path, monkeypatch):
     made, swept = [], []
-    real = tempfile.mkdtemp
+    real = Path.mkdir
 
-    def make(**where):
-        made.append(real(**where))
+    def make(path):
+        real(path)
+        made.append(path)
         if len(made) == 1:
-            Path(made[0]).rmdir()  # swept before it could be opened
+            path.rmdir()  # swept before it could be opened
         if len(made) == 2:
-            swept.append(os.open(made[1], os.O_RDONLY))
+            swept.append(os.open(path, os.O_RDONLY))
             fcntl.flock(swept[0], fcntl.LOCK_EX)  # held by the sweeper that will remove it
-        return made[-1]
 
-    monkeypatch.setattr(tempfile, "mkdtemp", make)
+    monkeypatch.setattr(Path, "mkdir", make)
     path, descriptor = make_marked_folder(tmp_path, prefix="x")
-    assert str(path) == made[2]
+    assert path == made[2]
     os.close(descriptor)
     os.close(swept[0])
+
+
+def test_a_file_system_without_identities_is_no_endless_loop(tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "samestat", lambda *_: False)
+    with (
+        pytest.raises(CacheError, match="does not keep files apart"),
+        exclusive(tmp_path / "x.lock", what="x"),
+    ):
+        pytest.fail("no lock, no holder")
+    with pytest.raises(CacheError, match="does not keep files apart"):
+        make_marked_folder(tmp_path, prefix="x")
+
+
+def test_a_holder_whose_file_was_replaced_leaves_the_new_one_alone(tmp_path):
+    path = tmp_path / "x.lock"
+    with exclusive(path, what="x"):
+        path.unlink()
+        path.write_text("of the next holder")
+    assert path.read_text() == "of the next holder"
+
+
+def test_many_may_use_a_folder_and_one_may_be_alone_in_it(tmp_path):
+    with (
+        in_use(tmp_path),
+        in_use(tmp_path),
+        pytest.raises(Busy, match="a running extraction works in it"),
+        alone(tmp_path),
+    ):
+        pytest.fail("not alone")
+    with alone(tmp_path):
+        pass
+
+
+def test_who_waits_for_a_folder_that_is_removed_is_told(tmp_path):
+    folder = tmp_path / "store"
+    folder.mkdir()
+    with ThreadPoolExecutor(1) as pool, alone(folder):
+        waiting = pool.submit(lambda: in_use(folder).__enter__())
+        folder.rename(tmp_path / "gone")
+    with pytest.raises((Busy, FileNotFoundError)):
+        waiting.result()
 
 
 def test_what_is_not_there_is_not_abandoned(tmp_path):

@@ -30,6 +30,7 @@ from cache.commandline import main
 from cache.commits import commit_path
 from cache.errors import Busy, ConfigError, UnknownName
 from cache.header import chunk_path
+from cache.locks import own_prefix
 from cache.provenance import store_key
 from cache.prune import KINDS, find_candidates
 from cache.removal import PRUNING, measure, remove_folder
@@ -96,15 +97,21 @@ def contents(folder):
     }
 
 
+def own(path):
+    """The name of a temporary folder of this machine."""
+    return path.with_name(own_prefix(f"{path.name}-") + "0123abcd")
+
+
 def litter(root, store):
     """One leftover of every kind; their paths."""
     lock = store / ".commit/000001.lock"
     lock.write_text("process 1 on nowhere")
     folders = [
-        store / ".commit/.tmp-000001.json-abcd",
-        store / ".runs/.tmp-x.json-abcd",
-        root / ".tmp-selection.json-abcd",
-        *(root / "train" / name for name in (f".tmp-{store.name}-abcd", f"{PRUNING}abcd")),
+        own(store / ".commit/.tmp-000001.json"),
+        own(store / ".runs/.tmp-x.json"),
+        own(root / ".tmp-selection.json"),
+        own(root / f"train/.tmp-{store.name}"),
+        root / f"train/{PRUNING}abcd",
     ]
     for path in folders:
         path.mkdir()
@@ -153,17 +160,15 @@ def test_as_json(make_store, tmp_path, capsys):
 def test_what_a_running_extraction_holds_is_left_alone(make_store, tmp_path, capsys):
     store = make_store(tmp_path)
     edit_header(store, sealed=True, schema=999)
-    lock = store / ".commit/000001.lock"
-    lock.touch()
-    building = tmp_path / "train/.tmp-new"
+    building = own(tmp_path / "train/.tmp-new")
     building.mkdir()
-    held = [hold(lock), hold(building)]
+    held = [hold(store), hold(building)]
     assert paths(tmp_path, "leftovers", "outdated") == []
     assert prune("--root", tmp_path, "--yes") == 0
     told = capsys.readouterr().out
     assert f"left alone: {store}: a running extraction holds it" in told
     assert f"left alone: {building}: a running extraction holds it" in told
-    with pytest.raises(Busy, match=r"000001\.lock: a running extraction holds it"):
+    with pytest.raises(Busy, match="a running extraction works in it"):
         remove_folder(store)
     for descriptor in held:
         os.close(descriptor)
@@ -182,9 +187,8 @@ def test_a_store_that_comes_to_be_held_stays_and_the_status_tells(make_store, tm
     store, other = (make_store(tmp_path, provenance(split)) for split in ("train", "test"))
     for path in (store, other):
         edit_header(path, sealed=True, schema=999)
-    (store / ".commit/000001.lock").touch()
     monkeypatch.setattr("cache.prune.is_held", lambda _: False)
-    descriptor = hold(store / ".commit/000001.lock")
+    descriptor = hold(store)
     assert prune("--root", tmp_path, "--what", "outdated", "--yes") == 2
     told = capsys.readouterr()
     assert "not removed" in told.err

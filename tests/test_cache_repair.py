@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from store_fakes import BACKWARD, FORWARD, flip_byte, make_store, provenance
+from store_fakes import BACKWARD, FORWARD, fill, flip_byte, make_store, provenance
 
 from cache.cli import VERBS
 from cache.commandline import main
@@ -66,3 +66,40 @@ def test_the_command_says_what_it_did(store, capsys):
     assert "block 0" in capsys.readouterr().out
     assert main("cache", VERBS, ["repair", str(store)]) == 0
     assert "nothing to repair" in capsys.readouterr().out
+
+
+def test_a_header_of_another_store_costs_no_good_block(store, tmp_path):
+    """Only key and provenance differ, so that all else fits; taking every block out would lose them all."""
+    other = make_store(tmp_path / "other", provenance(arrays=(FORWARD, BACKWARD), noise={"draw": 1}))
+    right = (store / "zarr.json").read_bytes()
+    (store / "zarr.json").write_bytes((other / "zarr.json").read_bytes())
+    with pytest.raises(Damaged, match="it is that of another store"):
+        repair(store)
+    (store / "zarr.json").write_bytes(right)
+    FeatureStore.open(store).verify()
+
+
+@pytest.mark.parametrize(
+    "name", [".commit/000001.lock", f"{FORWARD.path}/features/c/1/0", f"{FORWARD.path}/features/c/1"]
+)
+def test_folders_in_the_way_of_a_missing_block_are_removed(store, name):
+    digest = FeatureStore.open(store).digest()
+    commit_path(store, 1).unlink()
+    chunk_path(store, FORWARD, 1).unlink()
+    if name.endswith("/1"):
+        chunk_path(store, FORWARD, 1).parent.rmdir()
+        (store / name).write_text("a file in the place of a folder")
+    else:
+        (store / name).mkdir()
+    assert repair(store).blocks == ()
+    fill(StoreWriter.open(store))
+    assert FeatureStore.open(store).digest() == digest
+
+
+@pytest.mark.parametrize("name", [".commit", ".runs", f"{FORWARD.path}/features/c"])
+def test_lost_folders_are_made_anew(store, name):
+    digest = FeatureStore.open(store).digest()
+    shutil.rmtree(store / name)
+    repair(store)
+    fill(StoreWriter.open(store))
+    assert FeatureStore.open(store).digest() == digest

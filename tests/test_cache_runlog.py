@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -17,13 +18,13 @@ def test_versions_are_those_installed(monkeypatch):
 
 def test_a_run_note_says_who_when_and_how():
     name, note = run_log(started=time.time() - 2, about={"encoder": "tiny"})
-    assert name == note["time"]
-    assert len(name) == len("2026-01-01T00-00-00Z")
+    assert name == f"{note['time']}-{os.getpid()}"
+    assert len(note["time"]) == len("2026-01-01T00-00-00Z")
     assert 2 <= note["seconds"] < 60
     assert note["encoder"] == "tiny"
     assert note["command"] == command_line()
     assert run_log(started=0, command="x", about={})[1]["command"] == "x"
-    assert run_log(started=0, about={})[0] == "1970-01-01T00-00-00Z"
+    assert run_log(started=0, about={})[0].startswith("1970-01-01T00-00-00Z-")
 
 
 def test_the_commit_is_marked_when_there_are_changes(monkeypatch):

@@ -90,6 +90,9 @@ def test_a_disk_that_refuses_leaves_nothing_of_the_store(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("cache.writer.write_skeleton", full)
-    with pytest.raises(CacheError, match=r"could not be begun \(.*No space left.*run the same command again"):
+    with pytest.raises(
+        CacheError,
+        match=r"the empty store could not be written \(.*No space left.*run the same command again",
+    ):
         begin_store(tmp_path)
     assert list((tmp_path / "train").iterdir()) == []

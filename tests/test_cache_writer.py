@@ -27,7 +27,7 @@ from cache.chunks import write_chunk
 from cache.commits import commit_path, read_commit
 from cache.errors import Busy, CacheError, ConfigError, Damaged, NotExtracted, Stale
 from cache.header import chunk_path, last_run, read_header, rebuild_command
-from cache.locks import exclusive
+from cache.locks import exclusive, own_prefix
 from cache.store import FeatureStore
 from cache.writer import Block, StoreWriter, leftovers
 
@@ -213,7 +213,7 @@ def test_a_write_that_stops_before_its_record_leaves_the_block_pending(tmp_path,
     with pytest.raises(KeyboardInterrupt):
         fill(writer, [0])
     monkeypatch.undo()
-    assert chunk_path(writer.path, FORWARD, 0).exists()
+    assert not chunk_path(writer.path, FORWARD, 0).parent.exists()
     assert writer.pending() == [0, 1, 2]
     fill(writer)
     FeatureStore.open(writer.path).verify()
@@ -253,9 +253,15 @@ def test_temporary_folders_of_a_crash_are_not_stores(tmp_path):
     assert FeatureStore.open(path).arrays == (ArrayName.parse(FORWARD.path),)
 
 
+def own(prefix):
+    return own_prefix(prefix) + "0123abcd"
+
+
 def test_leftovers_of_killed_writers_are_swept_and_living_ones_stay(tmp_path):
     writer = fill(begin_store(tmp_path))
-    dead = [writer.path / name for name in (".commit/000000.lock", ".commit/.tmp-a", ".runs/.tmp-b")]
+    dead = [
+        writer.path / name for name in (".commit/000000.lock", own(".commit/.tmp-a-"), own(".runs/.tmp-b-"))
+    ]
     dead[0].write_text("")
     for path in dead[1:]:
         path.mkdir()
@@ -280,7 +286,9 @@ def test_a_write_that_the_disk_refuses_leaves_nothing_of_its_block(tmp_path, mon
         return real(path, values, rows)
 
     monkeypatch.setattr("cache.writer.write_chunk", full)
-    with pytest.raises(CacheError, match=r"block 1 could not be written \(.*No space left.*2 of 3 blocks"):
+    with pytest.raises(
+        CacheError, match=r"block 1 could not be written \(.*No space left.*what was committed before stays"
+    ):
         fill(writer, [1])
     assert not any(path.parent.exists() for path in calls)
     assert writer.pending() == [1, 2]
@@ -290,5 +298,57 @@ def test_a_write_that_the_disk_refuses_leaves_nothing_of_its_block(tmp_path, mon
 
 def test_parts_need_no_lock(tmp_path, monkeypatch):
     path = begin_store(tmp_path).path
-    monkeypatch.setattr("cache.writer.exclusive", None)
+
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(CacheError, match="this file system has no locks"):
+        fill(StoreWriter.open(path))
     FeatureStore.open(fill(StoreWriter.open(path, claims="parts")).path).verify()
+
+
+@pytest.mark.parametrize("claims", ["locks", "parts"])
+def test_a_record_that_could_not_be_made_to_last_is_withdrawn_with_its_chunks(tmp_path, monkeypatch, claims):
+    """The rename has happened, the flush of the folder fails: a block must be whole or absent."""
+    path = begin_store(tmp_path).path
+
+    def fails_on_the_folder_of_records(where):
+        if where.name == ".commit":
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("cache.atomic.sync", fails_on_the_folder_of_records)
+    with pytest.raises(CacheError, match="block 0 could not be written"):
+        fill(StoreWriter.open(path, claims=claims))
+    monkeypatch.undo()
+    assert StoreWriter.open(path).pending() == [0, 1, 2]
+    assert not chunk_path(path, FORWARD, 0).parent.exists()
+    FeatureStore.open(fill(StoreWriter.open(path)).path).verify()
+
+
+def test_a_part_and_a_writer_with_locks_do_not_take_the_same_block(tmp_path):
+    path = begin_store(tmp_path).path
+    with StoreWriter.open(path).claim(0), pytest.raises(Busy):
+        fill(StoreWriter.open(path, claims="parts"), [0])
+
+
+def test_a_block_committed_by_another_writer_is_left_as_it_is(tmp_path):
+    writer = fill(begin_store(tmp_path))
+    before = {p: p.read_bytes() for p in writer.path.rglob("*") if p.is_file()}
+    other = Block(arrays={FORWARD: np.zeros((4, WIDTH), dtype=np.float32)}, input="")
+    writer.commit(0, other, {"threads": 7})
+    assert {p: p.read_bytes() for p in writer.path.rglob("*") if p.is_file()} == before
+
+
+def test_the_second_of_two_first_blocks_computed_otherwise_is_refused(tmp_path):
+    """Both checked an empty store, both computed, only one may commit."""
+    writer = begin_store(tmp_path)
+    fill(writer, [1], {"threads": 1})
+    block = Block(arrays={FORWARD: values_of(FORWARD)[:4]}, input="")
+    with writer.claim(0), pytest.raises(Stale, match="--mixed"):
+        writer.commit(0, block, {"threads": 2})
+    assert writer.pending() == [0, 2]
+    assert not chunk_path(writer.path, FORWARD, 0).parent.exists()
+    with writer.claim(0):
+        writer.commit(0, block, {"threads": 2}, mixing="accepted")
+    assert writer.pending() == [2]

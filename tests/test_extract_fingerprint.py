@@ -396,7 +396,7 @@ def test_a_damaged_memory_is_not_believed(tmp_path, scans):
         assert sidecar.read_bytes() == good
     assert len(scans) == 1 + len(damaged)
     about = {"file": str(path), "mask": None, "label_names": [], "has_noisy": False}
-    assert recall(remember, about, file_identity(path)) is None
+    assert recall(remember, about, file_identity(path.stat())) is None
 
 
 def test_a_memory_that_cannot_be_written_says_so(tmp_path):

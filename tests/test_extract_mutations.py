@@ -32,7 +32,8 @@ from cache import FeatureStore, Want, find
 from cache.errors import ConfigError, InputError, NotExtracted, SchemaVersion, Stale
 from cache.provenance import KEY_FIELDS, differences, family, group, store_key
 from extract.encoder import BlindspotModel1D
-from extract.pipeline import extract_features, prepare
+from extract.pipeline import extract_features
+from extract.prepare import prepare
 from extract.request import ExtractConfig
 
 WEIGHTS = "encoder.weights"

@@ -1,12 +1,14 @@
 """Extraction end to end on tiny spectra: what is stored, that it does not depend on how, and what is refused."""
 
 import dataclasses
+import errno
 import fcntl
 import json
 import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from types import SimpleNamespace
 
 import h5py
@@ -20,10 +22,13 @@ from cache import FeatureStore, Want, find
 from cache.arrays import ArrayName
 from cache.commits import commit_path
 from cache.errors import (
+    BlindspotError,
+    Busy,
     CacheError,
     CheckpointError,
     ConfigError,
     Damaged,
+    Incomplete,
     InputError,
     LeakError,
     NotExtracted,
@@ -31,14 +36,18 @@ from cache.errors import (
     UnknownName,
 )
 from cache.header import chunk_path, last_run
+from cache.removal import remove_folder
 from cache.repair import repair
 from cache.writer import StoreWriter
 from extract import blocks, pipeline
+from extract import prepare as prepare_module
 from extract.checkpoint import load_encoder
 from extract.error_input import channels
 from extract.noise import standard_normal
-from extract.pipeline import extract_features, prepare
+from extract.pipeline import extract_features
+from extract.plan import open_writer, row_table
 from extract.pooling import pool
+from extract.prepare import prepare
 
 EVERYTHING = {
     "layers": (LAYER, "pool_1", "input_flux"),
@@ -142,7 +151,7 @@ def test_a_file_that_changes_meanwhile_stops_every_worker(spectra_file, tmp_path
     with h5py.File(other, "r+") as file:
         file["dataset/arrays/flux/value"][9, 7] = 1.5
     monkeypatch.setattr(  # threads start faster
-        pipeline, "ProcessPoolExecutor", lambda workers, _: ThreadPoolExecutor(workers)
+        pipeline, "ProcessPoolExecutor", lambda workers, _, **__: ThreadPoolExecutor(workers)
     )
     asked = request(moved, tmp_path, scheduler="processes", jobs=2, block_rows=5)
     with prepare(asked) as prepared:
@@ -534,7 +543,11 @@ def test_three_writers_together_make_one_store(spectra_file, tmp_path, monkeypat
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
 def test_parts_in_any_order_equal_one_run(spectra_file, tmp_path, order, monkeypatch):
     reference = extract_one(spectra_file, tmp_path / "alone", block_rows=5)
-    monkeypatch.setattr("cache.writer.exclusive", None)  # parts take no locks
+
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
     said = []
     for index in order:
         asked = request(spectra_file, tmp_path, block_rows=5, part=f"{index}/3")
@@ -568,9 +581,7 @@ def test_a_full_disk_keeps_what_is_committed(spectra_file, tmp_path, monkeypatch
 
     monkeypatch.setattr(blocks, "_compute_rows", full_from_the_second_block_on)
     try:
-        with pytest.raises(
-            CacheError, match=r"block 2 could not be written .*2 of 4 blocks .*run the same command"
-        ):
+        with pytest.raises(CacheError, match=r"block 2 could not be written .*run the same command"):
             extract_one(spectra_file, tmp_path, block_rows=5)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -580,6 +591,114 @@ def test_a_full_disk_keeps_what_is_committed(spectra_file, tmp_path, monkeypatch
     assert not [p for p in path.rglob("*") if p.name.endswith((".lock", ".partial")) or ".tmp" in p.name]
     monkeypatch.undo()
     assert extract_one(spectra_file, tmp_path, block_rows=5).digest() == reference.digest()
+
+
+def interrupted_by(monkeypatch, what):
+    """Let `what` happen once, when the second block is about to be computed."""
+    original, happened = blocks._compute_rows, []
+
+    def compute(task, targets, rows, advance):
+        if rows[0] and not happened:
+            happened.append(what())
+        return original(task, targets, rows, advance)
+
+    monkeypatch.setattr(blocks, "_compute_rows", compute)
+
+
+def test_a_running_extraction_keeps_its_store_from_removal_and_repair(spectra_file, tmp_path, monkeypatch):
+    def others():
+        (path,) = (tmp_path / "features/test").iterdir()
+        for act in (remove_folder, repair):
+            with pytest.raises(Busy, match="a running extraction works in it"):
+                act(path)
+
+    interrupted_by(monkeypatch, others)
+    extract_one(spectra_file, tmp_path, block_rows=5).verify()
+
+
+def test_a_store_begun_anew_with_other_blocks_gets_no_rows_of_ours(spectra_file, tmp_path, monkeypatch):
+    """Somebody removed it by hand and began it again: rows 5 to 9 must not become its rows 4 to 7."""
+
+    def begin_anew():
+        (path,) = (tmp_path / "features/test").iterdir()
+        shutil.rmtree(path)
+        with prepare(request(spectra_file, tmp_path)) as prepared:
+            rows = row_table(prepared.spectra["test"], prepared.fingerprints["test"])
+            open_writer(tmp_path / "features", prepared.plans["test"][0], rows, 4)
+
+    interrupted_by(monkeypatch, begin_anew)
+    with pytest.raises(BlindspotError):
+        extract_one(spectra_file, tmp_path, block_rows=5)
+    (path,) = (tmp_path / "features/test").iterdir()
+    assert 1 in StoreWriter.open(path).pending()
+    monkeypatch.undo()
+    finished = extract_one(spectra_file, tmp_path)
+    whole = extract_one(spectra_file, tmp_path / "alone", block_rows=4)
+    assert finished.digest() == whole.digest()
+
+
+def test_two_extractions_computing_otherwise_do_not_mix(spectra_file, tmp_path, monkeypatch):
+    def the_other():
+        monkeypatch.undo()
+        with pytest.raises(Stale, match=r"micro_batch.*--mixed"):
+            extract_one(spectra_file, tmp_path, block_rows=5, micro_batch=2)
+
+    interrupted_by(monkeypatch, the_other)
+    extract_one(spectra_file, tmp_path, block_rows=5, micro_batch=4).verify()
+
+
+def test_parts_computing_otherwise_do_not_mix(spectra_file, tmp_path):
+    extract_features(request(spectra_file, tmp_path, block_rows=5, part="1/2", micro_batch=2))
+    with pytest.raises(Stale, match=r"micro_batch.*--mixed"):
+        extract_features(request(spectra_file, tmp_path, block_rows=5, part="2/2", micro_batch=4))
+    said = []
+    asked = request(spectra_file, tmp_path, block_rows=5, part="2/2", micro_batch=4, mixed=True)
+    extract_features(asked, say=said.append)
+    assert [line for line in said if line.startswith("mixed: ")]
+
+
+def test_the_command_in_the_note_finishes_what_a_part_began(spectra_file, tmp_path):
+    command = "python -m extract run --data x.h5 --part 1/2 --out y"
+    asked = request(spectra_file, tmp_path, block_rows=5, part="1/2", command=command)
+    path = extract_features(asked)["test"][0]
+    with pytest.raises(Incomplete, match=r"finish with: python -m extract run --data x\.h5 --out y"):
+        FeatureStore.open(path)
+
+
+def test_a_killed_worker_is_told_with_what_to_do(spectra_file, tmp_path, monkeypatch):
+    class Broken(ThreadPoolExecutor):
+        def submit(self, *_):
+            raise BrokenProcessPool
+
+    monkeypatch.setattr(pipeline, "ProcessPoolExecutor", lambda workers, _, **__: Broken(workers))
+    with pytest.raises(CacheError, match=r"a worker process was killed.*--micro-batch"):
+        extract_one(spectra_file, tmp_path, scheduler="processes", jobs=2, block_rows=5)
+
+
+def test_a_file_replaced_while_it_is_open_is_not_remembered_as_the_new_one(
+    spectra_file, tmp_path, monkeypatch
+):
+    """The content of the old file must never pass for that of the new one."""
+    path, other = tmp_path / "x.h5", tmp_path / "other.h5"
+    for copy in (path, other):
+        shutil.copyfile(spectra_file, copy)
+    with h5py.File(other, "r+") as file:
+        file["dataset/arrays/flux/value"][3] *= 1.5
+    real = prepare_module.open_spectra
+
+    def open_then_replace(paths):
+        opened = real(paths)
+        if other.exists():
+            other.replace(path)
+        return opened
+
+    monkeypatch.setattr(prepare_module, "open_spectra", open_then_replace)
+    with pytest.raises(InputError, match="run the command again"):
+        extract_one(path, tmp_path)
+    store = extract_one(path, tmp_path)
+    alone = extract_one(path, tmp_path / "alone")
+    assert store.digest() == alone.digest()
+    assert store.key != extract_one(spectra_file, tmp_path).key
 
 
 def test_a_block_committed_meanwhile_is_not_computed_again(spectra_file, tmp_path):
@@ -596,7 +715,7 @@ def test_a_block_committed_meanwhile_is_not_computed_again(spectra_file, tmp_pat
             model=prepared.model,
             weights="",
             device="cpu",
-            targets=(blocks.Target(store.path, plan.draw, store.arrays),),
+            targets=(blocks.Target(store.path, store.header, plan.draw, store.arrays),),
         )
         assert blocks.compute_block(task, 0) == blocks.BlockDone()
 

@@ -1,0 +1,173 @@
+"""A request after every check and before any computation: what is open, what is planned."""
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.errors import ConfigError
+from cache.progress import progress
+
+from .chosen_encoder import is_random, load_named, mask_ratio, random_encoder
+from .encoder import BlindspotModel1D
+from .engine import choose_device
+from .error_input import channels
+from .fingerprint import Fingerprint, fingerprint
+from .layers import check_length
+from .mask import load_mask
+from .plan import StorePlan, check_no_shared_stars, plan_stores, provenance_of
+from .request import ExtractConfig
+from .spectra import SpectraFile, open_spectra
+from .wanted import WantedArrays, wanted_arrays
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A request after every check and before any computation."""
+
+    config: ExtractConfig
+    model: BlindspotModel1D
+    device: str
+    mask: NDArray[np.bool_] | None
+    spectra: dict[str, SpectraFile]
+    fingerprints: dict[str, Fingerprint]
+    plans: dict[str, list[StorePlan]]
+    encoder_name: str
+
+
+@contextlib.contextmanager
+def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Prepared]:
+    """Open and check everything: names, checkpoint, files, rows, stars across splits; then plan the stores."""
+    device = choose_device(config.device)
+    model = load_named(config)
+    with contextlib.ExitStack() as files:
+        spectra = {s: files.enter_context(open_spectra(list(paths))) for s, paths in config.data.items()}
+        first = next(iter(spectra.values()))
+        _check_same_wave(spectra, first)
+        mask = None if config.mask is None else load_mask(config.mask, len(first.wave))
+        _check_mask_stated(config)
+        wave = first.wave if mask is None else first.wave[mask]
+        wanted = _wanted(config, model, wave, say)
+        _check_network_input(config, model, len(wave))
+        _check_noise(config, spectra)
+        prints = {split: _fingerprint(s, split, config, mask) for split, s in spectra.items()}
+        check_no_shared_stars(prints)
+        name = Path(config.checkpoint).stem
+        if is_random(config.checkpoint):
+            model, saved = random_encoder(
+                model, config, train=spectra.get("train"), fingerprint=prints.get("train"), mask=mask
+            )
+            say(f"random encoder {saved}")
+            name = config.checkpoint
+        for assumption in model.assumed:
+            say(f"assumed: {assumption}")
+        plans = {
+            split: _plans_of(
+                config,
+                model,
+                spectra=spectra[split],
+                known=prints[split],
+                split=split,
+                mask=mask,
+                arrays=wanted,
+            )
+            for split in spectra
+        }
+        yield Prepared(
+            config=config,
+            model=model,
+            device=device,
+            mask=mask,
+            spectra=spectra,
+            fingerprints=prints,
+            plans=plans,
+            encoder_name=name,
+        )
+
+
+def _wanted(
+    config: ExtractConfig, model: BlindspotModel1D, wave: NDArray[np.float64], say: Say
+) -> WantedArrays:
+    """The arrays of the request; what is warned about them is said."""
+    with warnings.catch_warnings(record=True) as caught:
+        wanted = wanted_arrays(config, model, wave)
+    for text in dict.fromkeys(str(warning.message) for warning in caught):
+        say(f"warning: {text}")
+    return wanted
+
+
+def _plans_of(
+    config: ExtractConfig,
+    model: BlindspotModel1D,
+    *,
+    spectra: SpectraFile,
+    known: Fingerprint,
+    split: str,
+    mask: NDArray[np.bool_] | None,
+    arrays: WantedArrays,
+) -> list[StorePlan]:
+    """The stores of one split, draw by draw."""
+    plans = []
+    for draw in config.draw_numbers:
+        provenance = provenance_of(
+            config,
+            model,
+            split=split,
+            draw=draw,
+            spectra=spectra,
+            fingerprint=known,
+            mask=mask,
+            arrays=arrays,
+        )
+        plans += plan_stores(config.out, provenance, arrays)
+    return plans
+
+
+def _fingerprint(
+    spectra: SpectraFile, split: str, config: ExtractConfig, mask: NDArray[np.bool_] | None
+) -> Fingerprint:
+    with progress(spectra.n_spectra, f"check {split}", unit="spectra") as advance:
+        return fingerprint(
+            spectra, remember=config.digests, policy=config.on_bad_rows, mask=mask, progress=advance
+        )
+
+
+def _check_same_wave(spectra: dict[str, SpectraFile], first: SpectraFile) -> None:
+    for split, other in spectra.items():
+        if not np.array_equal(other.wave, first.wave):
+            raise ConfigError(
+                f"{other.files[0]}: the wavelengths of {split} are not those of {first.files[0]}; "
+                "extract splits with different wavelengths in separate runs"
+            )
+
+
+def _check_mask_stated(config: ExtractConfig) -> None:
+    ratio = mask_ratio(config)
+    if ratio < 1 and config.mask is None:
+        raise ConfigError(
+            f"{config.config_model}: mask_ratio is {ratio}, so the network was trained on some of the pixels only and "
+            "gives garbage on all of them; give the mask file it was trained with: --mask FILE.npy (bool, True = keep)"
+        )
+
+
+def _check_network_input(config: ExtractConfig, model: BlindspotModel1D, n_pixels: int) -> None:
+    """Refuse spectra that the error mode (its profile) or the whole network cannot take, before anything is made."""
+    one = np.ones((1, n_pixels), dtype=np.float32)
+    channels(str(model.config.error_mode), one, one, profile=model.error_profile)
+    if "denoised" in config.layers:
+        check_length(n_pixels, model.config.num_layers - 1)
+
+
+def _check_noise(config: ExtractConfig, spectra: dict[str, SpectraFile]) -> None:
+    if config.noise == "stored":
+        for split, files in spectra.items():
+            if not files.has_noisy:
+                raise ConfigError(
+                    f"{files.files[0]}: --noise stored, but the {split} file holds no noisy spectra; use --noise draw"
+                )
