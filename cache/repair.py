@@ -47,15 +47,15 @@ def repair(store: Path) -> Repair:
 
 def _check_header_is_ours(store: Path, header: Header) -> None:
     """Refuse when the records agree that the header is that of another store: they may be whole, and it is wrong."""
-    keys = set()
+    keys: set[str] = set()
     for path in (store / COMMIT_FOLDER).glob("*.json"):
         try:
-            keys.add(read_sealed(path).get("key"))
+            keys |= {key for key in (read_sealed(path).get("key"),) if isinstance(key, str)}
         except (Damaged, FileNotFoundError):
             continue
     if keys and header.key not in keys:
         raise Damaged(
-            f"{store}: every commit record is of key {sorted(map(str, keys))}, the header says {header.key}: "
+            f"{store}: every commit record is of key {sorted(keys)}, the header says {header.key}: "
             "it is that of another store. Put the right zarr.json back, or delete the folder and extract again"
         )
 

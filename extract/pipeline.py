@@ -77,20 +77,7 @@ def _fill(
             stack.enter_context(in_use(writer.path))
             sweep(leftovers(writer.path))
             _check_mixture(writer, config, how, say)
-        task = BlockTask(
-            config=replace(config, data={split: prepared.spectra[split].files}),
-            split=split,
-            files=prepared.spectra[split].files,
-            fingerprint=print_,
-            mask=prepared.mask,
-            model=prepared.model,
-            weights=weights_digest(prepared.model),
-            device=prepared.device,
-            targets=tuple(
-                Target(writer.path, writer.header, plan.draw, arrays_of(plan)) for writer, plan in stores
-            ),
-            computed_with=how,
-        )
+        task = _task(prepared, split, stores, how)
         started = time.time()
         pending = [b for b in sorted({b for writer in writers for b in writer.pending()}) if config.owns(b)]
         about = {
@@ -109,6 +96,26 @@ def _fill(
         for writer in writers:
             _check_done(writer, split, config, how, say)
     return [writer.path for writer in writers]
+
+
+def _task(
+    prepared: Prepared, split: str, stores: list[tuple[StoreWriter, StorePlan]], how: dict[str, Any]
+) -> BlockTask:
+    """What a process needs to compute any block of the stores."""
+    return BlockTask(
+        config=replace(prepared.config, data={split: prepared.spectra[split].files}),
+        split=split,
+        files=prepared.spectra[split].files,
+        fingerprint=prepared.fingerprints[split],
+        mask=prepared.mask,
+        model=prepared.model,
+        weights=weights_digest(prepared.model),
+        device=prepared.device,
+        targets=tuple(
+            Target(writer.path, writer.header, plan.draw, arrays_of(plan)) for writer, plan in stores
+        ),
+        computed_with=how,
+    )
 
 
 def _check_mixture(writer: StoreWriter, config: ExtractConfig, how: dict[str, Any], say: Say) -> None:

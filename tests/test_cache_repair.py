@@ -103,3 +103,13 @@ def test_lost_folders_are_made_anew(store, name):
     repair(store)
     fill(StoreWriter.open(store))
     assert FeatureStore.open(store).digest() == digest
+
+
+def test_folders_of_records_and_notes_that_changed_places_are_mended(store):
+    digest = FeatureStore.open(store).digest()
+    (store / ".commit").rename(store / "aside")
+    (store / ".runs").rename(store / ".commit")
+    (store / "aside").rename(store / ".runs")
+    repair(store)
+    fill(StoreWriter.open(store))
+    assert FeatureStore.open(store).digest() == digest
