@@ -27,10 +27,10 @@ comma  := ,
 MOCK   := $(OUT)/data/mock
 SELECT := $(OUT)/features/selection.json
 split   = $(subst $(comma), ,$(1))
-SOURCE  = $(if $(TRAIN)$(VAL)$(TEST),$(if $(TRAIN),--train $(TRAIN)) $(if $(VAL),--val $(VAL)) $(if $(TEST),--test $(TEST)),--data $(or $(DATA),$(MOCK)))
+SOURCE  = $(if $(TRAIN)$(VAL)$(TEST),$(if $(TRAIN),--train '$(TRAIN)') $(if $(VAL),--val '$(VAL)') $(if $(TEST),--test '$(TEST)'),--data '$(or $(DATA),$(MOCK))')
 STORED  = $(if $(filter mean concat,$(call split,$(DIRECTION))),forward$(comma)backward,$(DIRECTION))
 WHERE   = --out $(OUT)/features --encoders $(OUT)/encoders --digests $(OUT)/digests
-EXTRACT = $(PY) -m extract run $(SOURCE) $(if $(CONFIG),--config-model $(CONFIG)) --noise-level $(NOISE) --draws $(DRAWS) --seed $(SEED) \
+EXTRACT = $(PY) -m extract run $(SOURCE) $(if $(CONFIG),--config-model '$(CONFIG)') --noise-level $(NOISE) --draws $(DRAWS) --seed $(SEED) \
           --device $(DEVICE) --scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)) $(WHERE) $(WITH)
 PROBE   = $(PY) -m probes run --results $(OUT)/results --seed $(SEED)
 TABLES  = $(PY) -m reports tables --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports
@@ -55,10 +55,10 @@ need-data: .venv/ready
 .PHONY: need-data
 
 extract: need-data  ## run the encoder once, store pooled features
-	$(EXTRACT) --checkpoint $(CKPT) --layers $(LAYER) --poolings $(POOL) --directions $(STORED) --selection $(SELECT) $(ARGS)
+	$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER) --poolings $(POOL) --directions $(STORED) --selection $(SELECT) $(ARGS)
 
 probe: need-data  ## fit heads on stored features (extracts what is missing)
-	$(EXTRACT) --checkpoint $(CKPT) --layers $(LAYER) --poolings $(POOL) --directions $(STORED) --selection $(SELECT)
+	$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER) --poolings $(POOL) --directions $(STORED) --selection $(SELECT)
 	$(PROBE) --selection $(SELECT) --layers $(LAYER) --poolings $(POOL) --directions $(DIRECTION) --heads $(HEAD) --labels $(LABEL) $(ARGS)
 
 tables: .venv/ready  ## regenerate every comparison table from the records

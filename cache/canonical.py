@@ -44,17 +44,15 @@ def check_seal(value: Any, source: Path | str) -> dict[str, Any]:
     except ValueError as error:  # NaN, infinity, half a surrogate pair: never written by us
         raise Damaged(f"{source}: holds what cannot have been written ({error})") from error
     if found != value[SELF]:
-        raise Damaged(
-            f"{source}: content has digest {found[:16]}, but it says {str(value[SELF])[:16]}: altered"
-        )
+        raise Damaged(f"{source}: content has digest {found[:16]}, not the one it says: it was altered")
     return value
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """Read and check one sealed JSON file; FileNotFoundError passes through, anything else is Damaged."""
+    """Read and check one sealed JSON file; Damaged, but an absent or forbidden file is the OSError that it is."""
     try:
         value = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         raise
     except (ValueError, OSError) as error:
         raise Damaged(f"{path}: not readable as JSON ({error})") from error

@@ -54,6 +54,8 @@ def read_chunk(path: Path, shape: tuple[int, int], seal: ChunkSeal) -> Array:
     """
     try:
         content = path.read_bytes()
+    except PermissionError:
+        raise
     except OSError as error:
         raise Damaged(f"{path}: unreadable although its block was committed ({error.strerror})") from error
     _compare(path, (len(content), content[-CRC_BYTES:].hex()), seal)
@@ -72,6 +74,8 @@ def check_tail(path: Path, seal: ChunkSeal) -> None:
             size = stream.seek(0, os.SEEK_END)
             stream.seek(max(0, size - CRC_BYTES))
             tail = stream.read()
+    except PermissionError:
+        raise
     except OSError as error:
         raise Damaged(f"{path}: unreadable although its block was committed ({error.strerror})") from error
     _compare(path, (size, tail.hex()), seal)

@@ -15,7 +15,7 @@ State = Literal["fresh", "missing", "changed"]
 def state(root: Path | str, key: str, digest: str | None = None) -> State:
     """State of the store with content key `key` under `root`, from its header and commit records alone.
 
-    `missing`: no such store. `changed`: it is unfinished, damaged, of another format, or, when `digest` is
+    `missing`: no such store. `changed`: it is unfinished, damaged, moved, of another format, or, when `digest` is
     given, holds other values than the record saw. `fresh`: none of these.
     """
     paths = [p for p in Path(root).glob(f"*/{key[:KEY_DIGITS]}") if (p / "zarr.json").exists()]
@@ -27,6 +27,7 @@ def state(root: Path | str, key: str, digest: str | None = None) -> State:
     except CacheError:
         return "changed"
     finished = tuple(commit for commit in commits if commit is not None)
-    if header.key != key or len(finished) < header.n_blocks:
+    at_home = paths[0].parent.name == header.provenance["split"]
+    if not at_home or header.key != key or len(finished) < header.n_blocks:
         return "changed"
     return "fresh" if digest in (None, digest_of(header, finished)) else "changed"

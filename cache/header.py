@@ -1,6 +1,7 @@
 """The header of a feature store: who it is, how it is cut, and a digest of all its metadata."""
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,8 @@ def read_header(store: Path) -> Header:
         raise NotExtracted(
             f"{store}: no feature store there; `python -m cache ls --root FOLDER` lists what exists"
         ) from None
+    except PermissionError:
+        raise
     except OSError as error:
         raise Damaged(f"{path}: header unreadable ({error}); {_anew(store)}") from error
     try:
@@ -97,9 +100,16 @@ def check_static(store: Path, header: Header) -> StaticFiles:
     """Compare every metadata, row, label and coordinate file with the header; Damaged if one differs."""
     try:
         found = StaticFiles.of(store)
+    except PermissionError:
+        raise
     except OSError as error:
         raise Damaged(f"{store}: unreadable ({error}); {_anew(store)}") from error
     if found.digest != header.digest:
+        strange = found.strange()
+        if strange and found.without(strange).digest == header.digest:
+            raise Damaged(
+                f"{store}: holds {', '.join(strange)}, which no store has; remove it, the rest is whole"
+            )
         raise Damaged(
             f"{store}: its metadata, rows, labels or coordinates are not those that were written; {_anew(store)}"
         )
@@ -121,5 +131,15 @@ def last_run(store: Path) -> dict[str, Any]:
 
 
 def rebuild_command(store: Path) -> str:
-    """The command of the last run that wrote this store, or a pointer to the help."""
-    return str(last_run(store).get("command", "python -m extract run --help"))
+    """The command of the last run that wrote this store, or a pointer to the help.
+
+    In a copied or moved folder the command is given the folder that the store is in now.
+    """
+    command = str(last_run(store).get("command", "python -m extract run --help"))
+    words, root = shlex.split(command), store.parent.parent
+    if "--out" in words[:-1]:
+        place = words.index("--out") + 1
+        if Path(words[place]).absolute() != root.absolute():
+            words[place] = str(root)
+            return shlex.join(words)
+    return command

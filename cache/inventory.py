@@ -17,8 +17,8 @@ from .view import KEY_DIGITS
 
 STORE_NAME = re.compile(f"[0-9a-f]{{{KEY_DIGITS}}}")
 
-StoreState = Literal["finished", "unfinished", "damaged", "outdated", "misplaced"]
-"""`misplaced`: whole, but not under the name that its key and split give it."""
+StoreState = Literal["finished", "unfinished", "damaged", "outdated", "misplaced", "forbidden"]
+"""`misplaced`: whole, but not under the name that its key and split give it; `forbidden`: not ours to read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +74,14 @@ def look(path: Path) -> StoreInfo:
         # a flipped bit in the number of the format must not pass for an old format, which is pruned more freely
         state: StoreState = "outdated" if _is_sealed(path) else "damaged"
         return StoreInfo(path=path, state=state, reason=str(error), age=age)
+    except PermissionError as error:
+        return StoreInfo(path=path, state="forbidden", reason=str(error), age=age)
     except (BlindspotError, OSError) as error:
         return StoreInfo(path=path, state="damaged", reason=str(error), age=age)
     try:
         found = read_commits(path, header)
+    except PermissionError as error:
+        return StoreInfo(path=path, state="forbidden", reason=str(error), header=header, age=age)
     except (BlindspotError, OSError) as error:
         return StoreInfo(path=path, state="damaged", reason=str(error), header=header, age=age)
     commits = [commit for commit in found if commit is not None]

@@ -129,20 +129,21 @@ def _unused(stores: list[StoreInfo], results: Path) -> Reasons:
         raise ConfigError(
             f"{results}: holds no records, so every store would count as unused; say where they are with --results"
         )
-    named = {key for r in records for key in _KEY.findall(canonical_json([r.spec, r.result]))}
+    named = _named_keys(results)
     for info in stores:
         if info.state == "finished" and info.header is not None and info.header.key not in named:
             yield info, f"none of {len(records)} records under {results} names it"
 
 
-def _covered(stores: list[StoreInfo], _: Path) -> Reasons:
-    """Stores whose arrays are all in others of their group that are finished, whole, and stay."""
+def _covered(stores: list[StoreInfo], results: Path) -> Reasons:
+    """Stores that no record names and whose arrays are all in others of their group, read and found whole."""
+    named = _named_keys(results)
     staying: dict[str, dict[Path, set[ArrayName]]] = {}
     for info in stores:
-        if info.state == "finished" and info.header is not None and _opens(info.path):
+        if info.state == "finished" and info.header is not None and _is_whole(info.path):
             staying.setdefault(group(info.header.provenance), {})[info.path] = set(info.header.arrays)
     for info in sorted(stores, key=lambda i: (len(i.header.arrays) if i.header else 0, i.path)):
-        if info.header is None or info.state not in ("finished", "unfinished"):
+        if info.header is None or info.state not in ("finished", "unfinished") or info.header.key in named:
             continue
         of_group = staying.get(group(info.header.provenance), {})
         others = {path: held for path, held in of_group.items() if path != info.path}
@@ -162,9 +163,14 @@ SELECT: dict[str, Callable[[list[StoreInfo], Path], Reasons]] = {
 }
 
 
-def _opens(path: Path) -> bool:
+def _named_keys(results: Path) -> set[str]:
+    """Keys of the stores that records name."""
+    return {key for r in read_records(results) for key in _KEY.findall(canonical_json([r.spec, r.result]))}
+
+
+def _is_whole(path: Path) -> bool:
     try:
-        FeatureStore.open(path)
+        FeatureStore.open(path).verify()
     except CacheError:
         return False
     return True

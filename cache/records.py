@@ -102,6 +102,8 @@ def read_record(root: Path | str, name: str) -> Record:
         content = read_sealed(path)
     except FileNotFoundError:
         raise NotExtracted(f"{path}: no such record; `python -m reports tables` lists what exists") from None
+    except Damaged as error:
+        raise Damaged(f"{error}; delete this record and run its probe again") from error
     if content["schema_version"] != RECORD_SCHEMA:
         raise SchemaVersion(
             f"{path}: record format {content['schema_version']}, this program reads {RECORD_SCHEMA}; probe again"

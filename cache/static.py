@@ -1,7 +1,7 @@
 """The files of a store that never change after its creation: metadata, rows, labels, coordinates."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,14 @@ class StaticFiles:
         """The digest that the header of the store carries."""
         return digest_json([[name, digest] for name, digest in self.digests.items()])
 
+    def strange(self) -> tuple[str, ...]:
+        """Files that no store has: neither metadata nor a chunk."""
+        return tuple(name for name in self.digests if name.rpartition("/")[2] not in ("zarr.json", "0"))
+
+    def without(self, names: Collection[str]) -> "StaticFiles":
+        """The same without some files."""
+        return StaticFiles(self.store, {n: digest for n, digest in self.digests.items() if n not in names})
+
     def children(self, folder: str) -> tuple[str, ...]:
         """Names of the arrays directly under one folder, sorted."""
         depth = folder.count("/") + 1
@@ -59,6 +67,8 @@ class StaticFiles:
         path = self.store / name
         try:
             content = path.read_bytes()
+        except PermissionError:
+            raise
         except OSError as error:
             raise Damaged(f"{path}: unreadable since the store was opened ({error})") from error
         if sha256(content) != self.digests[name]:

@@ -44,7 +44,9 @@ def run_verify(settings: VerifySettings) -> int:
 
 
 class DigestSettings(Command):
-    """Print the digest of stores, as records name it: equal for equal features, rows, labels and coordinates.
+    """Print the digest of stores, as records name it.
+
+    Equal for equal request, features, rows, labels, coordinates and block size.
 
     One store gives its 64 hex digits alone; several give digest and folder, one line each.
     Example: python -m cache digest artifacts/features/test/0123456789abcdef
@@ -76,7 +78,7 @@ def run_repair(settings: RepairSettings) -> None:
     """Print the blocks taken out, why, and the command that computes them."""
     found = repair(settings.path)
     for block, reason in zip(found.blocks, found.reasons, strict=True):
-        sys.stdout.write(f"block {block} taken out: {reason}\n")
+        sys.stdout.write(f"block {block} taken out: {reason.split('; mend it with')[0]}\n")
     sys.stdout.write(
         f"now run: {rebuild_command(settings.path)}\n"
         if found.blocks

@@ -33,6 +33,12 @@ class Want:
     draw: int | None = 0
     noise_level: float | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse arrays that are not (layer, direction, pooling)."""
+        for array in self.arrays:
+            if isinstance(array, str) or len(array) != 3:
+                raise ConfigError(f"Want: {array!r} is no (layer, direction, pooling)")
+
     def stored_arrays(self) -> tuple[ArrayName, ...]:
         """The stored arrays that the request is made of."""
         names = [

@@ -68,6 +68,8 @@ class StoreWriter:
         if header.key != key:
             raise Stale(f"{path}: holds key {header.key}, asked for {key}; delete one of the two")
         check_static(path, header)
+        for folder in (COMMIT_FOLDER, RUNS_FOLDER):  # a copy may have been made without hidden folders
+            (path / folder).mkdir(exist_ok=True)
         return cls(path, header)
 
     @classmethod
@@ -208,6 +210,6 @@ def _publish_folder(temporary: Path, path: Path) -> None:
         if not (path / "zarr.json").exists():
             raise Damaged(
                 f"{path}: the new store cannot get this name ({error}); if the rest of a store lies there, "
-                "without its zarr.json, delete that folder and extract again"
+                "without its zarr.json, delete that folder (python -m cache prune --what damaged) and extract again"
             ) from error
     sync(path.parent)

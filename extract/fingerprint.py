@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from cache.progress import Advance
 from .mask import Mask, mask_digest
 from .row_checks import REASONS, check_rows
 from .row_digests import DIGEST_BYTES, LabelRows, canonical_floats, row_digests_of
-from .sidecar import FileScan, file_identity, recall, remember_scan
+from .sidecar import FileScan, file_identity, recall, remember_scan, sidecar_path
 from .spectra import SpectraFile, StoredSlab
 
 FINGERPRINT_VERSION = 1
@@ -32,6 +33,10 @@ POLICIES = ("fail", "drop")
 _SHOWN_ROWS = 5
 
 Rows = npt.NDArray[np.int64]
+
+
+class FileChanged(InputError):
+    """A file is not what its fingerprint says."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ def check_rows_unchanged(spectra: SpectraFile, rows: slice, known: Fingerprint) 
     if differs.size:
         row = start + int(differs[0])
         path, local = spectra.locate(row)
-        raise InputError(
+        raise FileChanged(
             f"{path}: row {local} (row {row} of all) is not what it was when the input digest was made, nor are "
             f"{differs.size - 1} others of rows {start} to {stop}; the file changed meanwhile: run the command again, "
             "with files that nobody writes to"
@@ -135,13 +140,29 @@ def checked_labels(spectra: SpectraFile, known: Fingerprint) -> LabelRows:
     parts = [_labels(spectra, rows) for rows in _rows_by_file(spectra)]
     for path, part, digest in zip(spectra.files, parts, known.labels, strict=True):
         if part.digest() != digest:
-            raise InputError(
+            raise FileChanged(
                 f"{path}: its labels or ids are not what they were when the input digest was made; the file changed "
                 "meanwhile: run the command again, with files that nobody writes to"
             )
     return LabelRows(
         np.concatenate([part.values for part in parts]), [name for part in parts for name in part.ids]
     )
+
+
+def forget(spectra: SpectraFile, remember: Path, *, mask: Mask | None) -> None:
+    """Remove what is remembered of the files, so that the next pass reads them."""
+    for path in spectra.files:
+        sidecar_path(remember, _about(spectra, path, mask)).unlink(missing_ok=True)
+
+
+def _about(spectra: SpectraFile, path: Path, mask: Mask | None) -> dict[str, Any]:
+    """What tells remembered scans apart."""
+    return {
+        "file": str(path.resolve()),
+        "mask": mask_digest(mask),
+        "label_names": list(spectra.label_names),
+        "has_noisy": spectra.has_noisy,
+    }
 
 
 def _rows_by_file(spectra: SpectraFile) -> list[slice]:
@@ -165,12 +186,7 @@ def _scan_file(
     mask: Mask | None,
     progress: Advance | None,
 ) -> FileScan:
-    about = {
-        "file": str(path.resolve()),
-        "mask": mask_digest(mask),
-        "label_names": list(spectra.label_names),
-        "has_noisy": spectra.has_noisy,
-    }
+    about = _about(spectra, path, mask)
     identity = file_identity(spectra.status(path))  # of the open file: another one may lie there by now
     scan = None if remember is None else recall(remember, about, identity)
     if scan is not None and len(scan.row_digests) == rows.stop - rows.start:

@@ -21,6 +21,7 @@ from cache.writer import StoreWriter, leftovers
 
 from .blocks import BlockDone, BlockTask, Target, compute_block, computed_with
 from .checkpoint import weights_digest
+from .fingerprint import FileChanged, forget
 from .plan import StorePlan, arrays_of, check_room, open_writer, row_table
 from .prepare import Prepared, Say, prepare
 from .request import ExtractConfig
@@ -42,7 +43,12 @@ def extract_features(config: ExtractConfig, *, say: Say = lambda _: None) -> dic
     with prepare(config, say=say) as prepared:
         check_room(config.out, prepared.plans)
         before = weights_digest(prepared.model)
-        paths = {split: _run_split(prepared, split, say) for split in prepared.plans}
+        try:
+            paths = {split: _run_split(prepared, split, say) for split in prepared.plans}
+        except FileChanged:  # what was remembered of it is not true, though size, time and inode say so
+            for spectra in prepared.spectra.values():
+                forget(spectra, config.digests, mask=prepared.mask)
+            raise
         if weights_digest(prepared.model) != before:
             raise CheckpointError(
                 "the encoder's weights or norm statistics changed during the run; this is a bug"
@@ -125,7 +131,7 @@ def _check_mixture(writer: StoreWriter, config: ExtractConfig, how: dict[str, An
     except Stale as error:
         if not config.mixed:
             raise
-        say(f"mixed: {error}")
+        say(f"mixed, as asked: {str(error).split('; results may differ')[0]}")
 
 
 def _check_done(

@@ -17,6 +17,7 @@ from cache.header import Header
 from cache.provenance import NUMERICS, SCHEMA, group
 from cache.skeleton import RowTable
 from cache.store import FeatureStore
+from cache.texts import size_text
 from cache.view import readable_stores
 from cache.writer import StoreWriter
 
@@ -151,7 +152,7 @@ def check_room(root: Path, plans: Mapping[str, Sequence[StorePlan]]) -> None:
     free = free_bytes(root)
     if needed > free:
         raise ConfigError(
-            f"{root}: the features take {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB left; make room "
+            f"{root}: the features take {size_text(needed)}, the disk has {size_text(free)} left; make room "
             f"(python -m cache prune --root {root}), name another --out, or ask for fewer layers, poolings or draws"
         )
 

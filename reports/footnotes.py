@@ -55,7 +55,7 @@ def _troubles(shown: pd.DataFrame) -> Iterator[str]:
     if failed:
         yield f"Failed: {failed} of {len(shown)} rows have no score; the error stands in its place."
     if (shown["state"] == FRESH).all():
-        yield "Stores: those of every row are there and unchanged."
+        yield "Stores: by header and records, those of every row are there and unchanged."
     stale = shown[shown["state"].str.startswith("stale")]
     if len(stale):
         yield (
@@ -76,7 +76,8 @@ def extract_command(stale: pd.DataFrame) -> str:
     )
     return (
         f"python -m extract run --data DATA --checkpoint CHECKPOINT --layers {layers} --poolings {poolings} "
-        f"--directions {','.join(stored)} --out FEATURES"
+        f"--directions {','.join(stored)} --out FEATURES, with the --noise-level, --seed, --mask and --error-mode "
+        "of then"
     )
 
 

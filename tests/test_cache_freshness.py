@@ -3,7 +3,7 @@ from store_fakes import begin_store, edit_header, fill, flip_byte, make_store, p
 
 from cache import FeatureStore, state
 from cache.commits import commit_path
-from cache.header import chunk_path
+from cache.header import chunk_path, read_header
 
 
 @pytest.fixture
@@ -44,3 +44,11 @@ def test_damaged_records_and_headers_are_changed(tmp_path, store):
 def test_chunks_are_not_looked_at(tmp_path, store):
     flip_byte(chunk_path(store.path, store.arrays[0], 0))
     assert state(tmp_path, store.key, store.digest()) == "fresh"
+
+
+def test_a_store_moved_to_another_split_is_changed(tmp_path):
+    path = make_store(tmp_path)
+    key = read_header(path).key
+    assert state(tmp_path, key) == "fresh"
+    path.parent.rename(tmp_path / "elsewhere")
+    assert state(tmp_path, key) == "changed"

@@ -296,8 +296,11 @@ def test_what_goes_as_unused_covers_no_other(make_store, tmp_path):
     record = reports_fakes.record()
     record.spec["stores"]["train"] = [FeatureStore.open(used).key]
     reports_fakes.write(results, [record])
-    assert paths(root, "covered", results=results) == [used]
-    assert paths(root, "covered", "unused", results=results) == [more]
+    third = make_store(root, provenance(arrays=(BACKWARD,)))
+    assert paths(root, "covered", results=results) == [third]  # the one that a record names stays
+    assert set(paths(root, "covered", "unused", results=results)) == {third, more}
+    flip_byte(chunk_path(more, BACKWARD, 0))
+    assert paths(root, "covered", results=results) == [more]  # not whole, it covers nothing; the others cover it
 
 
 def test_unknown_kinds_are_refused(make_store, tmp_path):

@@ -184,3 +184,10 @@ def test_records_hold_plain_json(tmp_path):
     assert sorted(content) == [
         "files", "kind", "result", "run", "run_id", "schema_version", "self", "spec"
     ]  # fmt: skip
+
+
+def test_the_advice_for_a_damaged_record_is_to_probe_again(tmp_path):
+    name = write(tmp_path)
+    record_path(tmp_path, name).write_text("")
+    with pytest.raises(Damaged, match="delete this record and run its probe again"):
+        read_records(tmp_path)

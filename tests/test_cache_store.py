@@ -26,7 +26,8 @@ from cache.cli import VERBS
 from cache.commandline import main
 from cache.commits import commit_path
 from cache.errors import ConfigError, Damaged, Incomplete, NotExtracted, SchemaVersion, Stale, UnknownName
-from cache.header import chunk_path, read_header
+from cache.header import chunk_path, read_header, rebuild_command
+from cache.inventory import look
 from cache.store import FeatureStore
 
 STORE_V1 = Path(__file__).parent / "data" / "store_v1"
@@ -317,3 +318,40 @@ def test_a_sealed_file_of_another_kind_is_no_commit_record(store):
     commit_path(store, 1).write_bytes(note.read_bytes())
     with pytest.raises(Damaged, match=r"000001\.json: not a commit record .*cache repair"):
         FeatureStore.open(store)
+
+
+def test_a_stray_file_is_named_and_nothing_else_is_asked_for(store):
+    (store / "labels/NOTES.txt").write_text("mine")
+    with pytest.raises(
+        Damaged, match=r"holds labels/NOTES\.txt, which no store has; remove it, the rest is whole"
+    ):
+        FeatureStore.open(store)
+
+
+@pytest.mark.parametrize(
+    "name", ["zarr.json", ".commit/000001.json", "labels/log_g/c/0", f"{FORWARD.path}/features/c/1/0"]
+)
+def test_a_file_that_may_not_be_read_is_no_damage(store, monkeypatch, name):
+    """The advice for damage is to delete and extract again."""
+    real_bytes, real_open = Path.read_bytes, Path.open
+
+    def refuse(path):
+        if path == store / name:
+            raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", lambda path: refuse(path) or real_bytes(path))
+    monkeypatch.setattr(Path, "open", lambda path, *a, **k: refuse(path) or real_open(path, *a, **k))
+    with pytest.raises(PermissionError):
+        FeatureStore.open(store)
+    if name.endswith(".json"):
+        assert look(store).state == "forbidden"
+
+
+def test_in_a_copied_folder_the_command_names_the_folder_of_the_copy(tmp_path):
+    path = make_store(tmp_path / "first")
+    note = {"command": f"python -m extract run --data 'a b.h5' --out {tmp_path / 'first'}"}
+    edit_sealed(next((path / ".runs").iterdir()), **note)
+    assert rebuild_command(path) == note["command"]
+    shutil.copytree(tmp_path / "first", tmp_path / "second")
+    copy = tmp_path / "second/train" / path.name
+    assert rebuild_command(copy) == f"python -m extract run --data 'a b.h5' --out {tmp_path / 'second'}"

@@ -217,3 +217,9 @@ def test_a_renamed_or_moved_store_is_refused(tmp_path, folder, name):
     path.rename(moved)
     with pytest.raises(Damaged, match="of split 'train', so it was renamed or moved"):
         find(tmp_path, folder, want())
+
+
+@pytest.mark.parametrize("array", ["enc_0", ("enc_0", "forward")])
+def test_a_want_names_layer_direction_and_pooling(array):
+    with pytest.raises(ConfigError, match=r"is no \(layer, direction, pooling\)"):
+        Want(arrays=(array,))

@@ -564,7 +564,7 @@ def test_parts_that_do_not_exist_are_refused(spectra_file, tmp_path, part):
 
 def test_what_does_not_fit_on_the_disk_is_not_begun(spectra_file, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
-    with pytest.raises(ConfigError, match=r"the disk has 0.00 GB left; make room"):
+    with pytest.raises(ConfigError, match=r"the disk has 100 bytes left; make room"):
         extract_features(request(spectra_file, tmp_path))
     assert not (tmp_path / "features").exists()
 
@@ -654,15 +654,41 @@ def test_parts_computing_otherwise_do_not_mix(spectra_file, tmp_path):
     said = []
     asked = request(spectra_file, tmp_path, block_rows=5, part="2/2", micro_batch=4, mixed=True)
     extract_features(asked, say=said.append)
-    assert [line for line in said if line.startswith("mixed: ")]
+    assert [line for line in said if line.startswith("mixed, as asked: ")]
 
 
 def test_the_command_in_the_note_finishes_what_a_part_began(spectra_file, tmp_path):
     command = "python -m extract run --data x.h5 --part 1/2 --out y"
     asked = request(spectra_file, tmp_path, block_rows=5, part="1/2", command=command)
     path = extract_features(asked)["test"][0]
-    with pytest.raises(Incomplete, match=r"finish with: python -m extract run --data x\.h5 --out y"):
+    with pytest.raises(
+        Incomplete, match=r"finish with: python -m extract run --data x\.h5 --out \S*features$"
+    ):
         FeatureStore.open(path)
+
+
+def test_a_file_changed_behind_its_remembered_digest_is_read_anew_by_the_next_run(spectra_file, tmp_path):
+    path = tmp_path / "x.h5"
+    shutil.copyfile(spectra_file, path)
+    extract_one(path, tmp_path)
+    before = path.stat()
+    with h5py.File(path, "r+") as file:
+        file["dataset/arrays/flux/value"][3] *= 1.5
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    asked = request(path, tmp_path, poolings=("global_mean",))
+    with pytest.raises(InputError, match="run the command again"):
+        extract_features(asked)
+    assert (
+        only(extract_features(asked)).digest()
+        == extract_one(path, tmp_path / "alone", poolings=("global_mean",)).digest()
+    )
+
+
+def test_a_copy_without_hidden_folders_is_filled_again(spectra_file, tmp_path):
+    store = extract_one(spectra_file, tmp_path)
+    for name in (".commit", ".runs"):
+        shutil.rmtree(store.path / name)
+    assert extract_one(spectra_file, tmp_path).digest() == store.digest()
 
 
 def test_a_killed_worker_is_told_with_what_to_do(spectra_file, tmp_path, monkeypatch):

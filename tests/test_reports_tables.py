@@ -328,7 +328,7 @@ def test_stale_rows_are_marked_with_the_command_that_mends_them():
 def test_fresh_stores_are_said_once():
     table = layers_table(frame(record()), "log_g")
     assert "stores" not in headings(table)
-    assert "Stores: those of every row are there and unchanged." in table.notes
+    assert "Stores: by header and records, those of every row are there and unchanged." in table.notes
 
 
 def test_flags_are_shown():
