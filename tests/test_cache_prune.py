@@ -300,7 +300,9 @@ def test_what_goes_as_unused_covers_no_other(make_store, tmp_path):
     assert paths(root, "covered", results=results) == [third]  # the one that a record names stays
     assert set(paths(root, "covered", "unused", results=results)) == {third, more}
     flip_byte(chunk_path(more, BACKWARD, 0))
-    assert paths(root, "covered", results=results) == [more]  # not whole, it covers nothing; the others cover it
+    assert paths(root, "covered", results=results) == [
+        more
+    ]  # not whole, it covers nothing; the others cover it
 
 
 def test_unknown_kinds_are_refused(make_store, tmp_path):
