@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -70,7 +71,7 @@ def test_every_variable_of_the_makefile_reaches_a_command():
     shown = make(
         "-n",
         "probe",
-        "DATA=d",
+        "DATA=my data",
         "CKPT=c.ckpt",
         "CONFIG=c.yaml",
         "LAYER=all",
@@ -89,12 +90,12 @@ def test_every_variable_of_the_makefile_reaches_a_command():
         "WITH=--mask m.npy",
     ).stdout
     extract, probe = (
-        line
+        shlex.join(shlex.split(line))
         for line in shown.replace("\\\n", " ").splitlines()
         if "-m extract" in line or "-m probes" in line
     )
     for flag in (
-        "--data d",
+        "--data 'my data'",
         "--checkpoint c.ckpt",
         "--config-model c.yaml",
         "--layers all",
