@@ -89,10 +89,11 @@ def relation(one: Provenance, two: Provenance) -> Relation:
 def nearest(wanted: Provenance, candidates: Iterable[tuple[str, Provenance]]) -> Near | None:
     """The candidate (name, provenance) of the same split with the fewest differing fields; ties go by name.
 
-    None when no candidate is of that split.
+    What a candidate holds beyond the arrays wanted is no difference: a request is met array by array. None when no
+    candidate is of that split.
     """
     near = [
-        Near(name, field_differences(wanted, found))
+        Near(name, tuple(d for d in field_differences(wanted, found) if d.field != ARRAYS or d.one))
         for name, found in candidates
         if found["split"] == wanted["split"]
     ]

@@ -99,6 +99,8 @@ def test_the_nearest_has_the_fewest_fields_then_the_first_name():
     assert nearest(provenance("val"), candidates) is None
     same = nearest(provenance("test"), candidates)
     assert (same.name, same.differences) == ("a", ())
+    wider = nearest(provenance(), [("wider", provenance(arrays=(FORWARD, BACKWARD), noise={"level": 2.0}))])
+    assert [d.field for d in wider.differences] == ["noise.level"]  # more arrays than wanted do no harm
 
 
 def test_a_request_is_held_by_stores_of_its_group_together():
