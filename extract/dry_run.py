@@ -19,7 +19,7 @@ def show_estimate(request: ExtractConfig, *, as_json: bool) -> Estimate:
     Warnings and assumptions go to standard error when the output is JSON. Raises what `prepare` raises.
     """
     notes = sys.stderr if as_json else sys.stdout
-    with prepare(request, say=lambda line: print(line, file=notes)) as prepared:
+    with prepare(request, say=lambda line: notes.write(f"{line}\n")) as prepared:
         found = estimate(prepared, computing(request.command))
     if as_json:
         sys.stdout.write(json.dumps(found.to_json(), indent=2) + "\n")

@@ -24,7 +24,7 @@ from .request import ExtractConfig
 from .spectra import SpectraFile, open_spectra
 from .wanted import WantedArrays, wanted_arrays
 
-Say = Callable[[str], None]
+Say = Callable[[str], object]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -526,7 +526,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 def same(found, wanted):
-    np.testing.assert_array_equal(found, wanted, strict=False)
+    np.testing.assert_array_equal(found, wanted)
 
 
 def static(store, name):

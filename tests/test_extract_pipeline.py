@@ -571,7 +571,7 @@ def test_what_does_not_fit_on_the_disk_is_not_begun(spectra_file, tmp_path, monk
 
 def test_a_full_disk_keeps_what_is_committed(spectra_file, tmp_path, monkeypatch):
     reference = extract_one(spectra_file, tmp_path / "alone", block_rows=5)
-    resource = pytest.importorskip("resource")
+    resource = pytest.importorskip("resource", reason="limits of file sizes are of Unix")
     original, limits = blocks._compute_rows, resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def full_from_the_second_block_on(task, targets, rows, advance):
