@@ -1,0 +1,85 @@
+"""The encoder as direct convolutions in torch: any device, any precision, with the norm folded where it can be."""
+
+from collections.abc import Collection, Iterator
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..encoder import NEGATIVE_SLOPE, BlindspotModel1D, Block
+from ..layers import pool_name
+from .folding import fold
+
+
+class DirectEncoder:
+    """Activations of the encoder, with conv2d on images of one row (B, C, 1, L), channels last.
+
+    The shift before a pool and the left context of a causal block are one padding; LeakyReLU follows the pool where
+    nobody asked for the layer before it.
+    """
+
+    def __init__(self, model: BlindspotModel1D, *, dtype: torch.dtype, device: str) -> None:
+        self._depth = model.config.num_layers
+        self._shifts = model.config.blindspot
+        self._blocks = [_DirectBlock(cast("Block", b), dtype=dtype, device=device) for b in model.encoders]
+        self._dtype, self._device = dtype, device
+
+    def encode(self, x: Tensor, layers: Collection[str], direction: str) -> dict[str, Tensor]:
+        """Activations of canonical `layers`: x (B, C_in, L) -> {layer: (B, C, L')}, as BlindspotModel1D.encode."""
+        x = x.to(self._device, self._dtype, non_blocking=True)
+        image = (x if direction == "forward" else x.flip(-1))[:, :, None]
+        image = image.contiguous(memory_format=torch.channels_last)
+        found: dict[str, Tensor] = {}
+        for name, activation in self._activations(image, layers):
+            if name in layers:
+                row = activation[:, :, 0]
+                found[name] = row if direction == "forward" else row.flip(-1)
+                if len(found) == len(set(layers)):
+                    break
+        return found
+
+    def _activations(self, image: Tensor, layers: Collection[str]) -> Iterator[tuple[str, Tensor]]:
+        image = _leaky(self._blocks[0](image))
+        yield "enc_0", image
+        for index in range(1, self._depth):
+            image = self._blocks[index](image)
+            tapped = f"enc_{index}" in layers
+            if tapped:
+                image = _leaky(image)
+                yield f"enc_{index}", image
+            if self._shifts:
+                image = functional.pad(image[..., :-1], (1, 0))
+            image = functional.max_pool2d(image, (1, 2))
+            if not tapped:
+                image = _leaky(image)
+            yield pool_name(index, self._depth), image
+        yield "enc_last", _leaky(self._blocks[-1](image))
+
+
+class _DirectBlock:
+    """Convolution and norm of one block on images of one row."""
+
+    def __init__(self, block: Block, *, dtype: torch.dtype, device: str) -> None:
+        self._padding, self._dilation = block.padding, (1, int(block.conv.dilation[0]))
+        self._norm: nn.Module | None = None
+        if isinstance(block.bn, nn.GroupNorm):
+            weight, bias = block.conv.weight.detach(), cast("Tensor", block.conv.bias).detach()
+            self._norm = block.bn
+        else:
+            folded = fold(block)
+            weight, bias = folded.weight, folded.bias
+        self._bias = bias.to(device, dtype)
+        self._weight = weight[:, :, None].to(device, dtype).contiguous(memory_format=torch.channels_last)
+        self._device = device
+
+    def __call__(self, image: Tensor) -> Tensor:
+        padded = functional.pad(image, self._padding)
+        image = functional.conv2d(padded, self._weight, self._bias, dilation=self._dilation)
+        if self._norm is not None:
+            image = self._norm.to(self._device)(image.float()).to(image.dtype)
+        return image
+
+
+def _leaky(image: Tensor) -> Tensor:
+    return functional.leaky_relu(image, NEGATIVE_SLOPE, inplace=True)
