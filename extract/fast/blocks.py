@@ -55,6 +55,8 @@ class RowBlock(Protocol):
     """Spectra that are best convolved at once."""
     pixels: NDArray[np.int64]
     """Pixel of each output row, (R,); what is below 0 or from `length` on is none and holds any finite number."""
+    flops: float
+    """Floating-point operations for one spectrum, multiplications and additions counted apart."""
 
     def scratch(self, b: int) -> int:
         """Floats of working memory for b spectra, the outputs among them."""
@@ -74,6 +76,7 @@ class DirectBlock:
         self.n_rows = placement.n_outputs + folded.extent
         self.chunk = max(1, CHUNK_PIXELS // placement.length)
         self.pixels = placement.first + np.arange(placement.n_outputs)
+        self.flops = 2.0 * folded.weight.numel() * placement.n_outputs
         weight = folded.weight.float()[:, :, None]
         self._weight = weight.contiguous(memory_format=torch.channels_last)
         self._bias = folded.bias.float()

@@ -24,6 +24,7 @@ class FirstBlock:
         by_window = folded.weight.permute(2, 1, 0).reshape(self._columns, n_out)
         weight: Rows = torch.cat([by_window, folded.bias[None]]).float().contiguous().numpy()
         self._weight = weight
+        self.flops = 2.0 * weight.size * length
 
     def scratch(self, b: int) -> int:
         """Floats of working memory for b spectra."""

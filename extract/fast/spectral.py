@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .blocks import Placement, Rows, Step, carve, maximum
 from .folding import Folded
-from .tiles import Tile, analysis, synthesis, transfer
+from .tiles import Tile, analysis, synthesis, tile_flops, transfer
 
 SMALL_PRODUCT = 1_000_000
 """OpenBLAS multiplies matrices with M N K up to this without repacking them, 1.2-1.8x faster than larger ones."""
@@ -28,6 +28,7 @@ class SpectralBlock:
         n_out, n_in, _ = folded.weight.shape
         self._tile, self._n_in, self._n_out = tile, n_in, n_out
         self._n_tiles = -(-placement.n_outputs // tile.hop)
+        self.flops = float(self._n_tiles * sum(tile_flops(n_in, n_out, tile)))
         self.lead = placement.lead(folded)
         self.n_rows = self._n_tiles * tile.hop + folded.extent
         self._most_tiles = max(1, SMALL_PRODUCT // (4 * n_in * n_out))

@@ -44,6 +44,11 @@ class Stack:
     length: int
     n_channels: int
 
+    @property
+    def flops(self) -> float:
+        """Floating-point operations for one spectrum in one direction, poolings apart."""
+        return self.first.flops + sum(stage.block.flops for stage in self.stages)
+
 
 def make_stack(
     config: ModelConfig,

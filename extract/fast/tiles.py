@@ -29,20 +29,24 @@ class Tile:
         return self.size // 2
 
 
+def tile_flops(n_in: int, n_out: int, tile: Tile) -> tuple[int, int]:
+    """Floating-point operations for one tile: of the products per frequency, and of both transforms."""
+    return 4 * n_in * n_out * tile.size, tile.size * (tile.size * n_in + 2 * tile.hop * n_out)
+
+
 def choose_tile(folded: Folded, n_outputs: int) -> Tile | None:
     """The tile with which `n_outputs` outputs take the least time; None where the direct convolution is faster."""
-    n_out, n_in, kernel = folded.weight.shape
-    best, least = None, 2 * n_in * n_out * kernel * n_outputs / DIRECT_RATE
+    n_out, n_in, _ = folded.weight.shape
+    best, least = None, 2 * folded.weight.numel() * n_outputs / DIRECT_RATE
     for size in range(4, LARGEST_TILE + 1, 4):
-        hop = size - folded.extent
-        if hop < 2 or hop % 2:
+        tile = Tile(size, size - folded.extent)
+        if tile.hop < 2 or tile.hop % 2:
             continue
-        product = 4 * n_in * n_out * size / PRODUCT_RATE
-        transforms = (size * size * n_in + 2 * size * hop * n_out) / TRANSFORM_RATE
-        butterfly = BUTTERFLY_TIME * hop * n_in
-        time = -(-n_outputs // hop) * (product + transforms + butterfly)
+        products, transforms = tile_flops(n_in, n_out, tile)
+        time = products / PRODUCT_RATE + transforms / TRANSFORM_RATE + BUTTERFLY_TIME * tile.hop * n_in
+        time *= -(-n_outputs // tile.hop)
         if time < least:
-            best, least = Tile(size, hop), time
+            best, least = tile, time
     return best
 
 
