@@ -118,7 +118,7 @@ class BlindspotModel1D(nn.Module):
         the mean and variance over the spectrum). Raises ConfigError when the
         ending was never stated, InputError for a wrong shape.
         """
-        self._check(x, self.config.num_layers - 1)
+        check_input(x, self.config, self.layers)
         if self.config.ending is None:
             raise ConfigError(
                 "the ending of this network was never stated; give ending 'softplus' or 'linear'"
@@ -139,7 +139,7 @@ class BlindspotModel1D(nn.Module):
         """
         check_direction(direction, self.config)
         wanted = {self._encoder_layer(layer) for layer in layers}
-        self._check(x, max((n_pools_before(layer, self.config.num_layers) for layer in wanted), default=0))
+        check_input(x, self.config, wanted)
         found: dict[str, Tensor] = {}
         if not wanted:
             return found
@@ -211,13 +211,15 @@ class BlindspotModel1D(nn.Module):
             raise ConfigError(f"{layer!r} is a pseudo-layer, not an activation of the encoder")
         return canonical
 
-    def _check(self, x: Tensor, n_pools: int) -> None:
-        if x.ndim != 3 or x.shape[1] != self.config.n_inputs:
-            raise InputError(
-                f"input of shape {tuple(x.shape)}; this network takes (B, {self.config.n_inputs}, L): flux and "
-                f"{self.config.error_channels} error channel(s)"
-            )
-        check_length(x.shape[-1], n_pools)
+
+def check_input(x: Tensor, config: ModelConfig, layers: Collection[str]) -> None:
+    """Raise InputError unless x is (B, C_in, L) for this network, L being long enough for the pools before `layers`."""
+    if x.ndim != 3 or x.shape[1] != config.n_inputs:
+        raise InputError(
+            f"input of shape {tuple(x.shape)}; this network takes (B, {config.n_inputs}, L): flux and "
+            f"{config.error_channels} error channel(s)"
+        )
+    check_length(x.shape[-1], max((n_pools_before(layer, config.num_layers) for layer in layers), default=0))
 
 
 def _with_channel(values: Tensor, name: str) -> Tensor:

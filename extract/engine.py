@@ -1,9 +1,7 @@
 """Running the frozen encoder on a batch and pooling what was asked for; every engine agrees to 1e-4 in fp32."""
 
-import contextlib
 import re
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -13,7 +11,8 @@ from .encoder import BlindspotModel1D
 from .fast.direct import DirectEncoder
 from .fast.spectral_encoder import SpectralEncoder
 from .layers import DIRECTIONS
-from .pooling import UnevenSegments, pool
+from .pooling import KNOWN, parse_pooling, pool_quietly
+from .tf32 import float32_products
 
 Taps = dict[tuple[str, str, str], torch.Tensor]
 """(layer, direction, pooling) -> features, (B, D) float32."""
@@ -47,6 +46,13 @@ def make_engine(
     _check_names("direction", directions, DIRECTIONS)
     _check_names("layer", layers, model.layers)
     check_precision(precision, device=device, engine=engine)
+    parsed = {name: parse_pooling(name) for name in poolings}
+    if not parsed:
+        raise ConfigError(f"no pooling asked for; known: {', '.join(KNOWN)}")
+    if "none" in parsed:
+        raise ConfigError(
+            "pooling 'none' is for pseudo-layers, not for layers of the network; use seg_mean_K"
+        )
     if engine == "fast" and precision == "fp32" and device == "cpu" and model.config.norm != "ln":
         return SpectralEncoder(model, layers, poolings, directions)
     if engine == "fast":
@@ -57,13 +63,12 @@ def make_engine(
 
     def run(x: torch.Tensor) -> Taps:
         taps: Taps = {}
-        with torch.inference_mode(), float32_products(precision), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnevenSegments)  # said once, when the arrays were planned
+        with torch.inference_mode(), float32_products(precision):
             x = x.to(device, non_blocking=True)
             for direction in directions:
                 for layer, feature_map in encode(x, layers, direction).items():
-                    for pooling in poolings:
-                        taps[layer, direction, pooling] = pool(feature_map.float(), pooling)
+                    for name, pooling in parsed.items():
+                        taps[layer, direction, name] = pool_quietly(feature_map.float(), pooling)
         return taps
 
     return run
@@ -87,44 +92,33 @@ def check_precision(precision: str, *, device: str, engine: str) -> None:
         raise ConfigError(f"--engine plain runs the network in fp32, not in {precision}; use --engine fast")
 
 
-@contextlib.contextmanager
-def float32_products(precision: str) -> Iterator[None]:
-    """Whether CUDA may round the inputs of float32 products to TF32: with `tf32` only (torch's default differs)."""
-    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = convolutions.allow_tf32, products.allow_tf32
-    convolutions.allow_tf32 = products.allow_tf32 = precision == "tf32"
-    try:
-        yield
-    finally:
-        convolutions.allow_tf32, products.allow_tf32 = before
-
-
-def exact_float32() -> contextlib.AbstractContextManager[None]:
-    """Float32 products without TF32."""
-    return float32_products("fp32")
-
-
 def choose_device(device: str) -> str:
     """`auto` takes CUDA when there is one; asking for CUDA without one is an error, never a silent CPU run.
 
-    `cuda:0,1` names several GPUs of one machine; see `devices_of`. Raises ConfigError for a GPU that is not there.
+    `cuda:0,1` names several GPUs of one machine; see `devices_of`. Raises UnknownName for another text, ConfigError
+    for a GPU that is not there.
     """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
+    names = devices_of(device)
+    if device != "cpu" and not torch.cuda.is_available():
         raise ConfigError(
             f"--device {device}: this machine has no usable CUDA device; use --device cpu or auto"
         )
-    for name in devices_of(device):
-        index = name.partition(":")[2]
-        if index and int(index) >= torch.cuda.device_count():
-            raise ConfigError(
-                f"--device {device}: this machine has {torch.cuda.device_count()} CUDA device(s), numbered from 0"
-            )
+    if any(int(name.partition(":")[2] or 0) >= torch.cuda.device_count() for name in names if name != "cpu"):
+        raise ConfigError(
+            f"--device {device}: this machine has {torch.cuda.device_count()} CUDA device(s), numbered from 0"
+        )
     return device
 
 
 def devices_of(device: str) -> tuple[str, ...]:
-    """The devices that `--device` names: `cuda:0,1` is ('cuda:0', 'cuda:1'), anything else is itself."""
-    several = re.fullmatch(r"cuda:(\d+(?:,\d+)+)", device)
-    return tuple(f"cuda:{index}" for index in several[1].split(",")) if several else (device,)
+    """The devices of one machine that `--device` names: `cuda:0,1` is ('cuda:0', 'cuda:1'), else the name itself.
+
+    Raises UnknownName for anything but cpu, cuda, cuda:0, cuda:0,1 and the like, or a GPU that is named twice.
+    """
+    found = re.fullmatch(r"cpu|cuda|cuda:(\d+(?:,\d+)*)", device, flags=re.ASCII)
+    numbers = found[1].split(",") if found and found[1] else []
+    if not found or len(set(numbers)) < len(numbers):
+        raise UnknownName("device", device, ("auto", "cpu", "cuda", "cuda:0", "cuda:0,1"))
+    return tuple(f"cuda:{number}" for number in numbers) or (device,)

@@ -43,13 +43,8 @@ def segment_edges(n_cells: int, n_segments: int) -> npt.NDArray[np.int64]:
     Segments have `n_cells // n_segments` cells; the last takes the remainder. Raises InputError for more
     segments than cells, warns (UnevenSegments) when the last is more than twice as long as the others.
     """
-    if n_segments > n_cells:
-        raise InputError(
-            f"{n_segments} segments asked of a feature map of {n_cells} cells; use a seg_mean_K of at most {n_cells}"
-        )
+    edges = plain_edges(n_cells, n_segments)
     width = n_cells // n_segments
-    edges = np.arange(n_segments + 1, dtype=np.int64) * width
-    edges[-1] = n_cells
     if edges[-1] - edges[-2] > 2 * width:
         warnings.warn(
             f"{n_segments} segments of {n_cells} cells: the last has {edges[-1] - edges[-2]}, "
@@ -57,6 +52,17 @@ def segment_edges(n_cells: int, n_segments: int) -> npt.NDArray[np.int64]:
             UnevenSegments,
             stacklevel=3,
         )
+    return edges
+
+
+def plain_edges(n_cells: int, n_segments: int) -> npt.NDArray[np.int64]:
+    """`segment_edges` without its warning, for what was planned before; safe in several threads."""
+    if n_segments > n_cells:
+        raise InputError(
+            f"{n_segments} segments asked of a feature map of {n_cells} cells; use a seg_mean_K of at most {n_cells}"
+        )
+    edges = np.arange(n_segments + 1, dtype=np.int64) * (n_cells // n_segments)
+    edges[-1] = n_cells
     return edges
 
 
@@ -71,13 +77,20 @@ def pool(feature_map: Tensor, name: str) -> Tensor:
     if feature_map.ndim != 3 or feature_map.shape[-1] < 1:
         raise InputError(f"feature map of shape {tuple(feature_map.shape)}; expected (B, C, L') with L' >= 1")
     _check_unpooled(pooling, feature_map.shape[1])
+    if pooling.kind == "seg_mean":
+        segment_edges(feature_map.shape[2], pooling.n_segments)
+    return pool_quietly(feature_map, pooling)
+
+
+def pool_quietly(feature_map: Tensor, pooling: Pooling) -> Tensor:
+    """`pool` without its checks and its warning, for what was checked before; safe in several threads."""
     if pooling.kind == "none":
         return feature_map[:, 0]
     if pooling.kind == "global_mean":
         return feature_map.mean(dim=2)
     if pooling.kind == "mean_max":
         return torch.cat([feature_map.mean(dim=2), feature_map.amax(dim=2)], dim=1)
-    edges = segment_edges(feature_map.shape[2], pooling.n_segments)
+    edges = plain_edges(feature_map.shape[2], pooling.n_segments)
     last_edge, width = int(edges[-2]), int(edges[1])
     equal = feature_map[..., :last_edge].reshape(*feature_map.shape[:2], pooling.n_segments - 1, width)
     last = feature_map[..., last_edge:].mean(dim=2, keepdim=True)

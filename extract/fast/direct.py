@@ -1,5 +1,6 @@
 """The encoder as direct convolutions in torch: any device, any precision, with the norm folded where it can be."""
 
+import copy
 from collections.abc import Collection, Iterator
 from typing import cast
 
@@ -7,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..encoder import NEGATIVE_SLOPE, BlindspotModel1D, Block
-from ..layers import pool_name
+from ..encoder import NEGATIVE_SLOPE, BlindspotModel1D, Block, check_input
+from ..layers import check_direction, pool_name
 from .folding import fold
 
 
@@ -20,13 +21,17 @@ class DirectEncoder:
     """
 
     def __init__(self, model: BlindspotModel1D, *, dtype: torch.dtype, device: str) -> None:
-        self._depth = model.config.num_layers
-        self._shifts = model.config.blindspot
+        self._config, self._depth = model.config, model.config.num_layers
         self._blocks = [_DirectBlock(cast("Block", b), dtype=dtype, device=device) for b in model.encoders]
         self._dtype, self._device = dtype, device
 
     def encode(self, x: Tensor, layers: Collection[str], direction: str) -> dict[str, Tensor]:
-        """Activations of canonical `layers`: x (B, C_in, L) -> {layer: (B, C, L')}, as BlindspotModel1D.encode."""
+        """Activations of canonical `layers`: x (B, C_in, L) -> {layer: (B, C, L')}, as BlindspotModel1D.encode.
+
+        Raises InputError for a wrong shape, ConfigError for a direction that the network does not have.
+        """
+        check_direction(direction, self._config)
+        check_input(x, self._config, layers)
         x = x.to(self._device, self._dtype, non_blocking=True)
         image = (x if direction == "forward" else x.flip(-1))[:, :, None]
         image = image.contiguous(memory_format=torch.channels_last)
@@ -48,7 +53,7 @@ class DirectEncoder:
             if tapped:
                 image = _leaky(image)
                 yield f"enc_{index}", image
-            if self._shifts:
+            if self._config.blindspot:
                 image = functional.pad(image[..., :-1], (1, 0))
             image = functional.max_pool2d(image, (1, 2))
             if not tapped:
@@ -64,20 +69,20 @@ class _DirectBlock:
         self._padding, self._dilation = block.padding, (1, int(block.conv.dilation[0]))
         self._norm: nn.Module | None = None
         if isinstance(block.bn, nn.GroupNorm):
-            weight, bias = block.conv.weight.detach(), cast("Tensor", block.conv.bias).detach()
-            self._norm = block.bn
+            weight = block.conv.weight.detach().clone()
+            bias = cast("Tensor", block.conv.bias).detach().clone()
+            self._norm = copy.deepcopy(block.bn).to(device, torch.float32)
         else:
             folded = fold(block)
             weight, bias = folded.weight, folded.bias
         self._bias = bias.to(device, dtype)
         self._weight = weight[:, :, None].to(device, dtype).contiguous(memory_format=torch.channels_last)
-        self._device = device
 
     def __call__(self, image: Tensor) -> Tensor:
         padded = functional.pad(image, self._padding)
         image = functional.conv2d(padded, self._weight, self._bias, dilation=self._dilation)
         if self._norm is not None:
-            image = self._norm.to(self._device)(image.float()).to(image.dtype)
+            image = self._norm(image.float()).to(image.dtype)
         return image
 
 

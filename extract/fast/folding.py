@@ -29,14 +29,14 @@ class Folded:
 
 
 def fold(block: Block) -> Folded:
-    """Fold a block's BatchNorm, if it has one, into its convolution, in float64.
+    """Fold a block's BatchNorm, if it has one, into its convolution, in float64; nothing is shared with the block.
 
     With gain g = weight / sqrt(running_var + eps): weight' = g * weight, bias' = g * (bias - running_mean) + beta
     (the definition of BatchNorm in eval mode). Raises TypeError for GroupNorm, which depends on the data.
     """
     convolution, norm = block.conv, block.bn
-    weight = convolution.weight.detach().double().cpu()
-    bias = cast("Tensor", convolution.bias).detach().double().cpu()
+    weight = convolution.weight.detach().double().cpu().clone()
+    bias = cast("Tensor", convolution.bias).detach().double().cpu().clone()
     if isinstance(norm, nn.BatchNorm1d):
         running_mean, running_var, gamma, beta = (
             cast("Tensor", tensor).detach().double().cpu()

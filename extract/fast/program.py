@@ -31,12 +31,8 @@ class Program:
             _zeros(n_spectra if index else self._chunks[0], stage.block.n_rows, stack.n_channels)
             for index, stage in enumerate(stack.stages)
         ]
-        self._scratch = _zeros(
-            max(
-                stack.first.scratch(self._chunks[0]),
-                *(stage.block.scratch(min(stage.block.chunk, n_spectra)) for stage in stack.stages),
-            )
-        )
+        sizes = [stage.block.scratch(min(stage.block.chunk, n_spectra)) for stage in stack.stages]
+        self._scratch = _zeros(max([stack.first.scratch(self._chunks[0]), *sizes]))
         self._steps = [step for lo in range(0, n_spectra, self._chunks[0]) for step in self._top(lo)]
         for index, chunk in enumerate(self._chunks[1:], start=1):
             for lo in range(0, n_spectra, chunk):
@@ -47,8 +43,9 @@ class Program:
         lead = self._stack.first.lead
         entry = torch.from_numpy(self._pixels)[:, lead : lead + self._stack.length]
         entry.copy_((x.flip(-1) if self._direction == "backward" else x).transpose(1, 2))
-        for step in self._steps:
-            step()
+        with np.errstate(all="ignore"):  # as torch does; what comes of inf and nan is told by inf and nan
+            for step in self._steps:
+                step()
         return {name: values.copy() for name, values in self._features.items()}
 
     def _top(self, lo: int) -> list[Step]:
@@ -73,7 +70,7 @@ class Program:
         outputs, steps = stage.block.prepare(source, self._scratch)
         if stage.shifted:
             steps.append(partial(outputs[:, 0].fill, 0))
-        if stage.taps or not stage.n_pooled:
+        if stage.taps:
             steps.append(_activation(outputs))
         if stage.n_pooled:
             pooled = self._pooled(index, lo, len(source))

@@ -1,6 +1,5 @@
 """Poolings of activations held as rows (b, R, C), every pooling of one layer from one pass over it."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
@@ -9,9 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cache.errors import ConfigError
-
-from ..pooling import UnevenSegments, parse_pooling, segment_edges
+from ..pooling import parse_pooling, plain_edges
 from .blocks import Rows, Step
 
 STRIP_ROWS = 128
@@ -32,11 +29,7 @@ class RowPooling:
         self, pixels: NDArray[np.int64], length: int, poolings: Sequence[str], direction: str
     ) -> None:
         self._poolings = {name: parse_pooling(name) for name in poolings}
-        if any(pooling.kind == "none" for pooling in self._poolings.values()):
-            raise ConfigError("pooling 'none' is for pseudo-layers of one channel: use seg_mean_K")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnevenSegments)  # said once, when the arrays were planned
-            edges = {name: segment_edges(length, p.n_segments) for name, p in self._poolings.items()}
+        edges = {name: plain_edges(length, pooling.n_segments) for name, pooling in self._poolings.items()}
         valid = (pixels >= 0) & (pixels < length)
         self._invalid, self._some_cell = np.flatnonzero(~valid), int(np.flatnonzero(valid)[0])
         cells = np.where(valid, pixels if direction == "forward" else length - 1 - pixels, -1)

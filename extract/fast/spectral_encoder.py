@@ -7,9 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from cache.errors import InputError
-
-from ..encoder import BlindspotModel1D, Block
+from ..encoder import BlindspotModel1D, Block, check_input
 from ..layers import check_direction
 from .folding import fold
 from .program import Program
@@ -17,8 +15,8 @@ from .stack import Stack, make_stack
 
 BATCH = 32
 """Spectra in the buffers at once: large enough for the products of the short last layers, 30 MB for the reference."""
-PROGRAMS = 4
-"""Programs that a thread keeps: two directions of whole batches and of a rest."""
+PROGRAMS, STACKS = 4, 4
+"""Programs that a thread keeps: two directions of whole batches and of a rest. Stacks that all threads keep."""
 
 
 class SpectralEncoder:
@@ -46,13 +44,12 @@ class SpectralEncoder:
 
     def __call__(self, x: Tensor) -> dict[tuple[str, str, str], Tensor]:
         """Features (B, D) of every layer, direction and pooling."""
-        if x.ndim != 3 or x.shape[1] != self._config.n_inputs:
-            raise InputError(
-                f"input of shape {tuple(x.shape)}; this network takes (B, {self._config.n_inputs}, L): flux, then "
-                "error channels"
-            )
+        check_input(x, self._config, self._layers)
+        if not len(x):
+            return {name: values[:0] for name, values in self(x.new_zeros(1, *x.shape[1:])).items()}
         with torch.inference_mode():
-            parts = [self._run(part) for part in x.to("cpu", torch.float32).split(BATCH)]
+            x = x.to("cpu", torch.float32)
+            parts = [self._run(x[lo : lo + BATCH]) for lo in range(0, len(x), BATCH)]
             return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _run(self, x: Tensor) -> dict[tuple[str, str, str], Tensor]:
@@ -65,18 +62,19 @@ class SpectralEncoder:
     def _program(self, x: Tensor, direction: str) -> Program:
         programs: dict[tuple[int, int, str], Program] = self._threads.__dict__.setdefault("programs", {})
         key = (len(x), x.shape[-1], direction)
-        if key not in programs:
-            if len(programs) == PROGRAMS:
-                programs.pop(next(iter(programs)))
-            stack = self._stack(x.shape[-1])
-            programs[key] = Program(
-                stack, n_spectra=len(x), n_inputs=self._config.n_inputs, direction=direction
-            )
-        return programs[key]
+        program = programs.pop(key, None) or Program(
+            self._stack(x.shape[-1]), n_spectra=len(x), n_inputs=self._config.n_inputs, direction=direction
+        )
+        programs[key] = program  # the last one used stands last
+        if len(programs) > PROGRAMS:
+            programs.pop(next(iter(programs)))
+        return program
 
     def _stack(self, length: int) -> Stack:
         with self._lock:
             if length not in self._stacks:
+                if len(self._stacks) == STACKS:
+                    self._stacks.pop(next(iter(self._stacks)))
                 self._stacks[length] = make_stack(
                     self._config,
                     self._blocks,

@@ -94,5 +94,6 @@ def transfer(folded: Folded, size: int) -> Tensor:
     slots = torch.cat([torch.cat([real, imaginary], dim=2), torch.cat([-imaginary, real], dim=2)], dim=1)[
         slot_frequencies(size)
     ]
-    slots[0] = torch.block_diag(real[0], real[size // 2])
+    slots[0] = 0
+    slots[0, :n_in, :n_out], slots[0, n_in:, n_out:] = real[0], real[size // 2]
     return slots
