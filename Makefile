@@ -14,9 +14,9 @@ LABEL     ?= log_g#           any label of the files; commas between
 NOISE     ?= 1.0#             noise level in units of the error
 DRAWS     ?= 1#               noise realisations of every spectrum; train uses all, val and test the first
 SEED      ?= 0#               of the noise and of the heads
-DEVICE    ?= auto#            auto cpu cuda
-SCHEDULER ?= local#           local processes
-JOBS      ?=#                 processes of SCHEDULER=processes (default: cores)
+DEVICE    ?= auto#            auto cpu cuda cuda:0,1
+SCHEDULER ?= local#           local processes dask (docs/cluster.md)
+JOBS      ?=#                 compute tasks at once (default: cores)
 OUT       ?= artifacts#       folder of everything that is written
 ARGS      ?=#                 anything else, appended to the command
 WITH      ?=#                 anything else for every extraction: WITH='--mask mask.npy' or WITH='--error-mode pixel'

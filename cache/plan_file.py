@@ -1,7 +1,7 @@
 """Plan files: the stores that a request stands for, as `extract plan` writes them and `cache why` reads them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ from .errors import ConfigError, SchemaVersion
 from .provenance import SCHEMA
 
 KIND = "plan"
-PLAN_SCHEMA = 1
-"""Version of the form of a plan file."""
+PLAN_SCHEMA = 2
+"""Version of the form of a plan file; 2 adds the request and its input files, so that parts can run it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,19 +37,47 @@ class PlannedStore:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlannedFile:
+    """One file of spectra as the plan found it, and where the digests of its rows are remembered."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    inode: int
+    digests: str
+    """Name of the remembered digests in their folder."""
+    sha256: str | None
+    """Digest of the remembered digests; None when there are none."""
+
+
 @dataclass(frozen=True)
 class Plan:
-    """A request as stores by split, and the command that computes what is missing of them."""
+    """A request as stores by split, and the command that computes what is missing of them.
+
+    `request` are the settings of the extraction (JSON values), `inputs` its files by split: what a part needs to run
+    exactly this request without reading all of the input again.
+    """
 
     command: str
     stores: Mapping[str, tuple[PlannedStore, ...]]
+    request: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, tuple[PlannedFile, ...]] = field(default_factory=dict)
 
 
 def write_plan(path: Path, plan: Plan) -> None:
     """Write a plan, whole and sealed."""
     stores = {split: [store.to_json() for store in stores] for split, stores in plan.stores.items()}
     publish_json(
-        path, {"schema_version": PLAN_SCHEMA, "kind": KIND, "command": plan.command, "stores": stores}
+        path,
+        {
+            "schema_version": PLAN_SCHEMA,
+            "kind": KIND,
+            "command": plan.command,
+            "stores": stores,
+            "request": plan.request,
+            "inputs": {split: [asdict(file) for file in files] for split, files in plan.inputs.items()},
+        },
     )
 
 
@@ -85,4 +113,7 @@ def read_plan(path: Path) -> Plan:
                 f"{path}: plans stores of format {store.provenance['schema']}, this program reads format {SCHEMA}; "
                 f"plan again: {content['command']}"
             )
-    return Plan(content["command"], stores)
+    inputs = {
+        split: tuple(PlannedFile(**file) for file in files) for split, files in content["inputs"].items()
+    }
+    return Plan(content["command"], stores, content["request"], inputs)

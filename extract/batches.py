@@ -9,17 +9,18 @@ import torch
 from numpy.typing import NDArray
 
 from .error_input import channels
-from .fingerprint import Fingerprint, check_rows_unchanged
+from .fingerprint import Fingerprint, check_unchanged
 from .noise import noisy_flux, standard_normal
 from .request import ExtractConfig
-from .spectra import SpectraFile
+from .slabs import RawRows, SlabReader, pieces_of, runs_of
+from .spectra import SpectraFile, repair_edges
 
 Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Spectra:
-    """Rows as read: clean flux clipped at 0, error times noise level, stored noise; each (n, L_file) float32."""
+    """Rows as used: clean flux clipped at 0, error times noise level, stored noise; each (n, L_file) float32."""
 
     rows: NDArray[np.int64]
     flux: Float32
@@ -37,15 +38,6 @@ class Batch:
     x: torch.Tensor
 
 
-def runs_of(rows: NDArray[np.int64], longest: int) -> Iterator[tuple[int, int]]:
-    """Cut increasing row numbers into (first, one past last) stretches without gaps, at most `longest` rows."""
-    start = 0
-    for end in range(1, len(rows) + 1):
-        if end == len(rows) or rows[end] != rows[end - 1] + 1 or end - start == longest:
-            yield int(rows[start]), int(rows[end - 1]) + 1
-            start = end
-
-
 def read_batches(
     spectra: SpectraFile, rows: NDArray[np.int64], fingerprint: Fingerprint, config: ExtractConfig
 ) -> Iterator[Spectra]:
@@ -53,20 +45,28 @@ def read_batches(
 
     Every row read is compared with its digest in `fingerprint`; raises InputError when a file has changed.
     """
-    waiting: list[Spectra] = []
-    n_waiting = 0
-    for lo, hi in runs_of(rows, config.slab_rows):
-        slab = _read(spectra, slice(lo, hi), fingerprint, config)
-        waiting.append(slab)
-        n_waiting += hi - lo
-        if n_waiting >= config.micro_batch:
-            joined = _join(waiting)
-            whole = n_waiting - n_waiting % config.micro_batch
-            for start in range(0, whole, config.micro_batch):
-                yield _part(joined, slice(start, start + config.micro_batch))
-            waiting, n_waiting = [_part(joined, slice(whole, None))], n_waiting - whole
-    if n_waiting:
-        yield _join(waiting)
+    reader = SlabReader(spectra, config.slab_rows)
+    for raw in pieces_of(map(reader.read, runs_of(rows, config.slab_rows)), config.micro_batch):
+        yield checked(spectra, raw, fingerprint, config)
+        reader.give_back(raw)
+
+
+def checked(spectra: SpectraFile, raw: RawRows, fingerprint: Fingerprint, config: ExtractConfig) -> Spectra:
+    """Rows as they are used, in memory of their own; InputError when one is not that of the fingerprint."""
+    check_unchanged(spectra, raw, fingerprint)
+    error = raw.slab.error.astype(np.float32)
+    repair_edges(error)
+    if config.noise_level != 1:
+        error *= np.float32(config.noise_level)
+    flux = np.empty_like(error)
+    np.maximum(raw.slab.flux, 0, out=flux, casting="same_kind")  # clipped in float64, then rounded
+    noisy = raw.slab.noisy
+    return Spectra(
+        rows=raw.rows,
+        flux=flux,
+        error=error,
+        stored=None if noisy is None or config.noise != "stored" else noisy.astype(np.float32),
+    )
 
 
 def make_batch(
@@ -105,32 +105,3 @@ def _noisy(group: Spectra, *, split: str, draw: int | None, config: ExtractConfi
         )
     # the error already carries the noise level
     return noisy_flux(group.flux, group.error, mode=config.noise, z=normal, stored=group.stored)
-
-
-def _read(spectra: SpectraFile, rows: slice, fingerprint: Fingerprint, config: ExtractConfig) -> Spectra:
-    slab = check_rows_unchanged(spectra, rows, fingerprint)
-    return Spectra(
-        rows=np.arange(rows.start, rows.stop, dtype=np.int64),
-        flux=np.maximum(slab.flux, 0).astype(np.float32),
-        error=slab.repaired_error().astype(np.float32) * np.float32(config.noise_level),
-        stored=None if slab.noisy is None or config.noise != "stored" else slab.noisy.astype(np.float32),
-    )
-
-
-def _join(groups: list[Spectra]) -> Spectra:
-    stored = [g.stored for g in groups if g.stored is not None]
-    return Spectra(
-        rows=np.concatenate([g.rows for g in groups]),
-        flux=np.concatenate([g.flux for g in groups]),
-        error=np.concatenate([g.error for g in groups]),
-        stored=np.concatenate(stored) if stored else None,
-    )
-
-
-def _part(group: Spectra, rows: slice) -> Spectra:
-    return Spectra(
-        group.rows[rows],
-        group.flux[rows],
-        group.error[rows],
-        None if group.stored is None else group.stored[rows],
-    )

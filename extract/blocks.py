@@ -1,136 +1,201 @@
-"""Computing one row block of every store that lacks it: the task that any number of processes may take."""
+"""Computing row blocks of every store that lacks them: reading, noise, network and committing overlap.
+
+A block's rows go through in pieces of one compute micro-batch; every piece writes its features to its place in the
+arrays of the block, which is committed when its last piece is there. Two or three blocks are in memory at a time.
+"""
 
 import contextlib
-import platform
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+import itertools
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from cache.arrays import PSEUDO_LAYERS, ArrayName
-from cache.canonical import sha256
-from cache.errors import Busy, CheckpointError, Stale
-from cache.header import Header
+from cache.errors import ConfigError
 from cache.progress import Advance
-from cache.writer import Block, StoreWriter
+from cache.writer import StoreWriter
 
-from .batches import Batch, make_batch, read_batches
-from .checkpoint import weights_digest
-from .denoise import denoise
-from .encoder import BlindspotModel1D
-from .engine import Engine, exact_float32, make_engine
-from .fingerprint import Fingerprint
-from .pooling import pool
-from .request import ExtractConfig
-from .spectra import open_spectra
+from .batches import Batch, checked, make_batch
+from .block_task import BlockDone, BlockTask, Target, computed_with
+from .named_engine import Engines, pinned
+from .open_blocks import OpenBlock, claimed, commit
+from .slabs import RawRows, SlabReader, pieces_of, runs_of
+from .spectra import SpectraFile, open_spectra
+from .stages import Line, Stage, StageTimes
 
-Array = NDArray[Any]
+__all__ = ["BlockDone", "BlockTask", "Target", "compute_block", "compute_blocks", "computed_with"]
 
+Results = Generator[tuple[int, BlockDone], None, None]
 
-@dataclass(frozen=True)
-class Target:
-    """One unfinished store: where it is, how it is cut, which draw it holds, which arrays."""
-
-    path: Path
-    header: Header
-    draw: int | None
-    arrays: tuple[ArrayName, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BlockTask:
-    """All that is needed to compute any block of a group of stores with the same rows and block size."""
-
-    config: ExtractConfig
-    split: str
-    files: tuple[Path, ...]
-    fingerprint: Fingerprint
-    mask: NDArray[np.bool_] | None
-    model: BlindspotModel1D
-    weights: str
-    """Digest that the model must still have when a block is committed."""
-    device: str
-    targets: tuple[Target, ...]
-    computed_with: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class BlockDone:
-    """What became of a block: `shown` rows were reported to the progress; `holder` says who else computes it."""
-
-    shown: int = 0
-    holder: str | None = None
-
-
-def computed_with(config: ExtractConfig, device: str) -> dict[str, Any]:
-    """What may change the last bits of features: kept in every commit record, never in the key."""
-    name = torch.cuda.get_device_name() if device.startswith("cuda") else platform.machine()
-    return {
-        "engine": config.engine,
-        "device": device,
-        "processor": name,
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "torch": torch.__version__,
-        "threads": config.n_threads,
-        "micro_batch": config.micro_batch,
-    }
+BLOCKS_AHEAD = 3
+"""At most so many blocks' worth of pieces wait for the network, however small blocks are."""
 
 
 def compute_block(task: BlockTask, block: int, advance: Advance | None = None) -> BlockDone:
-    """Compute block `block` of every target that lacks it, and commit it.
+    """Compute block `block` of every target that lacks it, and commit it; see `compute_blocks`."""
+    ((_, done),) = compute_blocks(task, [block], advance)
+    return done
 
-    With a `holder` in the answer nothing was done: another process is computing the block. Raises CheckpointError
-    when the model changed meanwhile, Stale when another process began to commit blocks computed otherwise.
+
+def compute_blocks(task: BlockTask, blocks: Sequence[int], advance: Advance | None = None) -> Results:
+    """Compute blocks of every target that lacks them and commit them; yield (block, what became of it).
+
+    Close it (`contextlib.closing`) when it is left early: that ends its threads and lets go of its claims. `advance`
+    is called in the caller's thread. With a `holder` in the answer nothing was done: another process is computing
+    the block. When a device has too little memory, what is not committed is computed again in micro-batches of half
+    the size. Raises CheckpointError when the model changed meanwhile, Stale when another process began to commit
+    blocks computed otherwise, ConfigError when there is not memory for a single spectrum.
     """
-    torch.set_num_threads(task.config.n_threads)
-    with contextlib.ExitStack() as claims:
-        free: list[tuple[StoreWriter, Target]] = []
-        for target in task.targets:
-            writer = StoreWriter.open(target.path, claims="locks" if task.config.part is None else "parts")
-            if writer.header != target.header:
-                raise Stale(
-                    f"{target.path}: was removed and begun anew meanwhile; run the same command again"
-                )
+    left, asked = list(blocks), task.config.micro_batch
+    while left:
+        with _Shown(advance) as shown:
             try:
-                if claims.enter_context(writer.claim(block)):
-                    free.append((writer, target))
-            except Busy as error:
-                return BlockDone(holder=str(error))
-        if not free:
-            return BlockDone()
-        lo, hi = free[0][0].header.block(block)
-        rows = task.fingerprint.kept[lo:hi]
-        computed = _compute_rows(task, [target for _, target in free], rows, advance)
-        if weights_digest(task.model) != task.weights:
-            raise CheckpointError(
-                "the encoder's weights or norm statistics changed during the run; this is a bug, nothing was committed"
-            )
-        digest = sha256(task.fingerprint.row_digests[rows].tobytes())
-        for (writer, _), arrays in zip(free, computed, strict=True):
-            writer.commit(
-                block,
-                Block(arrays=arrays, input=digest),
-                dict(task.computed_with),
-                mixing="accepted" if task.config.mixed else "refused",
-            )
-    return BlockDone(shown=0 if advance is None else hi - lo)
+                with contextlib.closing(_compute(task, left, shown)) as results:
+                    for block, done in results:
+                        left.remove(block)
+                        shown.settle(done.shown)
+                        size = task.config.micro_batch
+                        yield block, replace(done, micro_batch=size) if size < asked and done.times else done
+            except torch.OutOfMemoryError as error:
+                task = _with_half_the_micro_batch(task, error)
 
 
-def _compute_rows(
-    task: BlockTask, targets: Sequence[Target], rows: NDArray[np.int64], advance: Advance | None
-) -> list[dict[ArrayName, Array]]:
-    """Features of some rows for every target: one reading, one run of the network per draw."""
-    engine = _NamedEngine(task, {array for target in targets for array in target.arrays})
-    parts: list[dict[ArrayName, list[Array]]] = [{a: [] for a in t.arrays} for t in targets]
-    draws = {target.draw for target in targets}
-    with open_spectra(list(task.files)) as spectra:
-        for group in read_batches(spectra, rows, task.fingerprint, task.config):
-            for draw in sorted(draws, key=lambda d: -1 if d is None else d):
-                batch = make_batch(
+class _Shown:
+    """Reports rows as they are computed, and takes back those that were not committed."""
+
+    def __init__(self, advance: Advance | None) -> None:
+        self._advance = advance
+        self._open = 0
+        self.to_somebody = advance is not None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._open:
+            self(-self._open)
+
+    def __call__(self, rows: int) -> None:
+        if self._advance is not None:
+            self._open += rows
+            self._advance(rows)
+
+    def settle(self, rows: int) -> None:
+        """So many of the rows shown are committed."""
+        self._open -= rows
+
+
+def _with_half_the_micro_batch(task: BlockTask, error: torch.OutOfMemoryError) -> BlockTask:
+    size = task.config.micro_batch
+    if size == 1:
+        raise ConfigError(
+            f"{task.device} has not enough memory for one spectrum at a time ({error}); ask for fewer layers or "
+            "directions at once, free the device of other programs, or use --device cpu"
+        ) from error
+    if not task.on_cpu:
+        torch.cuda.empty_cache()
+    writers = [StoreWriter.open(target.path) for target in task.targets]
+    begun = any(len(writer.pending()) < writer.header.n_blocks for writer in writers)
+    return task.with_micro_batch(size // 2, begun=begun)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Rows of a block that go through the network together, from `start` on among the rows of the block."""
+
+    block: OpenBlock
+    start: int
+    raw: RawRows
+
+    @property
+    def stop(self) -> int:
+        return self.start + len(self.raw.rows)
+
+    @property
+    def is_last(self) -> bool:
+        return self.stop == len(self.block.rows)
+
+
+Work = tuple[_Piece, Iterable[tuple[int | None, Batch]]]
+"""A piece and its batches by draw, which may yet have to be made."""
+
+
+def _compute(task: BlockTask, blocks: Sequence[int], shown: "_Shown") -> Results:
+    aside: list[tuple[int, BlockDone]] = []
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_threads_of_products(task.config.n_threads))
+        spectra = stack.enter_context(open_spectra(list(task.files)))
+        claims = stack.enter_context(contextlib.ExitStack())  # let go when no thread is left
+        line = stack.enter_context(Line())
+        opened = claimed(task, blocks, claims, aside)
+        before: Mapping[str, StageTimes] = {}
+        for number, rows in _flow(task, opened, spectra, line, shown):
+            yield from _taken(aside)
+            now = line.times()
+            since = {name: times.plus(before.get(name, StageTimes()), -1) for name, times in now.items()}
+            before = now
+            yield number, BlockDone(shown=rows if shown.to_somebody else 0, times=since)
+    yield from _taken(aside)
+
+
+def _flow(
+    task: BlockTask, opened: Iterator[OpenBlock], spectra: SpectraFile, line: Line, advance: Advance
+) -> Iterator[tuple[int, int]]:
+    """Send blocks through the stages; yield (block, rows) of those that are committed."""
+    config, n_compute = task.config, len(task.devices)
+    reader = SlabReader(spectra, config.slab_rows)
+    engines = Engines(
+        task.model,
+        {array for target in task.targets for array in target.arrays},
+        config=config,
+        devices=task.devices,
+    )
+    pieces_per_block = -(-task.targets[0].header.block_rows // config.micro_batch)
+    read = line.stage("read", ahead=1)
+    compute = line.stage(
+        "compute",
+        n_compute,
+        ahead=min(2 * n_compute, BLOCKS_AHEAD * pieces_per_block),
+        start=lambda: torch.set_num_threads(config.n_threads),
+    )
+    committing = line.stage("commit", ahead=1)
+
+    def read_slab(wanted: tuple[OpenBlock, tuple[int, int]]) -> tuple[OpenBlock, RawRows]:
+        return wanted[0], reader.read(wanted[1])
+
+    def run(work: Work) -> _Piece:
+        with engines.one() as engine:
+            for draw, batch in work[1]:
+                work[0].block.store(work[0].start, draw, dict(engine.features(batch)))
+        return work[0]
+
+    def finished(pieces: Iterable[_Piece]) -> Iterator[OpenBlock]:
+        for piece in pieces:
+            reader.give_back(piece.raw)
+            advance(len(piece.raw.rows))
+            if piece.is_last:
+                yield piece.block
+
+    slabs = ((block, bounds) for block in opened for bounds in runs_of(block.rows, config.slab_rows))
+    pieces = _pieces(read.map(read_slab, slabs), config.micro_batch)
+    work = _with_batches(task, spectra, pieces, line=line, compute=compute)
+    yield from committing.map(lambda block: commit(task, block), finished(compute.map(run, work)))
+
+
+def _with_batches(
+    task: BlockTask, spectra: SpectraFile, pieces: Iterator[_Piece], *, line: Line, compute: Stage
+) -> Iterator[Work]:
+    """Noise is made in the compute threads, whose cores it needs; for a GPU it is made beside, in pinned memory."""
+    draws = sorted({target.draw for target in task.targets}, key=lambda d: -1 if d is None else d)
+
+    def batches(piece: _Piece) -> Iterator[tuple[int | None, Batch]]:
+        group = checked(spectra, piece.raw, task.fingerprint, task.config)
+        for draw in draws:
+            yield (
+                draw,
+                make_batch(
                     group,
                     split=task.split,
                     draw=draw,
@@ -138,57 +203,42 @@ def _compute_rows(
                     error_mode=str(task.model.config.error_mode),
                     profile=task.model.error_profile,
                     config=task.config,
-                )
-                features = dict(engine.run(batch))
-                for target, store in zip(targets, parts, strict=True):
-                    if target.draw == draw:
-                        for array, values in store.items():
-                            values.append(features[array])
-            if advance is not None:
-                advance(len(group.rows))
-    return [{array: np.concatenate(values) for array, values in store.items()} for store in parts]
-
-
-class _NamedEngine:
-    """The engine for the network's layers and the pseudo-layers, by array name."""
-
-    def __init__(self, task: BlockTask, arrays: set[ArrayName]) -> None:
-        self._task = task
-        self._arrays = arrays
-        self._pseudo = sorted(array for array in arrays if array.layer in PSEUDO_LAYERS)
-        network = arrays - set(self._pseudo)
-        self._run: Engine | None = None
-        self._model = task.model.to(task.device)
-        if network:
-            self._run = make_engine(
-                task.model,
-                sorted({array.layer for array in network}),
-                sorted({array.pooling for array in network}),
-                directions=sorted({array.direction for array in network}),
-                precision=task.config.precision,
-                device=task.device,
+                ),
             )
 
-    def run(self, batch: Batch) -> Iterator[tuple[ArrayName, Array]]:
-        """Yield (array, values (B, D) float32) without the padding rows."""
-        n = len(batch.noisy)
-        if self._run is not None:
-            for (layer, direction, pooling), values in self._run(batch.x).items():
-                yield ArrayName(layer, direction, pooling), values[:n].cpu().numpy()
-        maps: dict[str, torch.Tensor] = {}
-        for array in self._pseudo:
-            if array.layer not in maps:
-                maps[array.layer] = self._pseudo_map(array.layer, batch)
-            yield array, pool(maps[array.layer], array.pooling).numpy()
+    if task.on_cpu:
+        return ((piece, compute.part("noise", batches(piece))) for piece in pieces)
+    threads = task.config.n_workers
+    noise = line.stage("noise", threads, ahead=2 * threads)
 
-    def _pseudo_map(self, layer: str, batch: Batch) -> torch.Tensor:
-        """The pseudo-layer as a map (B, 1, L) on the CPU."""
-        if layer == "denoised":
-            with torch.inference_mode(), exact_float32():
-                x = batch.x.to(self._task.device)
-                padding = x.new_zeros(len(x) - len(batch.noisy), x.shape[-1])
-                noisy = torch.cat([batch.noisy.to(x), padding])
-                error = torch.cat([batch.error.to(x), padding])
-                return denoise(self._model, x, noisy, error)[: len(batch.noisy), None].cpu()
-        plain = {"input_flux": batch.noisy, "input_error": batch.error, "clean_flux": batch.clean}
-        return plain[layer][:, None]
+    def ready(piece: _Piece) -> Work:
+        return piece, [(draw, pinned(batch)) for draw, batch in batches(piece)]
+
+    return noise.map(ready, pieces)
+
+
+def _pieces(read: Iterator[tuple[OpenBlock, RawRows]], size: int) -> Iterator[_Piece]:
+    """Cut what was read into pieces that never span two blocks."""
+    for _, slabs in itertools.groupby(read, key=lambda one: one[0].number):
+        block, first = next(slabs)
+        start = 0
+        for raw in pieces_of(itertools.chain([first], (raw for _, raw in slabs)), size):
+            yield _Piece(block, start, raw)
+            start += len(raw.rows)
+
+
+def _taken(aside: list[tuple[int, BlockDone]]) -> Iterator[tuple[int, BlockDone]]:
+    while aside:
+        yield aside.pop(0)
+
+
+@contextlib.contextmanager
+def _threads_of_products(number: int) -> Iterator[None]:
+    """Threads of one computation, in torch and in numpy's BLAS, set before the compute threads start."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        with threadpool_limits(number, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)

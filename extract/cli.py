@@ -17,6 +17,12 @@ def _plan() -> Verb:
     return VERB
 
 
+def _finalise() -> Verb:
+    from .finalise_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
 def _mock() -> Verb:
     from .mock.command import VERB  # noqa: PLC0415
 
@@ -29,4 +35,10 @@ def _pretrain() -> Verb:
     return VERB
 
 
-VERBS: Mapping[str, Callable[[], Verb]] = {"run": _run, "plan": _plan, "mock": _mock, "pretrain": _pretrain}
+VERBS: Mapping[str, Callable[[], Verb]] = {
+    "run": _run,
+    "plan": _plan,
+    "finalise": _finalise,
+    "mock": _mock,
+    "pretrain": _pretrain,
+}

@@ -10,7 +10,8 @@ from .prepare import prepare
 from .request import ExtractConfig
 
 OURS = ("--dry-run", "--no-dry-run", "--as-json", "--no-as-json")
-OURS_WITH_VALUE = "--plan"
+OURS_WITH_VALUE = {"plan": "--plan", "finalise": "--n-parts"}
+"""Flags with a value that belong to another verb than `run`, by the verb."""
 
 
 def show_estimate(request: ExtractConfig, *, as_json: bool) -> Estimate:
@@ -29,19 +30,16 @@ def show_estimate(request: ExtractConfig, *, as_json: bool) -> Estimate:
 
 
 def computing(command: str) -> str:
-    """The command that computes what `command` (`extract plan ...` or `extract run --dry-run ...`) plans."""
+    """The command that computes what `command` (`extract plan`, `extract finalise` or a dry run) tells about."""
     return shlex.join(_words(shlex.split(command)))
 
 
 def _words(words: list[str]) -> Iterator[str]:
-    previous = ""
+    previous, with_value = "", None
     for word in words:
-        if previous == "extract" and word == "plan":
+        if previous == "extract" and word in OURS_WITH_VALUE:
+            with_value = OURS_WITH_VALUE[word]
             yield "run"
-        elif (
-            previous != OURS_WITH_VALUE
-            and word not in (*OURS, OURS_WITH_VALUE)
-            and not word.startswith(f"{OURS_WITH_VALUE}=")
-        ):
+        elif word.split("=")[0] not in (*OURS, with_value) and previous != with_value:
             yield word
         previous = word

@@ -8,11 +8,12 @@ from cache.arrays import COORDINATES
 from cache.header import read_header
 from cache.inventory import StoreInfo, look, store_folders
 from cache.lookup import explain, explanation_lines
-from cache.plan_file import Plan, PlannedStore
+from cache.plan_file import Plan, PlannedFile, PlannedStore
 from cache.texts import size_text
 from cache.writer import StoreWriter
 
 from .plan import StorePlan, block_rows_of, free_bytes
+from .planned import planned_inputs, request_json
 from .prepare import Prepared
 
 FILE_BYTES = 330
@@ -68,6 +69,8 @@ class Estimate:
     stores: dict[str, tuple[StoreEstimate, ...]]
     free: int
     """Bytes."""
+    request: dict[str, Any]
+    inputs: dict[str, tuple[PlannedFile, ...]]
 
     @property
     def n_bytes(self) -> int:
@@ -82,7 +85,8 @@ class Estimate:
     @property
     def plan(self) -> Plan:
         """What goes into a plan file."""
-        return Plan(self.command, {s: tuple(e.store for e in stores) for s, stores in self.stores.items()})
+        stores = {split: tuple(e.store for e in estimates) for split, estimates in self.stores.items()}
+        return Plan(self.command, stores, self.request, self.inputs)
 
     def to_json(self) -> dict[str, Any]:
         """Plan and estimate as one object."""
@@ -121,7 +125,13 @@ def estimate(prepared: Prepared, command: str) -> Estimate:
         split: tuple(_estimate_store(prepared, split, plan, there) for plan in plans)
         for split, plans in prepared.plans.items()
     }
-    return Estimate(command=command, stores=stores, free=free_bytes(prepared.config.out))
+    return Estimate(
+        command=command,
+        stores=stores,
+        free=free_bytes(prepared.config.out),
+        request=request_json(prepared.config),
+        inputs=planned_inputs(prepared.spectra, prepared.config.digests, mask=prepared.mask),
+    )
 
 
 def _estimate_store(prepared: Prepared, split: str, plan: StorePlan, there: list[StoreInfo]) -> StoreEstimate:

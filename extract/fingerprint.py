@@ -19,15 +19,15 @@ from cache.errors import InputError, UnknownName
 from cache.progress import Advance
 
 from .mask import Mask, mask_digest
-from .row_checks import REASONS, check_rows
-from .row_digests import DIGEST_BYTES, LabelRows, canonical_floats, row_digests_of
+from .row_checks import REASONS
+from .row_digests import LabelRows, canonical_floats, row_digests_of
+from .row_scan import scan_rows
 from .sidecar import FileScan, file_identity, recall, remember_scan, sidecar_path
-from .spectra import SpectraFile, StoredSlab
+from .slabs import RawRows
+from .spectra import SpectraFile
 
 FINGERPRINT_VERSION = 1
 SLAB_ROWS = 4096
-READ_ROWS = 256
-"""Rows in memory at a time; at 4096 pixels the arrays and their work copies stay below 100 MB."""
 
 POLICIES = ("fail", "drop")
 _SHOWN_ROWS = 5
@@ -115,24 +115,21 @@ def input_digest(spectra: SpectraFile, row_digests: npt.NDArray[np.uint8]) -> st
     )
 
 
-def check_rows_unchanged(spectra: SpectraFile, rows: slice, known: Fingerprint) -> StoredSlab:
-    """Read rows once more and return them, if they are those of the fingerprint.
+def check_unchanged(spectra: SpectraFile, raw: RawRows, known: Fingerprint) -> None:
+    """Compare rows as they were read now with the fingerprint.
 
     Raises InputError naming the first row that differs and its file.
     """
-    start, stop = spectra.bounds(rows)
-    slab, labels = _read(spectra, slice(start, stop))
-    found = row_digests_of(slab, labels)
-    differs = np.flatnonzero((found.digests != known.row_digests[start:stop]).any(axis=1))
+    found = row_digests_of(raw.slab, raw.labels).digests
+    differs = np.flatnonzero((found != known.row_digests[raw.rows]).any(axis=1))
     if differs.size:
-        row = start + int(differs[0])
+        row = int(raw.rows[differs[0]])
         path, local = spectra.locate(row)
         raise FileChanged(
             f"{path}: row {local} (row {row} of all) is not what it was when the input digest was made, nor are "
-            f"{differs.size - 1} others of rows {start} to {stop}; the file changed meanwhile: run the command again, "
-            "with files that nobody writes to"
+            f"{differs.size - 1} others of rows {raw.rows[0]} to {raw.rows[-1] + 1}; the file changed meanwhile: run "
+            "the command again, with files that nobody writes to"
         )
-    return slab
 
 
 def checked_labels(spectra: SpectraFile, known: Fingerprint) -> LabelRows:
@@ -151,8 +148,13 @@ def checked_labels(spectra: SpectraFile, known: Fingerprint) -> LabelRows:
 
 def forget(spectra: SpectraFile, remember: Path, *, mask: Mask | None) -> None:
     """Remove what is remembered of the files, so that the next pass reads them."""
-    for path in spectra.files:
-        sidecar_path(remember, _about(spectra, path, mask)).unlink(missing_ok=True)
+    for path in sidecars(spectra, remember, mask=mask):
+        path.unlink(missing_ok=True)
+
+
+def sidecars(spectra: SpectraFile, remember: Path, *, mask: Mask | None) -> list[Path]:
+    """Where the digests of each file are remembered."""
+    return [sidecar_path(remember, _about(spectra, path, mask)) for path in spectra.files]
 
 
 def _about(spectra: SpectraFile, path: Path, mask: Mask | None) -> dict[str, Any]:
@@ -174,10 +176,6 @@ def _labels(spectra: SpectraFile, rows: slice) -> LabelRows:
     return LabelRows(spectra.label_rows(rows), spectra.stored_ids(rows))
 
 
-def _read(spectra: SpectraFile, rows: slice) -> tuple[StoredSlab, LabelRows]:
-    return spectra.stored(rows), _labels(spectra, rows)
-
-
 def _scan_file(
     spectra: SpectraFile,
     path: Path,
@@ -193,44 +191,12 @@ def _scan_file(
         if progress is not None:
             progress(rows.stop - rows.start)
         return scan
-    scan = _scan_rows(spectra, rows, mask, progress)
+    scan = scan_rows(spectra, rows, mask, progress)
     if not (file_identity(path.stat()) == identity == file_identity(spectra.status(path))):
         raise InputError(f"{path}: changed while it was read; run the command again when nobody writes to it")
     if remember is not None:
         remember_scan(remember, about, identity, scan)
     return scan
-
-
-def _scan_rows(spectra: SpectraFile, rows: slice, mask: Mask | None, progress: Advance | None) -> FileScan:
-    n_rows = rows.stop - rows.start
-    row_digests = np.empty((n_rows, DIGEST_BYTES), dtype=np.uint8)
-    stars = np.empty(n_rows, dtype=np.uint64)
-    labels_read: list[LabelRows] = []
-    bad: dict[str, list[Rows]] = {}
-    for first in range(0, n_rows, READ_ROWS):
-        here = slice(first, min(first + READ_ROWS, n_rows))
-        there = slice(rows.start + here.start, rows.start + here.stop)
-        slab, labels = _read(spectra, there)
-        digests = row_digests_of(slab, labels)
-        row_digests[here], stars[here] = digests.digests, digests.stars
-        labels_read.append(labels)
-        checks = check_rows(
-            slab.flux,
-            slab.repaired_error(),
-            noisy=slab.noisy,
-            stored_mask=spectra.stored_mask(there),
-            mask=mask,
-        )
-        for reason, is_bad in checks.items():
-            if is_bad.any():
-                bad.setdefault(reason, []).append(first + np.flatnonzero(is_bad))
-        if progress is not None:
-            progress(here.stop - here.start)
-    all_labels = LabelRows(
-        np.concatenate([part.values for part in labels_read]), [i for part in labels_read for i in part.ids]
-    )
-    by_reason = {reason: np.concatenate(parts) for reason, parts in bad.items()}
-    return FileScan(row_digests, stars, all_labels.digest(), by_reason)
 
 
 def _global_rows(scans: list[FileScan], first_rows: tuple[int, ...]) -> dict[str, Rows]:

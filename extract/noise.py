@@ -29,15 +29,24 @@ NOISE_VERSION = 1
 NOISE_MODES = ("draw", "stored", "none")
 
 _SPLIT = re.compile(r"[A-Za-z0-9_.-]+")
-_BLOCK_ROWS = 2
-"""Rows transformed together: work arrays of 32 kB stay in the first cache, and below the size at which the C library
-returns memory to the system after each use (measured: with 16 rows half the time went into page faults)."""
+_WORK_WORDS = 16384
+"""Words transformed together: six work arrays of 128 kB stay in the second cache, and a call costs little."""
 
-_FRACTION = np.int64((1 << 52) - 1)
-_EXPONENT_OF_ONE = np.int64(1023 << 52)
-_SQRT_2 = 1.4142135623730951
+_FRACTION_BITS = 52
 _LN_2 = 0.6931471805599453
+_SQRT_2 = 1.4142135623730951
+_TO_THE_NEXT_EXPONENT = (1 << _FRACTION_BITS) - (int(np.float64(_SQRT_2).view(np.int64)) + 1) % (
+    1 << _FRACTION_BITS
+)
+"""Added to the bits of a float64, this raises its exponent by one if its mantissa is above sqrt(2)."""
+_SIGN = np.uint64(1 << 63)
 
+# The first terms left out: t^22 / 23 < 1e-18 with |t| < 0.1716; x^17 / 17! < 5e-17 and x^18 / 18! < 3e-18, |x| <= pi/4.
+_LOGARITHM = tuple(-2.0 * (2.0 / (2 * k + 1)) for k in range(11))
+_SINE = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(8))
+_COSINE = tuple((-1) ** k / math.factorial(2 * k) for k in range(9))
+
+UInt64s = npt.NDArray[np.uint64]
 Float64s = npt.NDArray[np.float64]
 Float32s = npt.NDArray[np.float32]
 
@@ -63,75 +72,118 @@ def standard_normal(
     if rows.ndim != 1 or (rows < 0).any():
         raise ConfigError(f"noise is asked for rows of shape {rows.shape}; expected a list of numbers from 0")
     generator = np.random.Philox(key=noise_key(seed=seed, split=split, draw=draw))
-    n_words = (n_pixels + 1) // 2
     normals = np.empty((rows.size, n_pixels), dtype=np.float32)
-    for first in range(0, rows.size, _BLOCK_ROWS):
-        block = rows[first : first + _BLOCK_ROWS]
-        words = np.stack([_words(generator, int(row), n_words) for row in block])
-        normals[first : first + _BLOCK_ROWS] = _box_muller(words)[:, :n_pixels]
+    block_rows = max(1, _WORK_WORDS // ((n_pixels + 1) // 2))
+    work = _Work((min(block_rows, rows.size), (n_pixels + 1) // 2))
+    for first in range(0, rows.size, block_rows):
+        block = rows[first : first + block_rows]
+        here = work.first(len(block))
+        _fill_words(generator, block, here.words)
+        _box_muller(here, normals[first : first + block_rows])
     return normals
 
 
-def _words(generator: np.random.Philox, row: int, n_words: int) -> npt.NDArray[np.uint64]:
-    """Raw words of one row. The generator is set, not made: making one asks the system for entropy first."""
+class _Work:
+    """Arrays (n, w) that every step writes into: fresh memory would cost more than the arithmetic."""
+
+    def __init__(self, shape: tuple[int, ...], arrays: npt.NDArray[np.int64] | None = None) -> None:
+        self._arrays = np.empty((6, *shape), dtype=np.int64) if arrays is None else arrays
+        self.words = self._arrays[0].view(np.uint64)
+        self.radius, self.x, self.cosine, self.sine, self.spare = self._arrays[1:].view(np.float64)
+
+    def first(self, n_rows: int) -> "_Work":
+        """The same arrays for fewer rows."""
+        return _Work((), self._arrays[:, :n_rows])
+
+
+def _fill_words(
+    generator: np.random.Philox, rows: npt.NDArray[np.int64], words: npt.NDArray[np.uint64]
+) -> None:
+    """Raw words of rows. The generator is set, not made: making one asks the system for entropy first."""
     state: Any = generator.state
-    state["state"]["counter"] = np.array([0, row, 0, 0], dtype=np.uint64)
     state["buffer_pos"] = 4  # nothing left over from another row
-    generator.state = state
-    return generator.random_raw(n_words)
+    for row, out in zip(rows, words, strict=True):
+        state["state"]["counter"] = np.array([0, row, 0, 0], dtype=np.uint64)
+        generator.state = state
+        out[:] = generator.random_raw(out.size)
 
 
-def _box_muller(words: npt.NDArray[np.uint64]) -> Float32s:
-    """Two normals for every 64-bit word: (n, w) -> (n, 2 w)."""
-    radius = _log_uniform((words >> np.uint64(32)) + np.uint64(1))
-    radius *= -2.0
-    np.sqrt(radius, out=radius)
-    cosine, sine = _cosine_sine(words & np.uint64(0xFFFFFFFF))
-    normals = np.empty((words.shape[0], 2 * words.shape[1]), dtype=np.float32)
-    normals[:, 0::2] = np.multiply(radius, cosine, out=cosine)
-    normals[:, 1::2] = np.multiply(radius, sine, out=sine)
-    return normals
+def _box_muller(work: _Work, out: Float32s) -> None:
+    """Two normals for every 64-bit word (n, w): float32 (n, 2 w), or (n, 2 w - 1)."""
+    _radius(work)
+    _cosine_sine(work)
+    n_odd = out.shape[1] // 2
+    np.multiply(work.radius, work.cosine, out=out[:, 0::2], casting="same_kind")
+    np.multiply(work.radius[:, :n_odd], work.sine[:, :n_odd], out=out[:, 1::2], casting="same_kind")
 
 
-def _log_uniform(numerator: npt.NDArray[np.uint64]) -> Float64s:
-    """ln(numerator / 2^32) for numerators 1 to 2^32: exponent times ln 2, and 2 artanh((m - 1) / (m + 1))."""
-    bits = numerator.astype(np.float64).view(np.int64)
-    mantissa = ((bits & _FRACTION) | _EXPONENT_OF_ONE).view(np.float64)
-    exponent = (bits >> 52) - (1023 + 32)
-    upper = mantissa > _SQRT_2  # so that 1/sqrt(2) < m <= sqrt(2), and |t| < 0.1716
-    exponent += upper
-    mantissa *= np.where(upper, 0.5, 1.0)
-    t = (mantissa - 1.0) / (mantissa + 1.0)
-    # The first term left out is t^22 / 23 < 1e-18.
-    logarithm = _polynomial(t * t, [2.0 / (2 * k + 1) for k in range(11)])
+def _radius(work: _Work) -> None:
+    """sqrt(-2 ln u1), by ln u1 = exponent times ln 2 + 2 artanh((m - 1) / (m + 1)), 1/sqrt(2) < m <= sqrt(2).
+
+    The factor -2 is in the coefficients: a power of two changes no rounding.
+    """
+    u1, t, square, logarithm = work.radius, work.x, work.cosine, work.sine
+    exponent = work.spare.view(np.int64)
+    np.right_shift(work.words, np.uint64(32), out=exponent.view(np.uint64))
+    exponent += 1
+    np.multiply(exponent, 2.0**-32, out=u1)
+    bits = u1.view(np.int64)
+    np.add(bits, _TO_THE_NEXT_EXPONENT, out=exponent)
+    exponent >>= _FRACTION_BITS
+    exponent -= 1023
+    np.left_shift(exponent, _FRACTION_BITS, out=t.view(np.int64))
+    bits -= t.view(np.int64)  # u1 is m now
+    np.subtract(u1, 1.0, out=t)
+    u1 += 1.0
+    t /= u1
+    np.multiply(t, t, out=square)
+    _polynomial(square, _LOGARITHM, out=logarithm)
     logarithm *= t
-    logarithm += exponent * _LN_2
-    return logarithm
+    np.multiply(exponent, -2.0 * _LN_2, out=t)
+    logarithm += t
+    np.sqrt(logarithm, out=work.radius)
 
 
-def _cosine_sine(turn: npt.NDArray[np.uint64]) -> tuple[Float64s, Float64s]:
-    """Cosine and sine of turn / 2^32 of a full turn, by the Taylor series about the nearest quarter turn."""
-    quarter = (turn + np.uint64(1 << 29)) >> np.uint64(30)
-    x = (turn.astype(np.int64) - (quarter << np.uint64(30)).astype(np.int64)) * (0.5 * math.pi * 2.0**-30)
-    square = x * x
-    # |x| <= pi/4: the first terms left out are x^17 / 17! < 5e-17 and x^18 / 18! < 3e-18.
-    sine = _polynomial(square, [(-1) ** k / math.factorial(2 * k + 1) for k in range(8)])
-    sine *= x
-    cosine = _polynomial(square, [(-1) ** k / math.factorial(2 * k) for k in range(9)])
-    odd = (quarter & np.uint64(1)).astype(bool)
-    turned_cosine, turned_sine = np.where(odd, sine, cosine), np.where(odd, cosine, sine)
-    turned_cosine *= 1.0 - ((quarter + np.uint64(1)) & np.uint64(2))
-    turned_sine *= 1.0 - (quarter & np.uint64(2))
-    return turned_cosine, turned_sine
+def _cosine_sine(work: _Work) -> None:
+    """Cosine and sine of 2 pi u2, by the Taylor series about the nearest quarter turn."""
+    words, x, square = work.words, work.x, work.spare
+    words += np.uint64(1 << 29)  # bits 30 and 31 count the nearest quarter turn from now on
+    np.bitwise_and(words, np.uint64((1 << 30) - 1), out=x.view(np.uint64))
+    since = x.view(np.int64)
+    since -= 1 << 29
+    np.multiply(since, 0.5 * math.pi * 2.0**-30, out=x)
+    np.multiply(x, x, out=square)
+    _polynomial(square, _SINE, out=work.sine)
+    work.sine *= x
+    _polynomial(square, _COSINE, out=work.cosine)
+    _turn(words, work.cosine.view(np.uint64), work.sine.view(np.uint64), spare=work.spare.view(np.uint64))
 
 
-def _polynomial(x: Float64s, coefficients: Sequence[float]) -> Float64s:
+def _turn(words: UInt64s, cosine: UInt64s, sine: UInt64s, *, spare: UInt64s) -> None:
+    """Turn the bits of (cosine, sine) by the quarter turns in bits 30 and 31: swap at odd ones, then set signs."""
+    np.left_shift(words, np.uint64(33), out=spare)
+    odd = spare.view(np.int64)
+    odd >>= 63  # all bits of bit 30
+    swap = np.bitwise_xor(cosine, sine)
+    swap &= spare
+    cosine ^= swap
+    sine ^= swap
+    np.left_shift(words, np.uint64(32), out=spare)
+    spare &= _SIGN
+    sine ^= spare
+    words += np.uint64(1 << 30)
+    np.left_shift(words, np.uint64(32), out=spare)
+    spare &= _SIGN
+    cosine ^= spare
+
+
+def _polynomial(x: Float64s, coefficients: Sequence[float], out: Float64s) -> None:
     """Sum of c_k x^k by Horner's rule, one rounding after each product and each sum."""
-    total = np.full_like(x, coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        total *= x
-        total += coefficient
-    return total
+    np.multiply(x, coefficients[-1], out=out)
+    out += coefficients[-2]
+    for coefficient in reversed(coefficients[:-2]):
+        out *= x
+        out += coefficient
 
 
 def noisy_flux(
@@ -162,12 +214,13 @@ def noisy_flux(
             raise ConfigError(
                 f"stored noise was drawn at level 1, found level {level!r}; use noise mode 'draw'"
             )
-        return _given(stored, "stored", flux.shape)
-    clipped: Float32s = np.maximum(flux, 0).astype(np.float32)
+        return _given(stored, "stored", flux.shape).copy()
+    clipped: Float32s = np.maximum(flux, 0).astype(np.float32, copy=False)
     if mode == "none":
         return clipped
-    sigma = (error * level).astype(np.float32)
-    noisy: Float32s = clipped + _given(z, "draw", flux.shape) * sigma
+    sigma = error if level == 1 else error * level
+    noisy: Float32s = _given(z, "draw", flux.shape) * sigma.astype(np.float32, copy=False)
+    noisy += clipped
     return noisy
 
 
@@ -175,4 +228,4 @@ def _given(array: npt.NDArray[np.floating] | None, mode: str, shape: tuple[int, 
     if array is None or array.shape != shape:
         found = "nothing" if array is None else f"shape {array.shape}"
         raise ConfigError(f"noise mode {mode!r} needs an array of the shape of flux, {shape}; found {found}")
-    return array.astype(np.float32)
+    return array.astype(np.float32, copy=False)

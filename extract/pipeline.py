@@ -1,32 +1,31 @@
 """Running an extraction: check all input, plan, compute the missing blocks, publish."""
 
 import contextlib
-import multiprocessing
 import re
-import signal
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cache.atomic import TEMPORARY_PREFIX, sweep
-from cache.errors import CacheError, CheckpointError, Incomplete, Stale
+from cache.errors import CheckpointError, Incomplete, Stale
 from cache.locks import in_use
-from cache.progress import Advance, progress
+from cache.progress import progress
 from cache.runlog import run_log
 from cache.writer import StoreWriter, leftovers
 
-from .blocks import BlockDone, BlockTask, Target, compute_block, computed_with
+from .block_task import BlockTask, Target, computed_with
 from .checkpoint import weights_digest
+from .dask_cluster import Cluster
 from .fingerprint import FileChanged, forget
 from .plan import StorePlan, arrays_of, check_room, open_writer, row_table
 from .prepare import Prepared, Say, prepare
+from .rates import Rates, write_stats
 from .request import ExtractConfig
+from .schedulers import runner
 
-Run = Callable[[list[int]], Iterator[tuple[int, BlockDone]]]
+T = TypeVar("T")
 
 WAIT_SECONDS = 1.0
 """Between two looks at blocks that other processes are computing."""
@@ -44,7 +43,8 @@ def extract_features(config: ExtractConfig, *, say: Say = lambda _: None) -> dic
         check_room(config.out, prepared.plans)
         before = weights_digest(prepared.model)
         try:
-            paths = {split: _run_split(prepared, split, say) for split in prepared.plans}
+            rates: dict[str, Rates] = {}
+            paths = {split: _run_split(prepared, split, say, rates) for split in prepared.plans}
         except FileChanged:  # what was remembered of it is not true, though size, time and inode say so
             for spectra in prepared.spectra.values():
                 forget(spectra, config.digests, mask=prepared.mask)
@@ -53,10 +53,13 @@ def extract_features(config: ExtractConfig, *, say: Say = lambda _: None) -> dic
             raise CheckpointError(
                 "the encoder's weights or norm statistics changed during the run; this is a bug"
             )
+        if config.stats is not None:
+            write_stats(config.stats, rates)
     return paths
 
 
-def _run_split(prepared: Prepared, split: str, say: Say) -> list[Path]:
+def _run_split(prepared: Prepared, split: str, say: Say, rates: dict[str, Rates]) -> list[Path]:
+    """Write what a split lacks; what it took goes into `rates`."""
     config, print_ = prepared.config, prepared.fingerprints[split]
     plans = prepared.plans[split]
     paths = [plan.path for plan in plans if plan.finished and plan.path is not None]
@@ -67,14 +70,19 @@ def _run_split(prepared: Prepared, split: str, say: Say) -> list[Path]:
     begun = [(open_writer(config.out, p, rows, config.block_rows), p) for p in plans if not p.finished]
     for block_rows in sorted({writer.header.block_rows for writer, _ in begun}):
         stores = [(writer, plan) for writer, plan in begun if writer.header.block_rows == block_rows]
-        paths += _fill(prepared, split, stores, say)
+        done, took = _fill(prepared, split, stores, say)
+        paths += done
+        rates[split] = took if split not in rates else rates[split].and_then(took)
+        if took.rows:
+            say(took.line(f"extract {split}"))
+    rates.setdefault(split, Rates())
     return paths
 
 
 def _fill(
     prepared: Prepared, split: str, stores: list[tuple[StoreWriter, StorePlan]], say: Say
-) -> list[Path]:
-    """Compute and commit what is missing of some stores with the same rows and blocks; their folders."""
+) -> tuple[list[Path], Rates]:
+    """Compute and commit what is missing of some stores with the same rows and blocks; their folders, what it took."""
     config, print_ = prepared.config, prepared.fingerprints[split]
     how = computed_with(config, prepared.device)
     writers = [writer for writer, _ in stores]
@@ -86,7 +94,7 @@ def _fill(
         task = _task(prepared, split, stores, how)
         started = time.time()
         pending = [b for b in sorted({b for writer in writers for b in writer.pending()}) if config.owns(b)]
-        about = {
+        about: dict[str, Any] = {
             "encoder": prepared.encoder_name,
             "files": [str(path) for path in prepared.spectra[split].files],
             "bad_rows": {reason: bad.tolist()[:100] for reason, bad in print_.bad.items()},
@@ -97,11 +105,15 @@ def _fill(
         command = _without_part(config.command)
         _note_run(writers, run_log(started=started, command=command, about=about))
         header = writers[0].header
-        _compute(task, {block: header.block(block)[1] - header.block(block)[0] for block in pending}, say)
+        sizes = {block: header.block(block)[1] - header.block(block)[0] for block in pending}
+        took, micro_batch = _compute(task, sizes, say, prepared.cluster)
+        about["computed_with"] = {**how, "micro_batch": micro_batch}
         _note_run(writers, run_log(started=started, command=command, about=about))
+        if micro_batch != config.micro_batch:  # some blocks may have been committed before memory ran out
+            config = replace(config, mixed=True)
         for writer in writers:
             _check_done(writer, split, config, how, say)
-    return [writer.path for writer in writers]
+    return [writer.path for writer in writers], took
 
 
 def _task(
@@ -163,60 +175,55 @@ def _note_run(writers: list[StoreWriter], note: tuple[str, dict[str, Any]]) -> N
         writer.record_run(*note)
 
 
-def _compute(task: BlockTask, rows: dict[int, int], say: Say) -> None:
+def _compute(task: BlockTask, rows: dict[int, int], say: Say, cluster: Cluster) -> tuple[Rates, int]:
     """Compute blocks, given with their numbers of rows, here or in several processes; the bits are the same.
 
     Blocks that other extractions are computing come last: waited for, and computed here if their holder dies.
+    Returns what it took and the smallest micro-batch that had to be used.
     """
+    config = task.config
     draws = len({target.draw for target in task.targets})
     label = f"extract {task.split}" + (f" x {draws} draws" if draws > 1 else "")
-    left, said = list(rows), set[str]()
+    left, said, micro_batch = list(rows), set[str](), config.micro_batch
+    rates, started = Rates(workers=1 if config.scheduler == "local" else config.n_workers), time.monotonic()
     with (
         progress(sum(rows.values()), label, unit="spectra") as advance,
-        _runner(task, len(rows), advance) as run,
+        runner(task, len(rows), advance, cluster=cluster) as run,
     ):
         while left:
             held = []
-            for block, done in run(left):
-                if done.holder is None:
+            with _ended(run(left)) as results:
+                for block, done in results:
+                    if done.holder is not None:
+                        held.append(block)
+                        if done.holder not in said:
+                            said.add(done.holder)
+                            say(f"{task.split}: {done.holder}")
+                        continue
                     advance(rows[block] - done.shown)
-                    continue
-                held.append(block)
-                if done.holder not in said:
-                    said.add(done.holder)
-                    say(f"{task.split}: {done.holder}")
+                    if done.times:
+                        rates = replace(rates, rows=rates.rows + rows[block]).plus(done.times)
+                    if done.micro_batch is not None and done.micro_batch < micro_batch:
+                        micro_batch = done.micro_batch
+                        say(_too_little_memory(task, block, micro_batch))
             if len(held) == len(left):
                 time.sleep(WAIT_SECONDS)
             left = held
+    return replace(rates, seconds=time.monotonic() - started), micro_batch
 
 
 @contextlib.contextmanager
-def _runner(task: BlockTask, n_blocks: int, advance: Advance) -> Iterator[Run]:
-    """A function that computes blocks and yields (block, what became of it) as they come."""
-    workers = min(task.config.n_workers, n_blocks)
-    if workers <= 1:
-        yield lambda blocks: ((block, compute_block(task, block, advance)) for block in blocks)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_leave_interrupts_to_the_parent) as pool:
-
-        def run(blocks: list[int]) -> Iterator[tuple[int, BlockDone]]:
-            tasks = {pool.submit(compute_block, task, block): block for block in blocks}
-            for done in as_completed(tasks):
-                yield tasks[done], done.result()
-
-        try:
-            yield run
-        except BrokenProcessPool as error:
-            raise CacheError(
-                "a worker process was killed, most likely for lack of memory; what was committed stays. Run the same "
-                "command again with fewer --jobs or a smaller --micro-batch"
-            ) from error
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+def _ended(results: Iterator[T]) -> Iterator[Iterator[T]]:
+    """End a generator that is left early, so that none of its threads outlives an interruption."""
+    try:
+        yield results
+    finally:
+        if isinstance(results, Generator):
+            results.close()
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    """Ctrl-C reaches all processes of a terminal; the parent ends the pool, a traceback per worker helps nobody."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _too_little_memory(task: BlockTask, block: int, micro_batch: int) -> str:
+    return (
+        f"{task.split}: {task.device} has too little memory for --micro-batch {task.config.micro_batch}; block {block} "
+        f"was computed with {micro_batch}. The commit records say so; last bits may differ between blocks"
+    )

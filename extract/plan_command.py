@@ -9,7 +9,7 @@ from cache.commandline import Verb
 from cache.plan_file import write_plan
 
 from .dry_run import show_estimate
-from .run_command import RunSettings, to_request
+from .run_command import RunSettings, stated_request
 
 
 class PlanSettings(RunSettings):
@@ -25,7 +25,7 @@ class PlanSettings(RunSettings):
 
 def run(settings: PlanSettings) -> None:
     """Print the estimate and write the plan."""
-    estimate = show_estimate(to_request(settings), as_json=settings.as_json)
+    estimate = show_estimate(stated_request(settings), as_json=settings.as_json)
     if settings.plan is not None:
         write_plan(settings.plan, estimate.plan)
         sys.stderr.write(f"plan written: {settings.plan}\n")

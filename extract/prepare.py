@@ -10,16 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.errors import ConfigError
+from cache.plan_file import Plan, read_plan
 from cache.progress import progress
 
 from .chosen_encoder import is_random, load_named, mask_ratio, random_encoder
+from .dask_cluster import Cluster
 from .encoder import BlindspotModel1D
-from .engine import choose_device
+from .engine import check_precision, choose_device
 from .error_input import channels
 from .fingerprint import Fingerprint, fingerprint
 from .layers import check_length
 from .mask import load_mask
 from .plan import StorePlan, check_no_shared_stars, plan_stores, provenance_of
+from .planned import check_inputs, planned_stores
 from .request import ExtractConfig
 from .spectra import SpectraFile, open_spectra
 from .wanted import WantedArrays, wanted_arrays
@@ -39,12 +42,19 @@ class Prepared:
     fingerprints: dict[str, Fingerprint]
     plans: dict[str, list[StorePlan]]
     encoder_name: str
+    cluster: Cluster
+    """Of dask workers; nothing is started before blocks are computed."""
 
 
 @contextlib.contextmanager
 def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Prepared]:
-    """Open and check everything: names, checkpoint, files, rows, stars across splits; then plan the stores."""
+    """Open and check everything: names, checkpoint, files, rows, stars across splits; then plan the stores.
+
+    With a plan file the stores are those of the plan; Stale when anything is not as it was planned.
+    """
+    plan = None if config.plan is None else read_plan(config.plan)
     device = choose_device(config.device)
+    check_precision(config.precision, device=device, engine=config.engine)
     model = load_named(config)
     with contextlib.ExitStack() as files:
         spectra = {s: files.enter_context(open_spectra(list(paths))) for s, paths in config.data.items()}
@@ -56,6 +66,8 @@ def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Pre
         wanted = _wanted(config, model, wave, say)
         _check_network_input(config, model, len(wave))
         _check_noise(config, spectra)
+        if plan is not None:
+            check_inputs(plan, config, spectra, mask=mask)
         prints = {split: _fingerprint(s, split, config, mask) for split, s in spectra.items()}
         check_no_shared_stars(prints)
         name = Path(config.checkpoint).stem
@@ -76,6 +88,7 @@ def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Pre
                 split=split,
                 mask=mask,
                 arrays=wanted,
+                plan=plan,
             )
             for split in spectra
         }
@@ -88,6 +101,7 @@ def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Pre
             fingerprints=prints,
             plans=plans,
             encoder_name=name,
+            cluster=files.enter_context(Cluster(config)),
         )
 
 
@@ -111,6 +125,7 @@ def _plans_of(
     split: str,
     mask: NDArray[np.bool_] | None,
     arrays: WantedArrays,
+    plan: Plan | None,
 ) -> list[StorePlan]:
     """The stores of one split, draw by draw."""
     plans = []
@@ -125,7 +140,10 @@ def _plans_of(
             mask=mask,
             arrays=arrays,
         )
-        plans += plan_stores(config.out, provenance, arrays)
+        if plan is None:
+            plans += plan_stores(config.out, provenance, arrays)
+        else:
+            plans += planned_stores(plan, config, provenance, wanted=arrays)
     return plans
 
 

@@ -14,7 +14,7 @@ from .engine import ENGINES, PRECISIONS
 SPLITS = ("train", "val", "test")
 NOISE_MODES = ("draw", "stored", "none")
 ERROR_INPUTS = ("true", "zero")
-SCHEDULERS = ("local", "processes")
+SCHEDULERS = ("local", "processes", "dask")
 BAD_ROW_POLICIES = ("fail", "drop")
 SHIPPED = "shipped"
 RANDOM_PREFIX = "random:"
@@ -47,7 +47,7 @@ class ExtractConfig:
     seed: int = 0
     error_input: str = "true"
     precision: str = "fp32"
-    engine: str = "plain"
+    engine: str = "fast"
     device: str = "auto"
     threads: int | None = None
     micro_batch: int = 32
@@ -57,6 +57,10 @@ class ExtractConfig:
     scheduler: str = "local"
     jobs: int | None = None
     part: str | None = None
+    dask_address: str | None = None
+    dask_config: Path | None = None
+    plan: Path | None = None
+    stats: Path | None = None
     mixed: bool = False
     out: Path = Path("artifacts/features")
     encoders: Path = Path("artifacts/encoders")
@@ -84,8 +88,9 @@ class ExtractConfig:
         self._check_numbers()
         if self.part is not None:
             parse_part(self.part)
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
-            raise UnknownName("device", self.device, ("auto", "cpu", "cuda"))
+        self._check_dask()
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+(,\d+)*)?", self.device):
+            raise UnknownName("device", self.device, ("auto", "cpu", "cuda", "cuda:0", "cuda:0,1"))
         for split in self.data:
             safe_name("split", split)
         if not self.data:
@@ -111,6 +116,15 @@ class ExtractConfig:
         if self.noise == "stored" and self.noise_level != 1:
             raise ConfigError("--noise stored is what the file holds; --noise-level must stay 1 with it")
 
+    def _check_dask(self) -> None:
+        given = [f"--dask-{n}" for n in ("address", "config") if getattr(self, f"dask_{n}") is not None]
+        if given and self.scheduler != "dask":
+            raise ConfigError(f"{given[0]} goes with --scheduler dask, not with {self.scheduler}")
+        if len(given) > 1:
+            raise ConfigError(
+                "say either --dask-address (a running scheduler) or --dask-config (a cluster to make), not both"
+            )
+
     @property
     def pseudo_layers(self) -> tuple[str, ...]:
         """The pseudo-layers asked for."""
@@ -130,13 +144,13 @@ class ExtractConfig:
 
     @property
     def n_workers(self) -> int:
-        """Processes that compute blocks."""
-        return 1 if self.scheduler == "local" else (self.jobs or os.cpu_count() or 1)
+        """Compute tasks at once: threads of this process with `local`, else worker processes of one task each."""
+        return self.jobs or os.cpu_count() or 1
 
     @property
     def n_threads(self) -> int:
-        """Threads of one compute task; part of `computed_with`."""
-        return self.threads or max(1, (os.cpu_count() or 1) // self.n_workers)
+        """Torch threads of one compute task; part of `computed_with`."""
+        return self.threads or 1
 
 
 def parse_part(part: str) -> tuple[int, int]:

@@ -47,7 +47,7 @@ def check_rows(
         flux_low, flux_high = flux.min(axis=1), flux.max(axis=1)
         error_low, error_high = error.min(axis=1), error.max(axis=1)
         largest = np.maximum(np.abs(flux_low), np.abs(flux_high))
-        absurd = (largest > FLUX_MAX) | (np.abs(flux).mean(axis=1) < FLUX_MEAN_MIN)
+        absurd = (largest > FLUX_MAX) | _is_faint(flux)
     nothing = np.zeros(flux.shape[0], dtype=bool)
     flux_finite, zero = np.isfinite(flux_low) & np.isfinite(flux_high), largest == 0
     return {
@@ -59,3 +59,11 @@ def check_rows(
         "flux_scale": absurd & flux_finite & ~zero,
         "noisy_not_finite": nothing if noisy is None else ~np.isfinite(noisy).all(axis=1),
     }
+
+
+def _is_faint(flux: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Whether mean |flux| of each row is below FLUX_MEAN_MIN; |mean flux| is a bound that needs no copy."""
+    faint: npt.NDArray[np.bool_] = ~(np.abs(flux.mean(axis=1)) > 2 * FLUX_MEAN_MIN)
+    if faint.any():
+        faint[faint] = np.abs(flux[faint]).mean(axis=1) < FLUX_MEAN_MIN
+    return faint

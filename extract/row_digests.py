@@ -12,6 +12,8 @@ from cache.canonical import sha256
 from .spectra import StoredSlab
 
 DIGEST_BYTES = 32
+_NOTHING = hashlib.sha256().digest()
+_NAN_BITS = np.array(np.nan, dtype="<f8").view("<u8")
 
 Float64s = npt.NDArray[np.float64]
 
@@ -35,17 +37,23 @@ class LabelRows:
 
 @dataclass(frozen=True)
 class RowDigests:
-    """`digests` (n, 32) uint8, and `stars` (n,) uint64, whose 16 hex digits begin the sha256 of the flux row."""
+    """`digests` (n, 32) uint8; `stars` (n,) uint64, whose 16 hex digits begin the sha256 of the flux row.
+
+    `labels` are the sha256 of the label rows end to end, what `LabelRows.digest` is made of.
+    """
 
     digests: npt.NDArray[np.uint8]
     stars: npt.NDArray[np.uint64]
+    labels: bytes
 
 
 def canonical_floats(values: Float64s) -> Float64s:
     """Contiguous little-endian float64 in which every NaN has the same bits; the input when it is so already."""
     plain = np.ascontiguousarray(values, dtype="<f8")
     nan = np.isnan(plain)
-    return np.where(nan, np.float64(np.nan), plain).astype("<f8", copy=False) if nan.any() else plain
+    if not nan.any() or (plain[nan].view("<u8") == _NAN_BITS).all():
+        return plain
+    return np.where(nan, np.float64(np.nan), plain).astype("<f8", copy=False)
 
 
 def row_digests_of(slab: StoredSlab, labels: LabelRows) -> RowDigests:
@@ -58,12 +66,19 @@ def row_digests_of(slab: StoredSlab, labels: LabelRows) -> RowDigests:
     n_rows = flux.shape[0]
     digests = bytearray()
     stars = bytearray()
+    label_digests = bytearray()
     for row, label_row in zip(range(n_rows), labels.row_bytes(), strict=True):
-        parts = [flux[row].data, error[row].data, b"" if noisy is None else noisy[row].data, label_row]
-        hashed = [hashlib.sha256(part).digest() for part in parts]
+        hashed = [
+            hashlib.sha256(flux[row].data).digest(),
+            hashlib.sha256(error[row].data).digest(),
+            _NOTHING if noisy is None else hashlib.sha256(noisy[row].data).digest(),
+            hashlib.sha256(label_row).digest(),
+        ]
         digests += hashlib.sha256(b"".join(hashed)).digest()
         stars += hashed[0][:8]
+        label_digests += hashed[-1]
     return RowDigests(
         np.frombuffer(bytes(digests), dtype=np.uint8).reshape(n_rows, DIGEST_BYTES),
         np.frombuffer(bytes(stars), dtype=">u8").astype(np.uint64),
+        bytes(label_digests),
     )

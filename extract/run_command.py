@@ -14,7 +14,11 @@ from cache.selection import select, write_selection
 
 from .dry_run import show_estimate
 from .pipeline import extract_features
+from .planned import planned_request
 from .request import ExtractConfig, find_data
+
+OUTPUT = frozenset(("config", "print_config", "selection", "dry_run", "as_json", "n_parts"))
+"""Settings of the verbs about what is shown and written beside the stores."""
 
 
 class RunSettings(Command):
@@ -62,23 +66,41 @@ class RunSettings(Command):
     draws: int = Field(1, description="noise realisations 0, 1, ... of every spectrum")
     seed: int = Field(0, description="of the noise")
     error_input: str = Field("true", description="true, or zero: what the error channel is fed (audits)")
-    precision: str = Field("fp32", description="of the network")
-    engine: str = Field("plain", description="how the network is run")
-    device: str = Field("auto", description="auto, cpu, cuda")
-    threads: int | None = Field(None, description="per process (default: cores / jobs)")
+    precision: str = Field(
+        "fp32",
+        description="of the network: fp32, bf16, or tf32 (NVIDIA GPUs); other precisions are other stores",
+    )
+    engine: str = Field(
+        "fast", description="fast, or plain: the network's own modules, a slow twin to compare with"
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, or some of several GPUs: cuda:0,1")
+    threads: int | None = Field(None, description="torch threads of one compute task (default 1)")
     micro_batch: int = Field(32, description="spectra computed together")
     slab_rows: int = Field(256, description="spectra read together; never changes a result")
     block_rows: int | None = Field(None, description="rows of one committed block (default 4096)")
     on_bad_rows: Literal["fail", "drop"] = Field(
         "fail", description="refuse a file with bad rows, or leave them out"
     )
-    scheduler: Literal["local", "processes"] = Field(
-        "local", description="one process, or several on this machine"
+    scheduler: Literal["local", "processes", "dask"] = Field(
+        "local", description="threads of this process, several processes, or dask workers (docs/cluster.md)"
     )
-    jobs: int | None = Field(None, description="processes, with --scheduler processes (default: cores)")
+    jobs: int | None = Field(
+        None, description="compute tasks at once: threads with local, else worker processes (default: cores)"
+    )
+    dask_address: str | None = Field(
+        None, description="tcp://HOST:PORT of a running dask scheduler (default: workers on this machine)"
+    )
+    dask_config: Path | None = Field(
+        None, description="YAML of a dask cluster to make: cluster: slurm or local, jobs: N, its arguments"
+    )
+    plan: Path | None = Field(
+        None,
+        description="run the request of this plan file (extract plan --plan FILE); only how is said beside",
+    )
     part: str | None = Field(
         None, description="i/n: compute every n-th row block only, without locks (cluster file systems)"
     )
+    stats: Path | None = Field(None, description="write the times of every stage here, as JSON")
     mixed: bool = Field(
         default=False, description="go on with a store begun on other settings of device or threads"
     )
@@ -93,7 +115,18 @@ class RunSettings(Command):
 
 
 def to_request(settings: RunSettings) -> ExtractConfig:
-    """The request that the settings stand for; ConfigError when no data or too much of it is named."""
+    """The request that the settings stand for; ConfigError when no data or too much of it is named.
+
+    With a plan it is the plan's, and whatever is given beside must not change it.
+    """
+    if settings.plan is not None:
+        given = settings.model_fields_set - OUTPUT
+        return planned_request(settings.plan, {name: getattr(settings, name) for name in given})
+    return stated_request(settings)
+
+
+def stated_request(settings: RunSettings) -> ExtractConfig:
+    """The request that the settings say themselves."""
     by_split = {s: getattr(settings, s) for s in ("train", "val", "test") if getattr(settings, s)}
     if by_split and settings.data:
         raise ConfigError("say either --data, or --train, --val and --test, not both")
@@ -106,7 +139,7 @@ def to_request(settings: RunSettings) -> ExtractConfig:
             "no data: say --data FOLDER (with train/, val/, test/) or --data FILE --split NAME; "
             "python -m extract mock makes a mock survey"
         )
-    ours = {field.name for field in dataclasses.fields(ExtractConfig)} - {"data", "command"}
+    ours = {field.name for field in dataclasses.fields(ExtractConfig)} - {"data", "command", "plan"}
     fields: dict[str, Any] = {
         name: getattr(settings, name) for name in RunSettings.model_fields if name in ours
     }

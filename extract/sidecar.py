@@ -49,14 +49,26 @@ def sidecar_path(folder: Path, about: Mapping[str, Any]) -> Path:
     return folder / f"{digest_json({'version': SIDECAR_VERSION, **about})[:32]}{SUFFIX}"
 
 
-def recall(folder: Path, about: Mapping[str, Any], identity: Mapping[str, int]) -> FileScan | None:
-    """The remembered scan, or None when there is none, it is damaged, or the file has another identity."""
+def _payload(path: Path) -> bytes | None:
+    """The archive in a file of digests, or None when it is not there or damaged."""
     try:
-        content = sidecar_path(folder, about).read_bytes()
+        content = path.read_bytes()
     except OSError:
         return None
     payload = content[_SHA_BYTES:]
-    if bytes.fromhex(sha256(payload)) != content[:_SHA_BYTES]:
+    return payload if bytes.fromhex(sha256(payload)) == content[:_SHA_BYTES] else None
+
+
+def remembered_sha256(path: Path) -> str | None:
+    """Digest of what is remembered in a file of digests (hex), or None when it is not there or damaged."""
+    payload = _payload(path)
+    return None if payload is None else sha256(payload)
+
+
+def recall(folder: Path, about: Mapping[str, Any], identity: Mapping[str, int]) -> FileScan | None:
+    """The remembered scan, or None when there is none, it is damaged, or the file has another identity."""
+    payload = _payload(sidecar_path(folder, about))
+    if payload is None:
         return None
     with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
         told = json.loads(arrays["about"].tobytes())

@@ -20,6 +20,8 @@ INDEX_SUFFIX = ".txt"
 LABEL_ROWS = 65536
 """Rows of a params table read at a time when one label of all rows is asked for (18 MB of a 281-byte row)."""
 
+_STORED = ("flux", "error", "noisy")
+
 Float64s = npt.NDArray[np.float64]
 
 
@@ -32,14 +34,17 @@ class StoredSlab:
     noisy: Float64s | None
 
     def repaired_error(self) -> Float64s:
-        """`error`, a NaN in the first or last pixel replaced by its neighbour; `error` itself when there is none."""
-        first, last = np.isnan(self.error[:, 0]), np.isnan(self.error[:, -1])
-        if self.error.shape[1] < 2 or not (first.any() or last.any()):
-            return self.error
+        """`error`, a NaN in the first or last pixel replaced by its neighbour; a copy."""
         repaired = self.error.copy()
-        repaired[first, 0] = self.error[first, 1]
-        repaired[last, -1] = self.error[last, -2]
+        repair_edges(repaired)
         return repaired
+
+
+def repair_edges(error: npt.NDArray[np.floating]) -> None:
+    """Replace NaN in the first or last pixel of (n, L) by its neighbour, in place."""
+    if error.shape[1] >= 2:
+        ends = error[:, [0, -1]]
+        error[:, [0, -1]] = np.where(np.isnan(ends), error[:, [1, -2]], ends)
 
 
 class SpectraFile:
@@ -83,10 +88,21 @@ class SpectraFile:
         source = next(source for source in self._sources if source.path == path)
         return os.fstat(source.file.id.get_vfd_handle())
 
-    def stored(self, rows: slice) -> StoredSlab:
-        """The rows as they are in the files, widened to float64; `rows` is a slice without a step."""
-        noisy = self._array(rows, "noisy") if self.has_noisy else None
-        return StoredSlab(self._array(rows, "flux"), self._array(rows, "error"), noisy)
+    def stored(self, rows: slice, *, into: Float64s | None = None) -> StoredSlab:
+        """The rows as they are in the files, widened to float64; `rows` is a slice without a step.
+
+        `into` (n_stored, n or more, L) float64 is written to and returned in parts, to save fresh memory.
+        """
+        n_rows = len(range(*rows.indices(self.n_spectra)))
+        if into is None:
+            into = np.empty((self.n_stored, n_rows, self.wave.size), dtype="<f8")
+        arrays = [self._array(rows, name, out[:n_rows]) for name, out in zip(_STORED, into, strict=False)]
+        return StoredSlab(arrays[0], arrays[1], arrays[2] if self.has_noisy else None)
+
+    @property
+    def n_stored(self) -> int:
+        """Arrays of a `StoredSlab`: flux, error, and noisy where every file has it."""
+        return 3 if self.has_noisy else 2
 
     def read(self, rows: slice) -> tuple[Float64s, Float64s]:
         """Flux as stored and error with edge NaN repaired, each (n, L) float64; nothing else is checked here."""
@@ -167,9 +183,9 @@ class SpectraFile:
             if begin < end:
                 yield source, slice(begin - first, end - first), slice(begin - start, end - start)
 
-    def _array(self, rows: slice, name: str) -> Float64s:
+    def _array(self, rows: slice, name: str, out: Float64s | None = None) -> Float64s:
         start, stop = self.bounds(rows)
-        result = np.empty((stop - start, self.wave.size), dtype="<f8")
+        result = np.empty((stop - start, self.wave.size), dtype="<f8") if out is None else out
         for source, here, there in self._pieces(start, stop):
             _read_into(getattr(source, name), here, result[there])
         return result

@@ -17,8 +17,11 @@ from hdf5_fixtures import PFSSPEC, Example, write_table_layout
 from survey_fakes import stars
 
 from cache import FeatureStore
+from cache.plan_file import write_plan
 from cache.provenance import store_key
+from extract.estimate import estimate
 from extract.pipeline import extract_features
+from extract.prepare import prepare
 from extract.request import ExtractConfig
 
 N_PIXELS = 64
@@ -457,3 +460,12 @@ def in_table(name, value):
 
 def in_network(name, change=ulp):
     return lambda inputs: poke_tensor(inputs.checkpoint, name, change)
+
+
+# Other ways to say the same.
+
+
+def planned(inputs):
+    with prepare(inputs.request()) as prepared:
+        write_plan(inputs.folder / "plan.json", estimate(prepared, COMMAND).plan)
+    return {"plan": inputs.folder / "plan.json"}

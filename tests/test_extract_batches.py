@@ -7,9 +7,10 @@ from hdf5_fixtures import write_flat_layout
 from survey_fakes import N_PIXELS, request, stars
 
 from cache.errors import InputError
-from extract.batches import make_batch, read_batches, runs_of
+from extract.batches import make_batch, read_batches
 from extract.fingerprint import fingerprint
 from extract.noise import standard_normal
+from extract.slabs import runs_of
 from extract.spectra import open_spectra
 
 

@@ -16,10 +16,12 @@ from hdf5_fixtures import PFSSPEC, WRITERS, example, write_flat_layout, write_ta
 
 from cache.errors import ConfigError, InputError, UnknownName
 from extract import fingerprint as module
-from extract.fingerprint import check_rows_unchanged, fingerprint
+from extract import row_scan
+from extract.fingerprint import check_unchanged, fingerprint
 from extract.mask import mask_digest
 from extract.row_checks import REASONS, check_rows
 from extract.sidecar import file_identity, recall
+from extract.slabs import SlabReader
 from extract.spectra import SpectraFile, open_spectra
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -57,7 +59,7 @@ def two_files(folder, *, noisy=False, n_rows=(5, 3)):
 @pytest.mark.parametrize("noisy", [False, True])
 def test_the_digests_are_those_of_a_slow_loop(tmp_path, monkeypatch, noisy):
     monkeypatch.setattr(module, "SLAB_ROWS", 3)
-    monkeypatch.setattr(module, "READ_ROWS", 2)
+    monkeypatch.setattr(row_scan, "READ_ROWS", 2)
     contents, paths = two_files(tmp_path, noisy=noisy)
     with open_spectra(paths) as spectra:
         found = fingerprint(spectra, remember=None)
@@ -100,7 +102,7 @@ def test_reading_slab_and_layout_of_the_file_change_nothing(tmp_path, monkeypatc
     paths.append(write_table_layout(tmp_path / "f4.h5", content))
     digests = set()
     for read_rows in (1, 3, 256):
-        monkeypatch.setattr(module, "READ_ROWS", read_rows)
+        monkeypatch.setattr(row_scan, "READ_ROWS", read_rows)
         digests |= {prints(path).digest for path in paths}
     assert len(digests) == 1
     split = example(7)
@@ -114,12 +116,12 @@ def test_reading_slab_and_layout_of_the_file_change_nothing(tmp_path, monkeypatc
 
 
 def test_no_more_rows_are_in_memory_than_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "READ_ROWS", 4)
+    monkeypatch.setattr(row_scan, "READ_ROWS", 4)
     read = []
     original = SpectraFile._array
 
-    def recording(self, rows, name):
-        read.append(original(self, rows, name))
+    def recording(self, rows, name, out):
+        read.append(original(self, rows, name, out))
         return read[-1]
 
     monkeypatch.setattr(SpectraFile, "_array", recording)
@@ -309,13 +311,13 @@ def same(one, other):
 def scans(monkeypatch):
     """How many rows were really scanned, file by file."""
     counts = []
-    original = module._scan_rows
+    original = module.scan_rows
 
     def counting(spectra, rows, mask, progress):
         counts.append(rows.stop - rows.start)
         return original(spectra, rows, mask, progress)
 
-    monkeypatch.setattr(module, "_scan_rows", counting)
+    monkeypatch.setattr(module, "scan_rows", counting)
     return counts
 
 
@@ -417,7 +419,9 @@ def test_rows_are_checked_again_as_they_are_read(tmp_path):
     contents, paths = two_files(tmp_path, noisy=True)
     with open_spectra(paths) as spectra:
         known = fingerprint(spectra, remember=None)
-        slab = check_rows_unchanged(spectra, slice(3, 7), known)
+        raw = SlabReader(spectra, 4).read((3, 7))
+        check_unchanged(spectra, raw, known)
+        slab = raw.slab
         flux = np.concatenate([content.arrays["flux"] for content in contents])
         np.testing.assert_array_equal(slab.flux, flux[3:7])
         np.testing.assert_array_equal(slab.noisy, flux[3:7] + 0.5)
@@ -425,11 +429,12 @@ def test_rows_are_checked_again_as_they_are_read(tmp_path):
     with h5py.File(paths[1], "a") as file:
         file[PFSSPEC["error"]][1, 3] += 1e-3
     with open_spectra(paths) as spectra:
-        check_rows_unchanged(spectra, slice(0, 6), known)
+        reader = SlabReader(spectra, 6)
+        check_unchanged(spectra, reader.read((0, 6)), known)
         with pytest.raises(
             InputError, match=rf"^{re.escape(str(paths[1]))}: row 1 \(row 6 of all\) is not what it was"
         ):
-            check_rows_unchanged(spectra, slice(3, 8), known)
+            check_unchanged(spectra, reader.read((3, 8)), known)
 
 
 def test_the_digest_of_a_fixed_file_stays(tmp_path):

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import mutation_fakes as edit
@@ -206,14 +207,7 @@ MISSES = (
     miss("every layer", "layers", "arrays", {"layers": ("all",)}, kept=1),
     miss("a pseudo-layer", "layers", "arrays", {"layers": ("input_flux",)}),
     miss("direction", "directions", "arrays", {"directions": ("backward",)}),
-    # fp32 is the only precision today: the request is made to accept another one, and is planned, not computed
-    miss(
-        "precision",
-        "precision",
-        "precision",
-        {"precision": "tf32"},
-        constants={"PRECISIONS": ("fp32", "tf32")},
-    ),
+    miss("precision", "precision", "precision", {"precision": "bf16"}),
     # the program
     miss("numerics version", "program", "numerics", constants={"NUMERICS": 2}),
     miss("noise version", "program", "noise.noise_version", constants={"NOISE_VERSION": 2}),
@@ -261,8 +255,12 @@ HITS = (
     hit("rows of a block", "block_rows", {"block_rows": 5}),
     hit("device auto", "device", {"device": "auto"}),
     hit("mixed", "mixed", {"mixed": True}),
-    # plain is the only engine today, so another name is admitted for the request
-    hit("engine", "engine", {"engine": "other"}, constants={"ENGINES": ("plain", "other")}),
+    hit("dask", "scheduler", {"scheduler": "dask"}),
+    hit("a scheduler elsewhere", "dask_address", {"scheduler": "dask", "dask_address": "tcp://127.0.0.1:1"}),
+    hit("a cluster to make", "dask_config", {"scheduler": "dask", "dask_config": Path("absent.yaml")}),
+    hit("run from a plan", "plan", edit.planned),
+    hit("times written", "stats", {"stats": Path("stats.json")}),
+    hit("engine", "engine", {"engine": "plain"}),
     hit("host", "program", constants={"platform.node": lambda: "elsewhere"}),
     hit("processor", "program", constants={"platform.machine": lambda: "other"}),
     hit("version of torch", "program", constants={"torch.__version__": "99.0"}),
@@ -495,6 +493,8 @@ class How:
 
 HOW = (
     How("threads", settings={"threads": 2}, value=2),
+    How("engine", settings={"engine": "plain"}, value="plain"),
+    How("numpy", constants={"numpy.__version__": "99.0"}, value="99.0"),
     How("micro_batch", settings={"micro_batch": 3}, value=3),
     How("torch", constants={"torch.__version__": "99.0"}, value="99.0"),
     How("processor", constants={"platform.machine": lambda: "other"}, value="other"),

@@ -115,13 +115,15 @@ def test_the_noise_is_standard_normal():
 
 
 def test_the_transform_is_right_where_its_pieces_meet():
-    from extract.noise import _box_muller
+    from extract.noise import _box_muller, _Work
 
     turns = [k * 2**29 + d for k in range(8) for d in (-2, -1, 0, 1, 2)] + [2**32 - 1]
     numerators = [0, 1, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1, int(2**31.5), int(2**31.5) - 1]
     words = np.array([[(n << 32) | (t % 2**32) for t in turns for n in numerators]], dtype=np.uint64)
-    found = _box_muller(words)
-    assert found.dtype == np.float32
+    work = _Work(words.shape)
+    work.words[:] = words
+    found = np.empty((1, 2 * words.size), dtype=np.float32)
+    _box_muller(work, found)
     for word, pair in zip(words[0].tolist(), found[0].reshape(-1, 2), strict=True):
         radius = math.sqrt(-2 * math.log(((word >> 32) + 1) / 2**32))
         angle = 2 * math.pi * ((word % 2**32) / 2**32)

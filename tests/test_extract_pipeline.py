@@ -39,7 +39,7 @@ from cache.header import chunk_path, last_run
 from cache.removal import remove_folder
 from cache.repair import repair
 from cache.writer import StoreWriter
-from extract import blocks, pipeline
+from extract import blocks, pipeline, schedulers
 from extract import prepare as prepare_module
 from extract.checkpoint import load_encoder
 from extract.error_input import channels
@@ -104,15 +104,15 @@ def test_going_on_after_an_interruption_changes_no_bit(
     reference, spectra_file, tmp_path, monkeypatch, stop_after
 ):
     asked = request(spectra_file, tmp_path, block_rows=5, micro_batch=4, **EVERYTHING)
-    done = []
+    original, done = blocks.commit, []
 
-    def interrupted(task, block, advance=None):
+    def interrupted(task, block):
         if len(done) == stop_after:
             raise KeyboardInterrupt
-        done.append(block)
-        return blocks.compute_block(task, block, advance)
+        done.append(block.number)
+        return original(task, block)
 
-    monkeypatch.setattr(pipeline, "compute_block", interrupted)
+    monkeypatch.setattr(blocks, "commit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         extract_features(asked)
     monkeypatch.undo()
@@ -151,13 +151,13 @@ def test_a_file_that_changes_meanwhile_stops_every_worker(spectra_file, tmp_path
     with h5py.File(other, "r+") as file:
         file["dataset/arrays/flux/value"][9, 7] = 1.5
     monkeypatch.setattr(  # threads start faster
-        pipeline, "ProcessPoolExecutor", lambda workers, _, **__: ThreadPoolExecutor(workers)
+        schedulers, "ProcessPoolExecutor", lambda workers, _, **__: ThreadPoolExecutor(workers)
     )
     asked = request(moved, tmp_path, scheduler="processes", jobs=2, block_rows=5)
     with prepare(asked) as prepared:
         other.replace(moved)
         with pytest.raises(InputError, match=r"row 9 .*the file changed meanwhile"):
-            pipeline._run_split(prepared, "test", lambda _: None)
+            pipeline._run_split(prepared, "test", lambda _: None, {})
     store = StoreWriter.open(next((tmp_path / "features/test").iterdir()))
     assert 1 in store.pending()  # rows 5 to 9
 
@@ -463,13 +463,13 @@ def test_only_missing_arrays_are_computed_and_find_joins_them(spectra_file, tmp_
     first = extract_one(spectra_file, tmp_path)
     wider = {"poolings": (POOLING, "global_mean"), "directions": ("forward", "backward")}
     computed = []
-    original = blocks._compute_rows
+    original = blocks.commit
     monkeypatch.setattr(
         blocks,
-        "_compute_rows",
-        lambda task, targets, rows, advance: (
-            computed.extend(a.path for t in targets for a in t.arrays)
-            or original(task, targets, rows, advance)
+        "commit",
+        lambda task, block: (
+            computed.extend(a.path for _, target in block.free for a in target.arrays)
+            or original(task, block)
         ),
     )
     paths = extract_features(request(spectra_file, tmp_path, **wider))["test"]
@@ -520,10 +520,13 @@ def test_free_blocks_are_computed_while_another_process_holds_one(spectra_file, 
         if len(waited) == 2:
             os.close(descriptor)
 
-    monkeypatch.setattr(pipeline, "time", SimpleNamespace(time=time.time, sleep=the_holder_dies))
+    monkeypatch.setattr(
+        pipeline, "time", SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=the_holder_dies)
+    )
     extract_features(request(spectra_file, tmp_path, block_rows=5), say=said.append)
     assert waited == [[0], [0]]
-    assert [line for line in said if "another process is computing block 0" in line] == [said[-2]]
+    assert ["another process is computing block 0" in line for line in said[-3:]] == [True, False, False]
+    assert sum("another process" in line for line in said) == 1
     assert FeatureStore.open(path).digest() == reference.digest()
     assert not list(path.glob(".commit/*.lock"))
 
@@ -572,14 +575,14 @@ def test_what_does_not_fit_on_the_disk_is_not_begun(spectra_file, tmp_path, monk
 def test_a_full_disk_keeps_what_is_committed(spectra_file, tmp_path, monkeypatch):
     reference = extract_one(spectra_file, tmp_path / "alone", block_rows=5)
     resource = pytest.importorskip("resource", reason="limits of file sizes are of Unix")
-    original, limits = blocks._compute_rows, resource.getrlimit(resource.RLIMIT_FSIZE)
+    original, limits = blocks.commit, resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def full_from_the_second_block_on(task, targets, rows, advance):
-        if rows[0] >= 10:
+    def full_from_the_second_block_on(task, block):
+        if block.rows[0] >= 10:
             resource.setrlimit(resource.RLIMIT_FSIZE, (300, limits[1]))
-        return original(task, targets, rows, advance)
+        return original(task, block)
 
-    monkeypatch.setattr(blocks, "_compute_rows", full_from_the_second_block_on)
+    monkeypatch.setattr(blocks, "commit", full_from_the_second_block_on)
     try:
         with pytest.raises(CacheError, match=r"block 2 could not be written .*run the same command"):
             extract_one(spectra_file, tmp_path, block_rows=5)
@@ -594,15 +597,15 @@ def test_a_full_disk_keeps_what_is_committed(spectra_file, tmp_path, monkeypatch
 
 
 def interrupted_by(monkeypatch, what):
-    """Let `what` happen once, when the second block is about to be computed."""
-    original, happened = blocks._compute_rows, []
+    """Let `what` happen once, when the second block is about to be committed."""
+    original, happened = blocks.commit, []
 
-    def compute(task, targets, rows, advance):
-        if rows[0] and not happened:
+    def commit(task, block):
+        if block.rows[0] and not happened:
             happened.append(what())
-        return original(task, targets, rows, advance)
+        return original(task, block)
 
-    monkeypatch.setattr(blocks, "_compute_rows", compute)
+    monkeypatch.setattr(blocks, "commit", commit)
 
 
 def test_a_running_extraction_keeps_its_store_from_removal_and_repair(spectra_file, tmp_path, monkeypatch):
@@ -696,7 +699,7 @@ def test_a_killed_worker_is_told_with_what_to_do(spectra_file, tmp_path, monkeyp
         def submit(self, *_):
             raise BrokenProcessPool
 
-    monkeypatch.setattr(pipeline, "ProcessPoolExecutor", lambda workers, _, **__: Broken(workers))
+    monkeypatch.setattr(schedulers, "ProcessPoolExecutor", lambda workers, _, **__: Broken(workers))
     with pytest.raises(CacheError, match=r"a worker process was killed.*--micro-batch"):
         extract_one(spectra_file, tmp_path, scheduler="processes", jobs=2, block_rows=5)
 
@@ -758,14 +761,14 @@ def test_going_on_with_other_settings_needs_mixed(spectra_file, tmp_path):
 
 
 def test_weights_that_change_are_never_committed(spectra_file, tmp_path, monkeypatch):
-    original = blocks._compute_rows
+    original = blocks.commit
 
-    def spoil(task, *rest):
+    def spoil(task, block):
         with torch.no_grad():
             task.model.encoders[0].conv.weight.add_(1)
-        return original(task, *rest)
+        return original(task, block)
 
-    monkeypatch.setattr(blocks, "_compute_rows", spoil)
+    monkeypatch.setattr(blocks, "commit", spoil)
     with pytest.raises(CheckpointError, match="changed during the run; this is a bug, nothing was committed"):
         extract_features(request(spectra_file, tmp_path))
     store = StoreWriter.open(next((tmp_path / "features/test").iterdir()))

@@ -146,9 +146,9 @@ def test_the_command_of_a_plan_computes_it():
     assert computing("python -m extract plan --data 'a b' --plan p.json --layers all --as-json") == (
         "python -m extract run --data 'a b' --layers all"
     )
-    assert computing("python -m extract run --data plan --dry-run --plan=p.json") == (
-        "python -m extract run --data plan"
-    )
+    assert computing("python -m extract run --data plan --dry-run") == "python -m extract run --data plan"
+    assert computing("python -m extract plan --plan=p.json --data d") == "python -m extract run --data d"
+    assert computing("python -m extract finalise --n-parts 3 --data d") == "python -m extract run --data d"
 
 
 def test_help_teaches(capsys):

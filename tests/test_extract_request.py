@@ -14,13 +14,21 @@ DATA = {"test": (Path("a.h5"),)}
     [
         ({"noise": "drawn"}, "unknown noise mode 'drawn'; known: draw, stored, none"),
         ({"error_input": "shuffled"}, "unknown error input 'shuffled'; known: true, zero"),
-        ({"precision": "fp8"}, "unknown precision 'fp8'; known: fp32"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'; known: fp32, tf32, bf16"),
         ({"engine": "turbo"}, "unknown engine 'turbo'"),
-        ({"scheduler": "slurm"}, "unknown scheduler 'slurm'; known: local, processes"),
+        ({"scheduler": "slurm"}, "unknown scheduler 'slurm'; known: local, processes, dask"),
         ({"on_bad_rows": "ignore"}, "unknown policy for bad rows 'ignore'; known: fail, drop"),
         (
             {"directions": ("forward", "concat")},
             "'concat' cannot be extracted; extract forward, backward",
+        ),
+        ({"device": "gpu"}, "unknown device 'gpu'; known: auto, cpu, cuda"),
+        ({"device": "cuda:0,"}, "unknown device 'cuda:0,'"),
+        ({"device": "cuda:a"}, "unknown device 'cuda:a'"),
+        ({"dask_address": "tcp://a:1"}, "--dask-address goes with --scheduler dask"),
+        (
+            {"dask_config": Path("c.yaml"), "scheduler": "processes"},
+            "--dask-config goes with --scheduler dask",
         ),
         ({"draws": 0}, "--draws is 0; it must be at least 1"),
         ({"micro_batch": 0}, "--micro-batch is 0"),
@@ -43,14 +51,19 @@ def test_what_cannot_be_meant_is_refused_on_construction(changes, message):
 
 def test_what_a_request_stands_for():
     plain = ExtractConfig(data=DATA)
-    assert (plain.n_workers, plain.draw_numbers, plain.pseudo_layers) == (1, (0,), ())
-    assert plain.n_threads == os.cpu_count()
+    assert (plain.n_workers, plain.draw_numbers, plain.pseudo_layers) == (os.cpu_count(), (0,), ())
+    assert plain.n_threads == 1
     many = ExtractConfig(data=DATA, scheduler="processes", jobs=3, draws=2, layers=("enc_0", "denoised"))
     assert (many.n_workers, many.draw_numbers, many.pseudo_layers) == (3, (0, 1), ("denoised",))
-    assert many.n_threads == max(1, os.cpu_count() // 3)
+    assert many.n_threads == 1
     assert ExtractConfig(data=DATA, noise="none").draw_numbers == (None,)
     assert ExtractConfig(data=DATA, scheduler="processes", threads=4).n_threads == 4
-    assert ExtractConfig(data=DATA, jobs=7).n_workers == 1
+    assert ExtractConfig(data=DATA, jobs=7).n_workers == 7
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1", "cuda:0,1", "cuda:0,2,11"])
+def test_devices_may_be_several(device):
+    assert ExtractConfig(data=DATA, device=device).device == device
 
 
 @pytest.fixture

@@ -35,7 +35,9 @@ def test_a_folder_becomes_stores_and_a_selection(survey, tmp_path, capsys):
     argv = flags(tmp_path, "--data", survey, "--layers", f"{LAYER},input_error", "--selection", selection)
     assert extract(*argv) == 0
     written = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in written] == ["train", "val", "test"]
+    assert [line.split(":")[0] for line in written] == [
+        "train", "extract train", "val", "extract val", "test", "extract test"
+    ]  # fmt: skip
     assert len(stores(tmp_path)) == 3
     chosen = read_selection(selection)
     assert (chosen.encoder, list(chosen.splits), chosen.root) == (

@@ -13,7 +13,6 @@ import argparse
 import os
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +21,6 @@ from pathlib import Path
 
 import torch
 from threadpoolctl import threadpool_limits
-
-sys.path.pop(0)  # the folder of this script, in which `extract` would be this script and not the package
 
 from cache.runlog import versions
 from extract.checkpoint import load_encoder

@@ -1,0 +1,191 @@
+"""The dask cluster that blocks are computed on: one of this machine, a running one, or jobs of SLURM."""
+
+import contextlib
+import logging
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from cache.errors import ConfigError, UnknownName
+
+from .request import ExtractConfig
+
+INSTALL = "pip install 'blindspot-probes[cluster]'"
+CONNECT_SECONDS = 10.0
+"""How long a scheduler may take to answer."""
+FIRST_WORKER_SECONDS = 60.0
+"""How long a running cluster may be without any worker; jobs of SLURM may queue for as long as they like."""
+CLUSTERS = ("local", "slurm")
+LEAVE_INTERRUPTS_TO_THE_PARENT = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+"""Run by each worker of this machine: Ctrl-C reaches all processes of a terminal, and the parent ends the workers."""
+SETTINGS = {
+    "distributed.admin.large-graph-warning-threshold": "1GiB",  # the task is sent once, on purpose
+    "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s",
+}
+
+
+class Cluster:
+    """The cluster of a request: made when it is first asked for, closed with the `with` block.
+
+    A cluster that runs already is left running.
+    """
+
+    def __init__(self, config: ExtractConfig) -> None:
+        """Nothing is opened yet."""
+        self._config = config
+        self._stack = contextlib.ExitStack()
+        self._client: Any = None
+
+    def __enter__(self) -> Self:
+        """Nothing is opened yet."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close what was opened."""
+        self._stack.close()
+
+    def client(self, n_blocks: int) -> Any:
+        """A `distributed.Client` with a worker at least, and on this machine no more workers than blocks.
+
+        Raises ConfigError when dask is not installed, the cluster cannot be reached or made, or no worker comes.
+        """
+        config, n_workers = self._config, min(self._config.n_workers, n_blocks)
+        if self._client is None:
+            self._client = self._open(n_workers)
+        elif config.dask_address is None and config.dask_config is None:
+            cluster = self._client.cluster
+            cluster.scale(max(n_workers, len(cluster.worker_spec)))
+        return self._client
+
+    def _open(self, n_workers: int) -> Any:
+        config, stack = self._config, self._stack
+        dask, distributed = _import_dask()
+        stack.enter_context(dask.config.set(SETTINGS))
+        stack.enter_context(_quiet())
+        if config.dask_address is not None:
+            client = stack.enter_context(_connect(distributed, config.dask_address))
+            _wait_for_a_worker(client, config.dask_address)
+            return client
+        told = {"cluster": "local", "jobs": n_workers}
+        if config.dask_config is not None:
+            told = _read(config.dask_config)
+        cluster = stack.enter_context(_make(distributed, told))
+        client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
+        client.wait_for_workers(1)
+        return client
+
+
+def _import_dask() -> tuple[Any, Any]:
+    try:
+        import dask  # noqa: PLC0415  an optional dependency
+        import distributed  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError(
+            f"--scheduler dask: {error.name or 'dask'} is not installed here; {INSTALL}, "
+            "or use --scheduler processes"
+        ) from error
+    return dask, distributed
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Dask logs workers that come and go; what matters of it is told as an error by us."""
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _connect(distributed: Any, address: str) -> Any:
+    try:
+        return distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise ConfigError(
+            f"--dask-address {address}: no scheduler answers there ({error}); start one with `dask scheduler`, or "
+            "leave --dask-address out for a cluster of this machine"
+        ) from error
+
+
+def _wait_for_a_worker(client: Any, address: str) -> None:
+    try:
+        client.wait_for_workers(1, timeout=FIRST_WORKER_SECONDS)
+    except TimeoutError as error:
+        raise ConfigError(
+            f"--dask-address {address}: the scheduler had no worker for {FIRST_WORKER_SECONDS:.0f} s; start some with "
+            f"`dask worker {address} --nthreads 1`, in this environment"
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The settings of a YAML file: `cluster`, `jobs`, and arguments of the cluster."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"--dask-config {path}: {error}") from error
+    if not isinstance(content, dict) or not {"cluster", "jobs"} <= set(content):
+        raise ConfigError(
+            f"--dask-config {path}: expected a mapping with `cluster` ({' or '.join(CLUSTERS)}) and `jobs` (how many), "
+            "beside arguments of the cluster; docs/cluster.md has an example"
+        )
+    if content["cluster"] not in CLUSTERS:
+        raise UnknownName(f"cluster in {path}", str(content["cluster"]), CLUSTERS)
+    if type(content["jobs"]) is not int or content["jobs"] < 1:
+        raise ConfigError(f"--dask-config {path}: jobs is {content['jobs']!r}; it must be at least 1")
+    return {**content, "told in": path}
+
+
+def _make(distributed: Any, told: dict[str, Any]) -> Any:
+    """A cluster as told, with its jobs asked for."""
+    arguments = dict(told)
+    kind, jobs, path = arguments.pop("cluster"), arguments.pop("jobs"), arguments.pop("told in", None)
+    try:
+        if kind == "slurm":
+            return _slurm(arguments, jobs, path)
+        return distributed.LocalCluster(
+            **{
+                "n_workers": jobs,
+                "threads_per_worker": 1,
+                "processes": True,
+                "host": "127.0.0.1",
+                "scheduler_kwargs": {"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+                "silence_logs": logging.CRITICAL,
+                "preload": [LEAVE_INTERRUPTS_TO_THE_PARENT],
+                "memory_limit": 0,  # the network's memory is outside what dask could spill
+                **arguments,
+            }
+        )
+    except (TypeError, ValueError, OSError, RuntimeError) as error:
+        where = "" if path is None else f" of --dask-config {path}"
+        raise ConfigError(
+            f"the {kind} cluster{where} cannot be made: {_reason(error)}; see docs/cluster.md, or use "
+            "--scheduler processes"
+        ) from error
+
+
+def _reason(error: BaseException) -> BaseException:
+    """The error that began it: dask wraps it several times."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _slurm(arguments: dict[str, Any], jobs: int, path: Path | None) -> Any:
+    ours = signal.getsignal(signal.SIGINT)
+    try:
+        import dask_jobqueue  # noqa: PLC0415  an optional dependency
+    except ImportError as error:
+        raise ConfigError(
+            f"--dask-config {path}: {error.name or 'dask_jobqueue'} is not installed here; {INSTALL}"
+        ) from error
+    finally:
+        signal.signal(signal.SIGINT, ours)  # the import makes Ctrl-C a silent exit with status 0
+    options = {"dashboard": False, "dashboard_address": ":0", **arguments.pop("scheduler_options", {})}
+    cluster = dask_jobqueue.SLURMCluster(scheduler_options=options, **arguments)
+    cluster.scale(jobs=jobs)
+    return cluster

@@ -1,0 +1,173 @@
+"""`python -m extract finalise`: are all stores of a request finished, and if not, which blocks are missing."""
+
+import itertools
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from cache.commandline import MENDABLE, Verb
+from cache.commits import read_commits
+from cache.errors import CacheError, ConfigError
+from cache.header import read_header
+from cache.plan_file import PlannedStore, read_plan
+from cache.runlog import command_line
+from cache.selection import select, write_selection
+from cache.store import FeatureStore
+
+from .dry_run import computing
+from .plan import block_rows_of
+from .planned import folder_of
+from .prepare import prepare
+from .request import ExtractConfig
+from .run_command import RunSettings, to_request
+
+
+class FinaliseSettings(RunSettings):
+    """Say which row blocks of an extraction are missing and which commands compute them; compute nothing.
+
+    Takes --plan FILE, which needs neither spectra nor network, or the flags of `run`. Finished stores are checked:
+    every commit record, and every chunk by size and checksum. Exit status 0 when all is finished, 2 otherwise.
+    Example: python -m extract finalise --plan plan.json --n-parts 8
+    """
+
+    n_parts: int | None = Field(
+        None, description="the n of --part i/n: tells which parts own what is missing"
+    )
+
+
+@dataclass(frozen=True)
+class _Left:
+    """A store of the request, and the blocks that it lacks."""
+
+    name: str
+    n_rows: int
+    block_rows: int
+    missing: tuple[int, ...]
+
+    @property
+    def n_blocks(self) -> int:
+        return -(-self.n_rows // self.block_rows)
+
+    def rows(self, first: int, last: int) -> str:
+        """The rows of some blocks, both ends included."""
+        return f"{first * self.block_rows}-{min(self.n_rows, (last + 1) * self.block_rows) - 1}"
+
+    def parts(self, n_parts: int) -> dict[int, list[int]]:
+        """Missing blocks by the part that owns them."""
+        owned: dict[int, list[int]] = {}
+        for block in self.missing:
+            owned.setdefault(block % n_parts + 1, []).append(block)
+        return owned
+
+
+def run(settings: FinaliseSettings) -> int:
+    """Print what every store lacks; the exit status."""
+    if settings.n_parts is not None and settings.n_parts < 1:
+        raise ConfigError(f"--n-parts is {settings.n_parts}; it must be at least 1")
+    request = to_request(settings)
+    planned = _planned(request)
+    left = [_look(split, store, request) for split, stores in planned.items() for store in stores]
+    sys.stdout.writelines(f"{line}\n" for store in left for line in _lines(store, settings.n_parts))
+    sound = _check(planned, request)
+    if any(store.missing for store in left):
+        command = _running(settings)
+        parts = {part for store in left for part in store.parts(settings.n_parts or 1)}
+        sys.stdout.write("compute what is missing with:\n")
+        for part in sorted(parts):
+            of_part = "" if settings.n_parts is None else f" --part {part}/{settings.n_parts}"
+            sys.stdout.write(f"  {command}{of_part}\n")
+        return MENDABLE
+    if not sound:
+        return MENDABLE
+    if settings.selection is not None:
+        paths = {
+            s: [p for store in stores if (p := folder_of(store, request.out))]
+            for s, stores in planned.items()
+        }
+        name = request.checkpoint if ":" in request.checkpoint else Path(request.checkpoint).stem
+        write_selection(settings.selection, select(request.out, paths, encoder=name))
+    return 0
+
+
+VERB = Verb(FinaliseSettings, run)
+
+
+def _planned(request: ExtractConfig) -> dict[str, tuple[PlannedStore, ...]]:
+    """The stores of the request by split: as the plan file says, or as planned anew."""
+    if request.plan is not None:
+        return dict(read_plan(request.plan).stores)
+    with prepare(request) as prepared:
+        return {
+            split: tuple(
+                PlannedStore(
+                    provenance=plan.provenance,
+                    rows=plan.provenance["rows"]["n"],
+                    path=plan.path,
+                    finished=plan.finished,
+                    blocks_left=0,
+                )
+                for plan in plans
+            )
+            for split, plans in prepared.plans.items()
+        }
+
+
+def _look(split: str, store: PlannedStore, request: ExtractConfig) -> _Left:
+    path = folder_of(store, request.out)
+    if path is None:
+        block_rows = block_rows_of(store.rows, request.block_rows)
+        missing = tuple(range(-(-store.rows // block_rows)))
+        return _Left(f"{split}: nothing is there yet", store.rows, block_rows, missing)
+    header = read_header(path)
+    missing = tuple(b for b, commit in enumerate(read_commits(path, header)) if commit is None)
+    return _Left(f"{split}: {path}", header.n_rows, header.block_rows, missing)
+
+
+def _lines(store: _Left, n_parts: int | None) -> Iterator[str]:
+    if not store.missing:
+        yield f"{store.name} is finished, {store.n_blocks} blocks"
+        return
+    yield f"{store.name}; {len(store.missing)} of {store.n_blocks} blocks are missing"
+    for first, last in _ranges(store.missing):
+        yield f"  block{'' if first == last else 's'} {_range(first, last)}: rows {store.rows(first, last)}"
+    if n_parts is not None:
+        for part, blocks in sorted(store.parts(n_parts).items()):
+            told = ", ".join(itertools.starmap(_range, _ranges(tuple(blocks))))
+            yield f"  part {part}/{n_parts} owns {told}"
+
+
+def _ranges(blocks: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """First and last of every run of consecutive numbers."""
+    for _, run_ in itertools.groupby(enumerate(blocks), key=lambda pair: pair[1] - pair[0]):
+        numbers = [block for _, block in run_]
+        yield numbers[0], numbers[-1]
+
+
+def _range(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
+
+
+def _check(planned: dict[str, tuple[PlannedStore, ...]], request: ExtractConfig) -> bool:
+    """Whether every finished store is intact; tells what is wrong with those that are not."""
+    sound = True
+    for store in itertools.chain.from_iterable(planned.values()):
+        path = folder_of(store, request.out)
+        if path is None or None in read_commits(path, read_header(path)):
+            continue
+        try:
+            FeatureStore.open(path)
+        except CacheError as error:
+            sound = False
+            sys.stderr.write(f"error: {error}\n")
+    return sound
+
+
+def _running(settings: FinaliseSettings) -> str:
+    """The command that computes what is missing."""
+    if settings.plan is not None:
+        return f"python -m extract run --plan {shlex.quote(str(settings.plan))}"
+    return computing(command_line())

@@ -1,0 +1,330 @@
+"""Where blocks are computed changes nothing: here, in processes, by dask, with killed workers, in parts."""
+
+import builtins
+import contextlib
+import dataclasses
+import fcntl
+import itertools
+import os
+import platform
+import shutil
+import signal
+import threading
+import time
+
+import h5py
+import pytest
+from survey_fakes import request
+
+from cache import FeatureStore
+from cache.errors import CacheError, ConfigError, InputError, Stale, UnknownName
+from cache.writer import StoreWriter
+from extract import dask_cluster, dask_scheduler, pipeline
+from extract.dask_cluster import Cluster
+from extract.dask_scheduler import _compute, _told_losses
+from extract.pipeline import extract_features
+from extract.plan import open_writer, row_table
+from extract.prepare import prepare
+from extract.schedulers import runner
+
+BLOCK_ROWS = 3
+
+
+@pytest.fixture(scope="module")
+def files(survey):
+    return {"test": (survey / "test/dataset.h5",), "val": (survey / "val/dataset.h5",)}
+
+
+def asked(files, folder, **changes):
+    return request(files, folder, block_rows=BLOCK_ROWS, **changes)
+
+
+def digests(paths):
+    return {
+        split: [FeatureStore.open(path).digest() for path in of_split] for split, of_split in paths.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def wanted(files, tmp_path_factory):
+    """Digests of the stores as one process computes them, one block after the other."""
+    return digests(extract_features(asked(files, tmp_path_factory.mktemp("wanted"))))
+
+
+@pytest.fixture(scope="module")
+def address(files, tmp_path_factory):
+    """Two workers of our own making, shared by the tests as a running cluster; dead ones are started again."""
+    pytest.importorskip("distributed", reason="dask is an optional extra")
+    config = asked(files, tmp_path_factory.mktemp("cluster"), scheduler="dask", jobs=2)
+    with Cluster(config) as cluster:
+        yield cluster.client(9).cluster.scheduler_address
+
+
+def test_processes_and_dask_write_the_same_bits(files, tmp_path, wanted, address, capfd):
+    request_ = asked(files, tmp_path / "dask", scheduler="dask", dask_address=address)
+    assert digests(extract_features(request_)) == wanted
+    request_ = asked({"test": files["test"]}, tmp_path / "processes", scheduler="processes", jobs=2)
+    assert digests(extract_features(request_)) == {"test": wanted["test"]}
+    noise = [line for line in capfd.readouterr().err.splitlines() if "distributed" in line]
+    assert noise == []
+
+
+def test_a_cluster_is_made_once_and_only_when_needed(files, tmp_path, monkeypatch):
+    pytest.importorskip("distributed", reason="dask is an optional extra")
+    made = []
+    real = dask_cluster._make
+    monkeypatch.setattr(dask_cluster, "_make", lambda *told: made.append(told[1]["jobs"]) or real(*told))
+    path = tmp_path / "cluster.yaml"
+    path.write_text("{cluster: local, jobs: 1, processes: false, host: null, preload: []}")
+    with prepare(asked(files, tmp_path, scheduler="dask", dask_config=path)) as prepared:
+        assert made == []
+        for split in files:
+            task = task_of(prepared, split)
+            with runner(task, 2, lambda _: None, cluster=prepared.cluster) as run:
+                assert sorted(block for block, _ in run([0, 1])) == [0, 1]
+    assert made == [1]
+
+
+@contextlib.contextmanager
+def nobody_commits(store):
+    """Workers compute blocks, write their chunks, and wait for their turn to commit."""
+    descriptor = os.open(store / ".commit", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def holder(store):
+    """The process that writes a chunk and holds the lock of its block; waits for one."""
+    pause = threading.Event()
+    for _ in range(3000):
+        for lock in (store / ".commit").glob("*.lock"):
+            words = lock.read_text().split()
+            block = int(lock.stem)
+            if len(words) > 1 and list(store.glob(f"*/*/*/features/c/{block}/0")):
+                return int(words[1]), block
+        pause.wait(0.01)
+    raise AssertionError("no worker came")
+
+
+def test_a_worker_that_is_killed_in_the_midst_of_a_block_changes_nothing(files, tmp_path, wanted, address):
+    request_ = asked({"test": files["test"]}, tmp_path, scheduler="dask", dask_address=address)
+    with prepare(request_) as prepared:
+        (plan,) = prepared.plans["test"]
+        rows = row_table(prepared.spectra["test"], prepared.fingerprints["test"])
+        store = open_writer(request_.out, plan, rows, BLOCK_ROWS).path
+    killed = []
+
+    def kill():
+        with nobody_commits(store):
+            started.set()
+            killed.append(holder(store))
+            os.kill(killed[0][0], signal.SIGKILL)
+
+    started = threading.Event()
+    killer = threading.Thread(target=kill)
+    killer.start()
+    assert started.wait(10)
+    paths = extract_features(request_)
+    killer.join()
+    assert killed[0][0] != os.getpid()
+    assert digests(paths) == {"test": wanted["test"]}
+    assert list((store / ".commit").glob("*.lock")) == []
+
+
+def test_an_error_of_a_block_is_told_as_everywhere(survey, tmp_path, address):
+    moved, other = tmp_path / "moved.h5", tmp_path / "other.h5"
+    for path in (moved, other):
+        shutil.copyfile(survey / "test/dataset.h5", path)
+    with h5py.File(other, "r+") as file:
+        file["dataset/arrays/flux/value"][9, 7] = 1.5
+    with prepare(asked({"test": (moved,)}, tmp_path, scheduler="dask", dask_address=address)) as prepared:
+        other.replace(moved)
+        with pytest.raises(InputError, match=r"row 9 .*the file changed meanwhile"):
+            pipeline._run_split(prepared, "test", lambda _: None, {})
+
+
+def test_blocks_that_others_compute_are_told_by_dask_too(files, tmp_path, address):
+    with prepare(asked(files, tmp_path, scheduler="dask", dask_address=address)) as prepared:
+        task = task_of(prepared)
+        with (
+            StoreWriter.open(task.targets[0].path).claim(2),
+            runner(task, 3, lambda _: None) as run,
+        ):
+            done = dict(run([0, 1, 2]))
+    assert "is computing block 2" in done[2].holder
+    assert (done[0].holder, done[1].shown) == (None, 0)
+
+
+def task_of(prepared, split="test"):
+    """The task of one store of which nothing is computed."""
+    rows = row_table(prepared.spectra[split], prepared.fingerprints[split])
+    stores = [
+        (open_writer(prepared.config.out, plan, rows, BLOCK_ROWS), plan) for plan in prepared.plans[split]
+    ]
+    how = dask_scheduler.computed_with(prepared.config, prepared.device)
+    return pipeline._task(prepared, split, stores, how)
+
+
+@pytest.fixture
+def task(files, tmp_path):
+    with prepare(asked(files, tmp_path, scheduler="dask")) as prepared:
+        yield task_of(prepared)
+
+
+def test_a_worker_that_does_not_see_the_files_says_so(task, tmp_path):
+    absent = tmp_path / "absent"
+    found = _compute(dataclasses.replace(task, files=(absent,)), 0)
+    assert isinstance(found, InputError)
+    assert f"{absent}: not there for the worker on {platform.node()}" in str(found)
+    target = dataclasses.replace(task.targets[0], path=absent)
+    found = _compute(dataclasses.replace(task, targets=(target,)), 0)
+    assert isinstance(found, CacheError)
+    assert "the same paths (a shared file system)" in str(found)
+
+
+def test_a_worker_on_another_kind_of_machine_is_refused_unless_mixed(task, monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: "other")
+    found = _compute(task, 0)
+    assert isinstance(found, ConfigError)
+    assert "differ: processor" in str(found)
+    assert "--mixed" in str(found)
+    mixed = dataclasses.replace(task, config=dataclasses.replace(task.config, mixed=True))
+    assert dask_scheduler._of_this_host(mixed).computed_with["processor"] == "other"
+
+
+def test_lost_clusters_are_told_with_what_is_committed(task):
+    distributed = pytest.importorskip("distributed", reason="dask is an optional extra")
+    killed = distributed.KilledWorker("block", None, 3)
+    for error, kind, message in (
+        (killed, CacheError, r"killed every worker.*0 of 6 blocks of .* are committed.*--micro-batch"),
+        (dask_scheduler._NoWorkersError(), CacheError, r"has lost its workers; 0 of 6 .*: start some"),
+        (OSError("gone"), CacheError, r"scheduler is lost \(gone\); 0 of 6"),
+        (ModuleNotFoundError("no", name="extract"), ConfigError, "has no module extract"),
+        (dask_scheduler._Told(Stale("of a block")), Stale, "of a block"),
+    ):
+        with pytest.raises(kind, match=message), _told_losses(task):
+            raise error
+
+
+def test_a_cluster_without_workers_is_given_up(monkeypatch, address):
+    distributed = pytest.importorskip("distributed", reason="dask is an optional extra")
+    monkeypatch.setattr(dask_scheduler, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(dask_scheduler, "NO_WORKER_LOOKS", 2)
+    with distributed.Client(address, set_as_default=False) as client:
+        never = client.submit(pow, 2, 2, workers=["tcp://127.0.0.1:1"], pure=False)
+        monkeypatch.setattr(dask_scheduler, "_n_workers", lambda _: 0)
+        with pytest.raises(dask_scheduler._NoWorkersError):
+            list(dask_scheduler._as_completed(client, {never}))
+
+
+def test_an_address_where_nobody_listens_is_refused_in_seconds(files, tmp_path, monkeypatch):
+    pytest.importorskip("distributed", reason="dask is an optional extra")
+    monkeypatch.setattr(dask_cluster, "CONNECT_SECONDS", 0.5)
+    started = time.monotonic()
+    with pytest.raises(ConfigError, match=r"tcp://127\.0\.0\.1:1: no scheduler answers .*`dask scheduler`"):
+        extract_features(asked(files, tmp_path, scheduler="dask", dask_address="tcp://127.0.0.1:1"))
+    assert time.monotonic() - started < 10
+    with pytest.raises(ConfigError, match="no scheduler answers"):
+        extract_features(asked(files, tmp_path, scheduler="dask", dask_address="nonsense://"))
+
+
+def test_a_scheduler_without_workers_is_refused(files, tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed", reason="dask is an optional extra")
+    monkeypatch.setattr(dask_cluster, "FIRST_WORKER_SECONDS", 0.2)
+    options = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    with (
+        distributed.LocalCluster(n_workers=0, host="127.0.0.1", scheduler_kwargs=options) as empty,
+        pytest.raises(ConfigError, match=r"had no worker for .*`dask worker tcp://127"),
+    ):
+        extract_features(asked(files, tmp_path, scheduler="dask", dask_address=empty.scheduler_address))
+
+
+def without(module, monkeypatch):
+    """Make a module look absent to the main thread; dask's own threads go on using it."""
+    real = builtins.__import__
+
+    def absent(name, *details, **more):
+        if name == module and threading.current_thread() is threading.main_thread():
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return real(name, *details, **more)
+
+    monkeypatch.setattr(builtins, "__import__", absent)
+
+
+def test_without_dask_the_command_that_installs_it_is_told(files, tmp_path, monkeypatch):
+    without("distributed", monkeypatch)
+    with pytest.raises(ConfigError, match=r"pip install 'blindspot-probes\[cluster\]'"):
+        extract_features(asked(files, tmp_path, scheduler="dask"))
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("cluster: slurm", ConfigError, "expected a mapping with `cluster`"),
+        ("- 1", ConfigError, "expected a mapping"),
+        ("a: [", ConfigError, "--dask-config"),
+        ("{cluster: pbs, jobs: 1}", UnknownName, "unknown cluster in .*'pbs'; known: local, slurm"),
+        ("{cluster: local, jobs: 0}", ConfigError, "jobs is 0; it must be at least 1"),
+        ("{cluster: local, jobs: 1, colour: red}", ConfigError, "cannot be made.*colour"),
+    ],
+)
+def test_a_cluster_file_that_cannot_be_meant_is_refused(files, tmp_path, text, error, message):
+    pytest.importorskip("distributed", reason="dask is an optional extra")
+    path = tmp_path / "cluster.yaml"
+    path.write_text(text)
+    with pytest.raises(error, match=message):
+        extract_features(asked(files, tmp_path, scheduler="dask", dask_config=path))
+
+
+def test_jobqueue_is_asked_for_by_name(files, tmp_path, monkeypatch):
+    pytest.importorskip("distributed", reason="dask is an optional extra")
+    without("dask_jobqueue", monkeypatch)
+    path = tmp_path / "cluster.yaml"
+    path.write_text("{cluster: slurm, jobs: 1}")
+    with pytest.raises(ConfigError, match=r"dask_jobqueue is not installed here; pip install"):
+        extract_features(asked(files, tmp_path, scheduler="dask", dask_config=path))
+
+
+SBATCH = """#!/bin/sh
+for script; do :; done
+cp "$script" "{folder}/job.sh"
+setsid sh "{folder}/job.sh" >"{folder}/job.log" 2>&1 &
+echo $! >>"{folder}/jobs"
+echo "Submitted batch job $!"
+"""
+
+
+def test_jobs_of_slurm_compute_the_same(files, tmp_path, wanted, monkeypatch):
+    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is an optional extra")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in {"sbatch": SBATCH.format(folder=tmp_path), "scancel": '#!/bin/sh\nkill "$1"\n'}.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    path = tmp_path / "cluster.yaml"
+    path.write_text(
+        "{cluster: slurm, jobs: 1, cores: 1, processes: 1, memory: 1GB, walltime: '00:05:00', interface: lo}"
+    )
+    handler = signal.getsignal(signal.SIGINT)
+    request_ = asked({"test": files["test"]}, tmp_path, scheduler="dask", dask_config=path)
+    assert digests(extract_features(request_)) == {"test": wanted["test"]}
+    assert len((tmp_path / "jobs").read_text().split()) == 1
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations((1, 2, 3))))
+def test_parts_in_any_order_make_the_same_store(files, tmp_path, wanted, order):
+    for part in order:
+        paths = extract_features(asked({"test": files["test"]}, tmp_path, part=f"{part}/3"))
+    assert digests(paths) == {"test": wanted["test"]}
+
+
+def test_dask_settings_go_with_dask(files, tmp_path):
+    with pytest.raises(ConfigError, match="--dask-address goes with --scheduler dask, not with local"):
+        asked(files, tmp_path, dask_address="tcp://x:1")
+    with pytest.raises(ConfigError, match="not both"):
+        asked(files, tmp_path, scheduler="dask", dask_address="x", dask_config=tmp_path)
