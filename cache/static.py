@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
-from zarr.core.buffer import default_buffer_prototype
-from zarr.storage import MemoryStore
 
 from .arrays import CHUNKS, FEATURES
 from .canonical import digest_json, sha256
@@ -56,6 +53,10 @@ class StaticFiles:
 
     def array(self, name: str) -> Array:
         """One static array, decoded from checked bytes; Damaged when they are no longer those found on opening."""
+        import zarr  # noqa: PLC0415  a quarter of a second, which whoever only writes stores need not wait
+        from zarr.core.buffer import default_buffer_prototype  # noqa: PLC0415
+        from zarr.storage import MemoryStore  # noqa: PLC0415
+
         files = {
             path.removeprefix(f"{name}/"): default_buffer_prototype().buffer.from_bytes(self._checked(path))
             for path in self.digests

@@ -1,5 +1,6 @@
 """`python -m extract`."""
 
+import gc
 import sys
 
 from cache.commandline import main
@@ -7,4 +8,6 @@ from cache.commandline import main
 from .cli import VERBS
 
 if __name__ == "__main__":
-    sys.exit(main("extract", VERBS))
+    code = main("extract", VERBS)
+    gc.freeze()  # what lives till the end, torch above all, needs no search for cycles: 0.4 s
+    sys.exit(code)

@@ -14,8 +14,8 @@ from threadpoolctl import threadpool_info
 from cache.arrays import ArrayName
 from cache.header import Header
 
+from .choices import devices_of
 from .encoder import BlindspotModel1D
-from .engine import devices_of
 from .fingerprint import Fingerprint
 from .request import ExtractConfig
 from .stages import StageTimes

@@ -1,12 +1,12 @@
 """Running the frozen encoder on a batch and pooling what was asked for; every engine agrees to 1e-4 in fp32."""
 
-import re
 from collections.abc import Callable, Sequence
 
 import torch
 
 from cache.errors import ConfigError, UnknownName
 
+from .choices import ENGINES, PRECISIONS, devices_of
 from .encoder import BlindspotModel1D
 from .fast.direct import DirectEncoder
 from .fast.spectral_encoder import SpectralEncoder
@@ -18,9 +18,6 @@ Taps = dict[tuple[str, str, str], torch.Tensor]
 """(layer, direction, pooling) -> features, (B, D) float32."""
 
 Engine = Callable[[torch.Tensor], Taps]
-
-ENGINES = ("fast", "plain")
-PRECISIONS = ("fp32", "tf32", "bf16")
 
 
 def make_engine(
@@ -110,15 +107,3 @@ def choose_device(device: str) -> str:
             f"--device {device}: this machine has {torch.cuda.device_count()} CUDA device(s), numbered from 0"
         )
     return device
-
-
-def devices_of(device: str) -> tuple[str, ...]:
-    """The devices of one machine that `--device` names: `cuda:0,1` is ('cuda:0', 'cuda:1'), else the name itself.
-
-    Raises UnknownName for anything but cpu, cuda, cuda:0, cuda:0,1 and the like, or a GPU that is named twice.
-    """
-    found = re.fullmatch(r"cpu|cuda|cuda:(\d+(?:,\d+)*)", device, flags=re.ASCII)
-    numbers = found[1].split(",") if found and found[1] else []
-    if not found or len(set(numbers)) < len(numbers):
-        raise UnknownName("device", device, ("auto", "cpu", "cuda", "cuda:0", "cuda:0,1"))
-    return tuple(f"cuda:{number}" for number in numbers) or (device,)

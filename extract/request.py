@@ -9,7 +9,7 @@ from pathlib import Path
 from cache.arrays import PSEUDO_LAYERS, STORED_DIRECTIONS, safe_name
 from cache.errors import ConfigError, InputError, UnknownName
 
-from .engine import ENGINES, PRECISIONS
+from .choices import ENGINES, PRECISIONS, devices_of
 
 SPLITS = ("train", "val", "test")
 NOISE_MODES = ("draw", "stored", "none")
@@ -89,8 +89,8 @@ class ExtractConfig:
         if self.part is not None:
             parse_part(self.part)
         self._check_dask()
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+(,\d+)*)?", self.device):
-            raise UnknownName("device", self.device, ("auto", "cpu", "cuda", "cuda:0", "cuda:0,1"))
+        if self.device != "auto":
+            devices_of(self.device)
         for split in self.data:
             safe_name("split", split)
         if not self.data:

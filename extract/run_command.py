@@ -1,5 +1,6 @@
 """`python -m extract run`: settings of the command line, turned into an extraction."""
 
+import contextlib
 import dataclasses
 import sys
 from pathlib import Path
@@ -12,9 +13,7 @@ from cache.errors import ConfigError
 from cache.runlog import command_line
 from cache.selection import select, write_selection
 
-from .dry_run import show_estimate
-from .pipeline import extract_features
-from .planned import planned_request
+from .ahead import fingerprinted_ahead
 from .request import ExtractConfig, find_data
 
 OUTPUT = frozenset(("config", "print_config", "selection", "dry_run", "as_json", "n_parts"))
@@ -120,6 +119,8 @@ def to_request(settings: RunSettings) -> ExtractConfig:
     With a plan it is the plan's, and whatever is given beside must not change it.
     """
     if settings.plan is not None:
+        from .planned import planned_request  # noqa: PLC0415  imports torch
+
         given = settings.model_fields_set - OUTPUT
         return planned_request(settings.plan, {name: getattr(settings, name) for name in given})
     return stated_request(settings)
@@ -150,8 +151,13 @@ def run(settings: RunSettings) -> None:
     """Extract, or with `dry_run` only check and plan; prints the stores."""
     request = to_request(settings)
     if settings.dry_run:
+        from .dry_run import show_estimate  # noqa: PLC0415  what imports torch comes after what may be refused
+
         show_estimate(request, as_json=settings.as_json)
         return
+    with contextlib.nullcontext() if request.plan else fingerprinted_ahead(request):
+        from .pipeline import extract_features  # noqa: PLC0415  imports torch
+
     paths = extract_features(request, say=_say)
     if settings.selection is not None:
         name = request.checkpoint if ":" in request.checkpoint else Path(request.checkpoint).stem

@@ -7,7 +7,8 @@ import torch
 from encoder_fakes import assert_features_agree, calm_model, plain_features, random_model, small_config
 
 from cache.errors import ConfigError, InputError, UnknownName
-from extract.engine import ENGINES, choose_device, devices_of, make_engine
+from extract.choices import ENGINES, devices_of
+from extract.engine import choose_device, make_engine
 from extract.fast.direct import DirectEncoder
 from extract.fast.spectral_encoder import SpectralEncoder
 from extract.tf32 import exact_float32, float32_products
