@@ -22,6 +22,8 @@ Claims = Literal["locks", "parts"]
 """How writers keep apart: by a lock per block alone, or because each was given blocks of its own (`--part`)."""
 Mixing = Literal["refused", "accepted"]
 """Whether blocks of one store may be computed with other threads, devices, versions."""
+SETTABLE = ("engine", "device", "threads", "micro_batch")
+"""What of `computed_with` is a flag of the same name."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,18 @@ class StoreWriter:
             self._check_same(commit, computed_with)
 
     def _check_same(self, commit: Commit | None, computed_with: dict[str, Any]) -> None:
-        if commit is not None and commit.computed_with != computed_with:
-            raise Stale(
-                f"{self.path}: block {commit.block} was computed with {computed_with_text(commit.computed_with)}, "
-                f"this run computes with {computed_with_text(computed_with)}; results may differ in the last "
-                "bits. Go on with the same --threads, --micro-batch and --device, or accept the mixture: --mixed"
-            )
+        if commit is None or commit.computed_with == computed_with:
+            return
+        before, now = commit.computed_with, computed_with
+        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        flags = [f"--{name.replace('_', '-')} {before[name]}" for name in names if name in SETTABLE]
+        others = ["a machine and libraries like those"] if set(names) - set(SETTABLE) else []
+        raise Stale(
+            f"{self.path}: block {commit.block} was computed with "
+            f"{computed_with_text({name: before.get(name) for name in names})}, this run computes with "
+            f"{computed_with_text({name: now.get(name) for name in names})}; results may differ in the last bits. "
+            f"Go on with {' and '.join([*flags, *others])}, or accept the mixture: --mixed"
+        )
 
     @contextlib.contextmanager
     def claim(self, block: int) -> Iterator[bool]:

@@ -9,8 +9,10 @@ from .mask import load_mask
 from .request import ExtractConfig
 from .spectra import open_spectra
 
+MOST_BYTES = 2 << 30
+"""Larger files are not begun: a pass over them outlasts the imports, and other checks come first."""
 GRACE = 2.0
-"""Seconds that a pass may take after the imports; a longer one is broken off, since other checks come first."""
+"""Seconds that a pass may take after the imports before it is broken off."""
 
 
 @contextlib.contextmanager
@@ -36,6 +38,8 @@ def _scan(config: ExtractConfig, enough: threading.Event) -> None:
             raise InterruptedError
 
     with contextlib.suppress(Exception):
+        if sum(path.stat().st_size for files in config.data.values() for path in files) > MOST_BYTES:
+            return
         for files in config.data.values():
             with open_spectra(list(files)) as spectra:
                 mask = None if config.mask is None else load_mask(config.mask, len(spectra.wave))

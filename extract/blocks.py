@@ -5,6 +5,7 @@ arrays of the block, which is committed when its last piece is there. Two or thr
 """
 
 import contextlib
+import gc
 import itertools
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -50,16 +51,19 @@ def compute_blocks(task: BlockTask, blocks: Sequence[int], advance: Advance | No
     """
     left, asked = list(blocks), task.config.micro_batch
     while left:
+        problem = ""
         with _Shown(advance) as shown:
             try:
-                with contextlib.closing(_compute(task, left, shown)) as results:
+                with contextlib.closing(_compute(task, tuple(left), shown)) as results:
                     for block, done in results:
                         left.remove(block)
                         shown.settle(done.shown)
                         size = task.config.micro_batch
                         yield block, replace(done, micro_batch=size) if size < asked and done.times else done
             except torch.OutOfMemoryError as error:
-                task = _with_half_the_micro_batch(task, error)
+                problem = str(error)
+        if problem:  # after the error, which holds on to all that the try had in memory
+            task = _with_half_the_micro_batch(task, problem)
 
 
 class _Shown:
@@ -87,17 +91,21 @@ class _Shown:
         self._open -= rows
 
 
-def _with_half_the_micro_batch(task: BlockTask, error: torch.OutOfMemoryError) -> BlockTask:
+def _with_half_the_micro_batch(task: BlockTask, problem: str) -> BlockTask:
     size = task.config.micro_batch
     if size == 1:
         raise ConfigError(
-            f"{task.device} has not enough memory for one spectrum at a time ({error}); ask for fewer layers or "
+            f"{task.device} has not enough memory for one spectrum at a time ({problem}); ask for fewer layers or "
             "directions at once, free the device of other programs, or use --device cpu"
-        ) from error
+        )
+    gc.collect()
     if not task.on_cpu:
         torch.cuda.empty_cache()
     writers = [StoreWriter.open(target.path) for target in task.targets]
-    begun = any(len(writer.pending()) < writer.header.n_blocks for writer in writers)
+    # other workers may commit with the size asked for at any moment
+    begun = task.config.scheduler != "local" or any(
+        len(writer.pending()) < writer.header.n_blocks for writer in writers
+    )
     return task.with_micro_batch(size // 2, begun=begun)
 
 
@@ -166,9 +174,8 @@ def _flow(
         return wanted[0], reader.read(wanted[1])
 
     def run(work: Work) -> _Piece:
-        with engines.one() as engine:
-            for draw, batch in work[1]:
-                work[0].block.store(work[0].start, draw, dict(engine.features(batch)))
+        for draw, batch in work[1]:
+            work[0].block.store(work[0].start, draw, dict(engines.mine().features(batch)))
         return work[0]
 
     def finished(pieces: Iterable[_Piece]) -> Iterator[OpenBlock]:
@@ -188,11 +195,11 @@ def _with_batches(
     task: BlockTask, spectra: SpectraFile, pieces: Iterator[_Piece], *, line: Line, compute: Stage
 ) -> Iterator[Work]:
     """Noise is made in the compute threads, whose cores it needs; for a GPU it is made beside, in pinned memory."""
-    draws = sorted({target.draw for target in task.targets}, key=lambda d: -1 if d is None else d)
 
     def batches(piece: _Piece) -> Iterator[tuple[int | None, Batch]]:
         group = checked(spectra, piece.raw, task.fingerprint, task.config)
-        for draw in draws:
+        draws = {target.draw for _, target in piece.block.free}
+        for draw in sorted(draws, key=lambda d: -1 if d is None else d):
             yield (
                 draw,
                 make_batch(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cache.arrays import COORDINATES
+from cache.errors import Stale
 from cache.header import read_header
 from cache.inventory import StoreInfo, look, store_folders
 from cache.lookup import explain, explanation_lines
@@ -12,6 +13,7 @@ from cache.plan_file import Plan, PlannedFile, PlannedStore
 from cache.texts import size_text
 from cache.writer import StoreWriter
 
+from .block_task import computed_with
 from .plan import StorePlan, block_rows_of, free_bytes
 from .planned import planned_inputs, request_json
 from .prepare import Prepared
@@ -35,6 +37,8 @@ class StoreEstimate:
     n_files: int
     why: dict[str, Any] | None
     """For a store that is to be computed: what `cache.lookup.explain` finds."""
+    mixture: str | None
+    """For a store to be finished whose blocks were computed otherwise: what a run will say of it, and refuse."""
 
     @property
     def state(self) -> str:
@@ -58,6 +62,7 @@ class StoreEstimate:
             "files": self.n_files,
             "arrays": self.arrays,
             "why": self.why,
+            "mixture": self.mixture,
         }
 
 
@@ -108,6 +113,8 @@ class Estimate:
                 written = f"{size_text(estimate.n_bytes)} in {estimate.n_files} files to write"
                 yield f"{split}: {store.rows} rows, {left}{written}, {estimate.state}"
                 yield f"{f' ({store.path})' if store.path else ''}: {', '.join(estimate.arrays)}\n"
+                if estimate.mixture is not None:
+                    yield f"warning: {estimate.mixture}\n"
                 if estimate.why is not None:
                     yield from explanation_lines(estimate.why)
         yield f"in all {size_text(self.n_bytes)} in {self.n_files} files to write; {size_text(self.free)} are free\n"
@@ -158,8 +165,24 @@ def _estimate_store(prepared: Prepared, split: str, plan: StorePlan, there: list
     )
     why = explain(plan.provenance, there) if plan.path is None else None
     return StoreEstimate(
-        store=store, blocks=-(-n_rows // block_rows), n_bytes=n_bytes, n_files=n_files, why=why
+        store=store,
+        blocks=-(-n_rows // block_rows),
+        n_bytes=n_bytes,
+        n_files=n_files,
+        why=why,
+        mixture=_mixture(prepared, plan),
     )
+
+
+def _mixture(prepared: Prepared, plan: StorePlan) -> str | None:
+    """Why a run would not go on with the plan's store: another engine, other threads, another machine."""
+    if plan.path is None or plan.finished or prepared.config.mixed:
+        return None
+    try:
+        StoreWriter.open(plan.path).check_computed_with(computed_with(prepared.config, prepared.device))
+    except Stale as problem:
+        return str(problem)
+    return None
 
 
 def _blocks(plan: StorePlan, n_rows: int, block_rows: int | None) -> tuple[int, list[int]]:

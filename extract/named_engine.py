@@ -1,9 +1,9 @@
 """Engines of the compute threads: features of network layers and pseudo-layers, by array name."""
 
 import copy
-import queue
+import threading
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from functools import partial
 
 import torch
 
@@ -19,7 +19,7 @@ from .tf32 import exact_float32
 
 
 class NamedEngine:
-    """One engine on one device, for one thread at a time."""
+    """One engine on one device; on the CPU for any number of threads, on a GPU for one at a time."""
 
     def __init__(
         self, model: BlindspotModel1D, arrays: Collection[ArrayName], *, config: ExtractConfig, device: str
@@ -67,7 +67,7 @@ class NamedEngine:
 
 
 class Engines:
-    """One engine per compute thread, each built by the first thread that takes it."""
+    """The engines of the compute threads: one for each device, since those of the CPU keep buffers for each thread."""
 
     def __init__(
         self,
@@ -77,24 +77,21 @@ class Engines:
         config: ExtractConfig,
         devices: Sequence[str],
     ) -> None:
-        """Nothing is built yet; `devices` has one entry per engine."""
-        self._model = model
-        self._arrays = arrays
-        self._config = config
-        self._free: queue.LifoQueue[str | NamedEngine] = queue.LifoQueue()
-        for device in devices:
-            self._free.put(device)
+        """Nothing is built yet; `devices` has one entry per compute thread."""
+        self._make = partial(NamedEngine, model, arrays, config=config)
+        self._devices = list(devices)
+        self._made: dict[str, NamedEngine] = {}
+        self._lock = threading.Lock()
+        self._thread = threading.local()
 
-    @contextmanager
-    def one(self) -> Iterator[NamedEngine]:
-        """An engine that nobody else uses meanwhile."""
-        taken = self._free.get()
-        try:
-            if isinstance(taken, str):
-                taken = NamedEngine(self._model, self._arrays, config=self._config, device=taken)
-            yield taken
-        finally:
-            self._free.put(taken)
+    def mine(self) -> NamedEngine:
+        """The engine of the device that this thread has taken; the first thread of a device builds it."""
+        if not hasattr(self._thread, "device"):
+            with self._lock:
+                self._thread.device = self._devices.pop()
+                if self._thread.device not in self._made:
+                    self._made[self._thread.device] = self._make(device=self._thread.device)
+        return self._made[self._thread.device]
 
 
 def pinned(batch: Batch) -> Batch:

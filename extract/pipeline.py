@@ -21,7 +21,7 @@ from .dask_cluster import Cluster
 from .fingerprint import FileChanged, forget
 from .plan import StorePlan, arrays_of, check_room, open_writer, row_table
 from .prepare import Prepared, Say, prepare
-from .rates import Rates, write_stats
+from .rates import Rates, check_stats_path, write_stats
 from .request import ExtractConfig
 from .schedulers import runner
 
@@ -37,6 +37,8 @@ def extract_features(config: ExtractConfig, *, say: Say = lambda _: None) -> dic
     Raises a BlindspotError before anything is written when the data, the checkpoint or a name is wrong; the
     encoder's parameters and buffers are hashed before and after, and a change is an error.
     """
+    if config.stats is not None:
+        check_stats_path(config.stats)
     for folder in (config.digests, config.encoders, *(config.out / split for split in config.data)):
         sweep(folder.glob(f"{TEMPORARY_PREFIX}*"))
     with prepare(config, say=say) as prepared:

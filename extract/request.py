@@ -145,12 +145,18 @@ class ExtractConfig:
     @property
     def n_workers(self) -> int:
         """Compute tasks at once: threads of this process with `local`, else worker processes of one task each."""
-        return self.jobs or os.cpu_count() or 1
+        return self.jobs or usable_cores()
 
     @property
     def n_threads(self) -> int:
         """Torch threads of one compute task; part of `computed_with`."""
         return self.threads or 1
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: of a job on a shared machine, not of the machine."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
 
 
 def parse_part(part: str) -> tuple[int, int]:

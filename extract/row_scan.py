@@ -1,6 +1,5 @@
 """One pass over the rows of one file: digests, stars, bad rows."""
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ from cache.canonical import sha256
 from cache.progress import Advance
 
 from .mask import Mask
+from .request import usable_cores
 from .row_checks import check_rows
 from .row_digests import RowDigests, row_digests_of
 from .sidecar import FileScan
@@ -31,7 +31,7 @@ def scan_rows(spectra: SpectraFile, rows: slice, mask: Mask | None, progress: Ad
 
     `mask` and `progress` as `fingerprint` has them; bad rows are numbered within the file.
     """
-    threads = min(_MAX_THREADS, os.cpu_count() or 1)
+    threads = min(_MAX_THREADS, usable_cores())
     reader = SlabReader(spectra, READ_ROWS)
 
     def look(bounds: tuple[int, int]) -> list[_Looked]:

@@ -74,8 +74,18 @@ class Line:
         """Drop what waits, finish what is in work."""
         for stage in self._stages.values():
             stage.pool.shutdown(wait=False, cancel_futures=True)
+        interrupted: KeyboardInterrupt | None = None
         for stage in self._stages.values():
-            stage.pool.shutdown(wait=True)
+            joined = False
+            while not joined:
+                try:
+                    stage.pool.shutdown(wait=True)
+                    joined = True
+                except KeyboardInterrupt as again:  # a commit may be in work, and its claim must outlast it
+                    interrupted = again
+        self._error = None
+        if interrupted is not None:
+            raise interrupted
 
     def stage(
         self, name: str, threads: int = 1, *, ahead: int, start: Callable[[], object] = lambda: None

@@ -94,6 +94,7 @@ def build_spec(request: ProbeRequest, views: Views) -> dict[str, Any]:
         "train_size": request.train_size,
         "seed": request.seed,
         "error_input": first.provenance["error_input"],
+        **_other_precision(first),
         "control": _recorded_control(request, first),
         "selection": head.selection_rule(),
         "data_kind": _data_kind(splits),
@@ -104,6 +105,12 @@ def build_spec(request: ProbeRequest, views: Views) -> dict[str, Any]:
 
 def _store_keys(members: Sequence[FeatureView]) -> list[str]:
     return [key for view in members for key in sorted(view.stores)]
+
+
+def _other_precision(view: FeatureView) -> dict[str, str]:
+    """The precision class of the features, told where it is not fp32: so it was before there were others."""
+    precision = view.provenance["precision"]
+    return {} if precision == "fp32" else {"precision": precision}
 
 
 def _recorded_control(request: ProbeRequest, first: FeatureView) -> str:

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -148,7 +149,8 @@ def test_few_blocks_are_in_memory_and_claimed_at_once(spectra_file, tmp_path, mo
                 living.append(block.number)
                 weakref.finalize(array, living.remove, block.number)
             most.append(len(living))
-            claims.append(len(list((tmp_path / "features").rglob("*.lock"))))
+            folders = (tmp_path / "features").glob("*/*/.commit")
+            claims.append(sum(path.suffix == ".lock" for folder in folders for path in folder.iterdir()))
             yield block
 
     monkeypatch.setattr(blocks, "claimed", counting)
@@ -338,13 +340,30 @@ def test_engines_are_built_when_taken_and_used_again(monkeypatch):
     built = []
     monkeypatch.setattr(named_engine, "NamedEngine", lambda *_, **kw: built.append(kw["device"]) or object())
     engines = Engines(None, (), config=None, devices=("a", "b"))
-    for _ in range(3):
-        with engines.one():
-            pass
-    assert built == ["b"]
-    with engines.one() as one, engines.one() as other:
-        assert one is not other
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        first = {one.submit(engines.mine).result() for _ in range(3)}
+        second = {other.submit(engines.mine).result() for _ in range(3)}
     assert built == ["b", "a"]
+    assert len(first) == len(second) == 1
+    assert first != second
+
+
+def test_threads_of_the_processor_share_an_engine(monkeypatch):
+    monkeypatch.setattr(named_engine, "NamedEngine", lambda *_, **__: object())
+    engines = Engines(None, (), config=None, devices=("cpu", "cpu"))
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        assert one.submit(engines.mine).result() is other.submit(engines.mine).result()
+
+
+def test_blocks_that_nothing_happens_to_are_computed_in_one_pass(survey, tmp_path, monkeypatch):
+    passes, compute = [], blocks._compute
+    monkeypatch.setattr(
+        blocks, "_compute", lambda task, left, *a: passes.append(left) or compute(task, left, *a)
+    )
+    with begun(request(survey, tmp_path, jobs=2, block_rows=2)) as task:
+        numbers = range(task.targets[0].header.n_blocks)
+        assert dict(blocks.compute_blocks(task, numbers)).keys() == set(numbers)
+    assert len(passes) == 1
 
 
 # What it took.

@@ -93,6 +93,18 @@ def test_a_part_writes_its_own_blocks_only(survey, tmp_path, capsys):
     assert (whole["files"] - one["files"], whole["files"] - two["files"]) == (2, 4)  # a chunk, a record each
 
 
+def test_a_store_begun_by_another_engine_is_told_before_the_run_refuses_it(survey, tmp_path, capsys):
+    argv = flags(tmp_path, survey, "--split", "train")
+    assert extract("run", *argv, "--part", "1/2", "--engine", "plain") == 0
+    ((store,),) = told_json(capsys, "run", *argv, "--dry-run")["stores"].values()
+    expected = 'was computed with {"engine": "plain"}, this run computes with {"engine": "fast"}'
+    assert expected in store["mixture"]
+    assert "Go on with --engine plain, or accept the mixture: --mixed" in store["mixture"]
+    assert extract("run", *argv) == 2
+    assert expected in capsys.readouterr().err
+    assert told_json(capsys, "run", *argv, "--dry-run", "--mixed")["stores"]["train"][0]["mixture"] is None
+
+
 def test_the_nearest_store_tells_why_there_is_no_hit(survey, tmp_path, capsys):
     assert extract("run", *flags(tmp_path, survey, "--split", "test")) == 0
     capsys.readouterr()

@@ -75,6 +75,10 @@ def test_defaults_and_the_same_values_given_are_one_spec():
     assert build_spec(ask(), views) != build_spec(ask(params={"alpha": 0.01}), views)
 
 
+def test_a_precision_is_told_where_it_is_not_fp32():
+    assert build_spec(ask(), make_views(precision="bf16"))["precision"] == "bf16"
+
+
 def test_spec_reads_no_features():
     views = make_views()
     for members in views.values():

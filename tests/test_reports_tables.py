@@ -107,6 +107,7 @@ def test_no_two_rows_look_alike_and_none_is_lost(many):
         ({"family": "ab" * 32}, "family", ["ab" * 6, "fa" * 6]),
         ({"params": {"alpha": 10.0}}, "settings", ["alpha=0.001", "alpha=10.0"]),
         ({"error_input": "zero"}, "error input", ["true", "zero"]),
+        ({"precision": "bf16"}, "precision", ["bf16", "fp32"]),
         ({"cross": ["noise-level"]}, "crossing", ["", "noise-level"]),
         ({"labels": ["log_g", "M_H"]}, "fitted", ["alone", "jointly (log_g M_H)"]),
     ],
@@ -121,7 +122,8 @@ def test_what_varies_is_a_column(changed, heading, texts):
 def test_what_does_not_vary_is_a_footnote():
     (note,) = [note for note in layers_table(frame(record()), "log_g").notes if note.startswith("All rows")]
     assert note == (
-        "All rows: data mock; noise level 1; draw 0; error input true; train size all; seed 0; fitted alone."
+        "All rows: data mock; noise level 1; draw 0; error input true; precision fp32; train size all; "
+        "seed 0; fitted alone."
     )
 
 
