@@ -11,7 +11,9 @@ LAYER, POOLING = "enc_pre_latent", "seg_mean_K2"
 N_FEATURES = 6
 
 
-def provenance(split, *, origin="checkpoint", level=1.0, draw=0, error_input="true", source="files"):
+def provenance(
+    split, *, origin="checkpoint", level=1.0, draw=0, error_input="true", source="files", precision="fp32"
+):
     return {
         "schema": 1,
         "numerics": 1,
@@ -23,7 +25,7 @@ def provenance(split, *, origin="checkpoint", level=1.0, draw=0, error_input="tr
         "rows": {"n": 1, "selection": "all"},
         "mask": None,
         "noise": {"mode": "draw", "level": level, "seed": 0, "draw": draw, "noise_version": 1},
-        "precision": "fp32",
+        "precision": precision,
         "arrays": [[LAYER, "forward", POOLING]],
     }
 
