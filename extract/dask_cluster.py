@@ -2,14 +2,15 @@
 
 import contextlib
 import logging
+import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
 
-from cache.errors import ConfigError, UnknownName
+from cache.errors import CacheError, ConfigError, UnknownName
 
 from .request import ExtractConfig
 
@@ -17,7 +18,9 @@ INSTALL = "pip install 'blindspot-probes[cluster]'"
 CONNECT_SECONDS = 10.0
 """How long a scheduler may take to answer."""
 FIRST_WORKER_SECONDS = 60.0
-"""How long a running cluster may be without any worker; jobs of SLURM may queue for as long as they like."""
+"""How long a cluster may be without any worker; jobs of SLURM may queue for as long as they like."""
+AGAIN_SECONDS = 300.0
+"""Between two lines that say that jobs of SLURM are waited for."""
 CLUSTERS = ("local", "slurm")
 LEAVE_INTERRUPTS_TO_THE_PARENT = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 """Run by each worker of this machine: Ctrl-C reaches all processes of a terminal, and the parent ends the workers."""
@@ -33,9 +36,10 @@ class Cluster:
     A cluster that runs already is left running.
     """
 
-    def __init__(self, config: ExtractConfig) -> None:
-        """Nothing is opened yet."""
+    def __init__(self, config: ExtractConfig, *, say: Callable[[str], object] = lambda _: None) -> None:
+        """Nothing is opened yet; `say` is told when workers are waited for."""
         self._config = config
+        self._say = say
         self._stack = contextlib.ExitStack()
         self._client: Any = None
 
@@ -50,7 +54,8 @@ class Cluster:
     def client(self, n_blocks: int) -> Any:
         """A `distributed.Client` with a worker at least, and on this machine no more workers than blocks.
 
-        Raises ConfigError when dask is not installed, the cluster cannot be reached or made, or no worker comes.
+        Raises ConfigError when dask is not installed, the cluster cannot be reached or made, a running one has no
+        worker, or one of several threads; CacheError when no worker starts on this machine.
         """
         config, n_workers = self._config, min(self._config.n_workers, n_blocks)
         if self._client is None:
@@ -58,6 +63,7 @@ class Cluster:
         elif config.dask_address is None and config.dask_config is None:
             cluster = self._client.cluster
             cluster.scale(max(n_workers, len(cluster.worker_spec)))
+        _check_threads(self._client.scheduler_info(n_workers=-1)["workers"], config)
         return self._client
 
     def _open(self, n_workers: int) -> Any:
@@ -67,15 +73,71 @@ class Cluster:
         stack.enter_context(_quiet())
         if config.dask_address is not None:
             client = stack.enter_context(_connect(distributed, config.dask_address))
-            _wait_for_a_worker(client, config.dask_address)
+            self._wait_for_a_worker(client, config.dask_address, limit=FIRST_WORKER_SECONDS)
             return client
         told = {"cluster": "local", "jobs": n_workers}
         if config.dask_config is not None:
             told = _read(config.dask_config)
         cluster = stack.enter_context(_make(distributed, told))
         client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
-        client.wait_for_workers(1)
+        limit = math.inf if told["cluster"] == "slurm" else FIRST_WORKER_SECONDS
+        self._wait_for_a_worker(client, f"the {told['cluster']} cluster", limit=limit)
         return client
+
+    def _wait_for_a_worker(self, client: Any, name: str, *, limit: float) -> None:
+        """Wait for so many seconds, and say so every few minutes."""
+        left = limit
+        if _has_worker(client, 0):
+            return
+        while left > 0:
+            self._say(f"waiting for the first worker of {name}")
+            step = min(left, AGAIN_SECONDS)
+            if _has_worker(client, step):
+                return
+            left -= step
+        raise _no_worker(self._config)
+
+
+def _has_worker(client: Any, seconds: float) -> bool:
+    """Whether there is a worker, or one comes in so many seconds."""
+    try:
+        client.wait_for_workers(1, timeout=max(seconds, 1e-3))  # 0 would be for ever
+    except TimeoutError:
+        return False
+    return True
+
+
+def _no_worker(config: ExtractConfig) -> ConfigError | CacheError:
+    waited = f"{FIRST_WORKER_SECONDS:.0f} s"
+    if config.dask_address is None:
+        where = "" if config.dask_config is None else f" of --dask-config {config.dask_config}"
+        return CacheError(
+            f"the local cluster{where} had no worker for {waited}; look whether its arguments ask for any, or use "
+            "--scheduler processes"
+        )
+    return ConfigError(
+        f"--dask-address {config.dask_address}: the scheduler had no worker for {waited}; start some with "
+        f"`dask worker {config.dask_address} --nthreads 1`, in this environment"
+    )
+
+
+def _check_threads(workers: Mapping[str, Any], config: ExtractConfig) -> None:
+    """Refuse workers that compute several blocks at once: thread limits are those of a process."""
+    several = {name: w["nthreads"] for name, w in workers.items() if w["nthreads"] != 1}
+    if not several:
+        return
+    name, threads = next(iter(several.items()))
+    told = (
+        f"{len(several)} of {len(workers)} dask workers compute several blocks at once in one process ({name}: "
+        f"{threads} threads), and would change each other's thread limits; "
+    )
+    if config.dask_address is not None:
+        again = f"dask worker {config.dask_address} --nthreads 1 --nworkers {threads}"
+        raise ConfigError(f"{told}start them again with `{again}`")
+    raise ConfigError(
+        f"{told}give workers one thread in {config.dask_config} (local: threads_per_worker: 1; slurm: cores as many as "
+        "processes)"
+    )
 
 
 def _import_dask() -> tuple[Any, Any]:
@@ -109,16 +171,6 @@ def _connect(distributed: Any, address: str) -> Any:
         raise ConfigError(
             f"--dask-address {address}: no scheduler answers there ({error}); start one with `dask scheduler`, or "
             "leave --dask-address out for a cluster of this machine"
-        ) from error
-
-
-def _wait_for_a_worker(client: Any, address: str) -> None:
-    try:
-        client.wait_for_workers(1, timeout=FIRST_WORKER_SECONDS)
-    except TimeoutError as error:
-        raise ConfigError(
-            f"--dask-address {address}: the scheduler had no worker for {FIRST_WORKER_SECONDS:.0f} s; start some with "
-            f"`dask worker {address} --nthreads 1`, in this environment"
         ) from error
 
 

@@ -1,27 +1,31 @@
 """Row blocks on a dask cluster: one task each, given by dask to one worker at a time and again when that one dies."""
 
 import contextlib
+import functools
 import pickle
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import replace
 from typing import Any
 
 from cache.errors import BlindspotError, CacheError, ConfigError, InputError, UnknownName
 from cache.header import read_header
+from cache.provenance import NUMERICS, SCHEMA
+from cache.runlog import git_commit, versions
 from cache.writer import StoreWriter
 
 from .block_task import BlockDone, BlockTask, computed_with
 from .blocks import compute_block
 from .dask_cluster import Cluster
+from .noise import NOISE_VERSION
 
 LOOK_SECONDS = 5.0
 """Between two looks at the cluster while no block comes back."""
 NO_WORKER_LOOKS = 24
 """Looks in a row without any worker before the run is given up: a worker that died is started again in seconds."""
-OF_THE_HOST = ("processor", "cpu_capability", "torch")
-"""What a worker elsewhere may have otherwise, of `computed_with`."""
+NOT_OF_THE_HOST = ("micro_batch",)
+"""What is not the worker's own, of `computed_with`: it halves by itself where memory is short."""
 WORKERS_NEED = "workers need the environment of this machine, and the same paths (a shared file system)"
 
 
@@ -39,7 +43,7 @@ def dask_run(
 
     def run(blocks: list[int]) -> Iterator[tuple[int, BlockDone]]:
         with _told_losses(task):
-            asked = {client.submit(_compute, shared, block, pure=False): block for block in blocks}
+            asked = {client.submit(_compute, shared, block, program(), pure=False): block for block in blocks}
             for future in _as_completed(client, set(asked)):
                 done = future.result()
                 if isinstance(done, Exception):
@@ -58,15 +62,52 @@ def _with_whole_paths(task: BlockTask) -> BlockTask:
     )
 
 
-def _compute(task: BlockTask, block: int) -> BlockDone | BlindspotError | OSError:
-    """Compute a block on a worker; errors are returned: a raised one would be logged there with the whole task."""
+@functools.cache  # a worker stays with the program that it has begun with, whatever the files are later
+def program() -> Mapping[str, Any]:
+    """What names the program that this process runs; a commit or version is None where none is known."""
+    commit = git_commit()
+    return {
+        "store schema": SCHEMA,
+        "numerics": NUMERICS,
+        "noise": NOISE_VERSION,
+        "blindspot-probes": versions().get("blindspot-probes"),
+        "commit": commit and commit.rstrip("+"),
+    }
+
+
+def _compute(
+    task: BlockTask, block: int, asked_by: Mapping[str, Any]
+) -> BlockDone | BlindspotError | OSError:
+    """Compute a block on a worker for the program `asked_by`.
+
+    Errors are returned: a raised one would be logged there with the whole task.
+    """
     try:
+        _check_program(asked_by)
         _check_paths(task)
         return compute_block(_of_this_host(task), block)
     except UnknownName as error:  # cannot be sent
         return ConfigError(str(error))
     except (BlindspotError, OSError) as error:
         return error
+
+
+def _check_program(asked_by: Mapping[str, Any]) -> None:
+    """Refuse to compute for another program than this worker's, whatever mixture is accepted."""
+    here = program()
+    told = [
+        f"{name} {asked_by.get(name)!r} here, {here.get(name)!r} there"
+        for name in {**here, **asked_by}
+        if asked_by.get(name) != here.get(name)
+        and not (
+            name == "commit" and None in (asked_by.get(name), here.get(name))
+        )  # one of them is not known
+    ]
+    if told:
+        raise ConfigError(
+            f"the dask worker on {platform.node()} runs another program: {', '.join(told)}; restart the workers after "
+            "an update, in the environment of this machine"
+        )
 
 
 def _check_paths(task: BlockTask) -> None:
@@ -80,13 +121,18 @@ def _check_paths(task: BlockTask) -> None:
 
 def _of_this_host(task: BlockTask) -> BlockTask:
     """The task with what is true of this machine in its commit records; refused unless mixed blocks are accepted."""
-    here = computed_with(task.config, task.device)
+    try:
+        here = computed_with(task.config, task.device)
+    except (AssertionError, RuntimeError) as error:  # torch's words for a GPU that is not there
+        raise ConfigError(f"the worker on {platform.node()} cannot use {task.device}: {error}") from error
     other = {
-        name: here[name] for name in OF_THE_HOST if name in here and here[name] != task.computed_with[name]
+        name: value
+        for name, value in here.items()
+        if name not in NOT_OF_THE_HOST and value != task.computed_with.get(name)
     }
     if other and not task.config.mixed:
         told = ", ".join(
-            f"{name} {task.computed_with[name]!r} and {value!r}" for name, value in other.items()
+            f"{name} {task.computed_with.get(name)!r} and {value!r}" for name, value in other.items()
         )
         raise ConfigError(
             f"this machine and the worker on {platform.node()} differ: {told}; results may differ in the last bits. "

@@ -1,16 +1,17 @@
 """`python -m extract finalise`: are all stores of a request finished, and if not, which blocks are missing."""
 
 import itertools
+import json
 import shlex
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import Field
 
 from cache.commandline import MENDABLE, Verb
-from cache.commits import read_commits
+from cache.commits import Commit, computed_with_text, read_commits
 from cache.errors import CacheError, ConfigError
 from cache.header import read_header
 from cache.plan_file import PlannedStore, read_plan
@@ -30,7 +31,8 @@ class FinaliseSettings(RunSettings):
     """Say which row blocks of an extraction are missing and which commands compute them; compute nothing.
 
     Takes --plan FILE, which needs neither spectra nor network, or the flags of `run`. Finished stores are checked:
-    every commit record, and every chunk by size and checksum. Exit status 0 when all is finished, 2 otherwise.
+    every commit record, and every chunk by size and checksum. Exit status 0 when all is finished, and computed alike
+    unless --mixed accepts that it is not; 2 otherwise.
     Example: python -m extract finalise --plan plan.json --n-parts 8
     """
 
@@ -47,6 +49,8 @@ class _Left:
     n_rows: int
     block_rows: int
     missing: tuple[int, ...]
+    mixture: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Blocks by how they were computed, where that differs: only what differs is told."""
 
     @property
     def n_blocks(self) -> int:
@@ -72,7 +76,7 @@ def run(settings: FinaliseSettings) -> int:
     planned = _planned(request)
     left = [_look(split, store, request) for split, stores in planned.items() for store in stores]
     sys.stdout.writelines(f"{line}\n" for store in left for line in _lines(store, settings.n_parts))
-    sound = _check(planned, request)
+    sound = _check(planned, request) and _check_mixture(left, request)
     if any(store.missing for store in left):
         command = _running(settings)
         parts = {part for store in left for part in store.parts(settings.n_parts or 1)}
@@ -123,21 +127,35 @@ def _look(split: str, store: PlannedStore, request: ExtractConfig) -> _Left:
         missing = tuple(range(-(-store.rows // block_rows)))
         return _Left(f"{split}: nothing is there yet", store.rows, block_rows, missing)
     header = read_header(path)
-    missing = tuple(b for b, commit in enumerate(read_commits(path, header)) if commit is None)
-    return _Left(f"{split}: {path}", header.n_rows, header.block_rows, missing)
+    commits = read_commits(path, header)
+    missing = tuple(b for b, commit in enumerate(commits) if commit is None)
+    return _Left(f"{split}: {path}", header.n_rows, header.block_rows, missing, _mixture(commits))
+
+
+def _mixture(commits: Sequence[Commit | None]) -> dict[str, tuple[int, ...]]:
+    """Committed blocks by what of their `computed_with` differs between them; empty when nothing does."""
+    by_block = {commit.block: commit.computed_with for commit in commits if commit is not None}
+    names = sorted({name for how in by_block.values() for name in how})
+    differing = [n for n in names if len({json.dumps(how.get(n)) for how in by_block.values()}) > 1]
+    found: dict[str, tuple[int, ...]] = {}
+    for block, how in by_block.items() if differing else ():
+        told = computed_with_text({name: how.get(name) for name in differing})
+        found[told] = (*found.get(told, ()), block)
+    return found
 
 
 def _lines(store: _Left, n_parts: int | None) -> Iterator[str]:
-    if not store.missing:
+    if store.missing:
+        yield f"{store.name}; {len(store.missing)} of {store.n_blocks} blocks are missing"
+    else:
         yield f"{store.name} is finished, {store.n_blocks} blocks"
-        return
-    yield f"{store.name}; {len(store.missing)} of {store.n_blocks} blocks are missing"
+    for told, blocks in store.mixture.items():
+        yield f"  computed with {told}: {_numbers(blocks)}"
     for first, last in _ranges(store.missing):
         yield f"  block{'' if first == last else 's'} {_range(first, last)}: rows {store.rows(first, last)}"
     if n_parts is not None:
-        for part, blocks in sorted(store.parts(n_parts).items()):
-            told = ", ".join(itertools.starmap(_range, _ranges(tuple(blocks))))
-            yield f"  part {part}/{n_parts} owns {told}"
+        for part, owned in sorted(store.parts(n_parts).items()):
+            yield f"  part {part}/{n_parts} owns {_numbers(tuple(owned))}"
 
 
 def _ranges(blocks: tuple[int, ...]) -> Iterator[tuple[int, int]]:
@@ -145,6 +163,10 @@ def _ranges(blocks: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     for _, run_ in itertools.groupby(enumerate(blocks), key=lambda pair: pair[1] - pair[0]):
         numbers = [block for _, block in run_]
         yield numbers[0], numbers[-1]
+
+
+def _numbers(blocks: tuple[int, ...]) -> str:
+    return ", ".join(itertools.starmap(_range, _ranges(blocks)))
 
 
 def _range(first: int, last: int) -> str:
@@ -164,6 +186,18 @@ def _check(planned: dict[str, tuple[PlannedStore, ...]], request: ExtractConfig)
             sound = False
             sys.stderr.write(f"error: {error}\n")
     return sound
+
+
+def _check_mixture(left: list[_Left], request: ExtractConfig) -> bool:
+    """Whether the blocks of every store may stand together; tells what to do where they may not."""
+    mixed = [store.name for store in left if store.mixture]
+    if not mixed or request.mixed:
+        return True
+    sys.stderr.write(
+        f"error: {mixed[0]}: blocks were computed differently, see above; results may differ in the last bits. Accept "
+        "it with --mixed, or delete the store and compute it again on machines and settings that are alike\n"
+    )
+    return False
 
 
 def _running(settings: FinaliseSettings) -> str:

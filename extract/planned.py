@@ -20,7 +20,7 @@ from cache.store import FeatureStore
 from .fingerprint import sidecars
 from .mask import Mask
 from .plan import StorePlan
-from .request import RANDOM_PREFIX, SHIPPED, SPLITS, ExtractConfig
+from .request import DATA_NAMES, RANDOM_PREFIX, SHIPPED, SPLITS, ExtractConfig
 from .sidecar import file_identity, remembered_sha256
 from .spectra import SpectraFile
 from .wanted import WantedArrays
@@ -37,14 +37,19 @@ _REQUEST = TypeAdapter(ExtractConfig)
 
 
 def request_json(config: ExtractConfig) -> dict[str, Any]:
-    """The settings of a request as JSON values, with paths that do not depend on the working folder."""
+    """The settings of a request as JSON values, with paths that do not depend on the working folder.
+
+    Raises ConfigError when no command asks for the same: then no store could name what rebuilds it.
+    """
     whole: dict[str, Any] = {
         field.name: _whole(getattr(config, field.name)) for field in dataclasses.fields(config)
     }
     whole["data"] = {split: tuple(map(_whole, files)) for split, files in config.data.items()}
     if config.checkpoint != SHIPPED and not config.checkpoint.startswith(RANDOM_PREFIX):
         whole["checkpoint"] = str(Path(config.checkpoint).absolute())
-    told: dict[str, Any] = _REQUEST.dump_python(ExtractConfig(**whole), mode="json")
+    request = ExtractConfig(**whole)
+    command_of(request)
+    told: dict[str, Any] = _REQUEST.dump_python(request, mode="json")
     return {name: value for name, value in told.items() if name not in OF_ONE_RUN}
 
 
@@ -75,14 +80,12 @@ def planned_request(path: Path, given: Mapping[str, Any]) -> ExtractConfig:
 
 
 def command_of(config: ExtractConfig) -> str:
-    """A command that asks for the same without any plan file."""
+    """A command that asks for the same without any plan file; ConfigError when there is none."""
     return shlex.join(["python", "-m", "extract", "run", *_flags(config)])
 
 
 def _flags(config: ExtractConfig) -> Iterator[str]:
-    for split, files in config.data.items():
-        yield from ((f"--{split}",) if split in SPLITS else ("--split", split, "--data"))
-        yield ",".join(map(str, files))
+    yield from _data_flags(config.data)
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name in ("data", *OF_ONE_RUN) or value == field.default:
@@ -90,6 +93,33 @@ def _flags(config: ExtractConfig) -> Iterator[str]:
         yield f"--{field.name.replace('_', '-')}"
         if value is not True:
             yield ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _data_flags(data: Mapping[str, tuple[Path, ...]]) -> Iterator[str]:
+    """How `run` takes these files: by split, as one file list of any name, or as one folder of splits of any name."""
+    if set(data) <= set(SPLITS):
+        for split, files in data.items():
+            yield from (f"--{split}", ",".join(map(str, files)))
+        return
+    yield from ("--split", ",".join(data), "--data")
+    if len(data) == 1:
+        yield ",".join(map(str, *data.values()))
+        return
+    folders = {_folder_of(split, files) for split, files in data.items()}
+    if len(folders) > 1 or None in folders:
+        raise ConfigError(
+            f"no command asks for splits {', '.join(data)} of these files at once; put each into "
+            f"FOLDER/NAME/dataset.h5 for --data FOLDER --split {','.join(data)}, or plan each split alone: --data FILE "
+            "--split NAME"
+        )
+    yield str(*folders)
+
+
+def _folder_of(split: str, files: tuple[Path, ...]) -> Path | None:
+    """The folder that `run --data` finds these files of a split in."""
+    file, *more = files
+    found = file.parent.name == split and file.name in DATA_NAMES and not more
+    return file.parent.parent if found else None
 
 
 def planned_inputs(

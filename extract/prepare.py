@@ -101,7 +101,7 @@ def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Pre
             fingerprints=prints,
             plans=plans,
             encoder_name=name,
-            cluster=files.enter_context(Cluster(config)),
+            cluster=files.enter_context(Cluster(config, say=say)),
         )
 
 

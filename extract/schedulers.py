@@ -2,10 +2,15 @@
 
 import contextlib
 import multiprocessing
+import os
+import pickle
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextvars import ContextVar
+from multiprocessing.connection import wait
 
 from cache.errors import CacheError
 from cache.progress import Advance
@@ -18,34 +23,36 @@ from .dask_scheduler import dask_run
 Run = Callable[[list[int]], Iterator[tuple[int, BlockDone]]]
 """Computes blocks and yields (block, what became of it) as they come."""
 
+_TASK: ContextVar[BlockTask] = ContextVar("the task of this worker process")
+
 
 @contextlib.contextmanager
-def runner(
-    task: BlockTask, n_blocks: int, advance: Advance, *, cluster: Cluster | None = None
-) -> Iterator[Run]:
+def runner(task: BlockTask, n_blocks: int, advance: Advance, *, cluster: Cluster) -> Iterator[Run]:
     """A function that computes blocks and yields (block, what became of it) as they come.
 
-    `advance` is told the rows of blocks computed in this process; others are told by their result alone. With dask a
-    `cluster` is used and left open; without it one is made for these blocks.
+    `advance` is told the rows of blocks computed in this process; others are told by their result alone. The
+    `cluster` is used by dask only, and left open.
     """
     workers = min(task.config.n_workers, n_blocks)
-    with contextlib.ExitStack() as stack:
-        if task.config.scheduler == "dask" and n_blocks:
-            yield dask_run(task, n_blocks, cluster or stack.enter_context(Cluster(task.config)))
-        elif task.config.scheduler == "processes" and workers > 1:
-            yield stack.enter_context(_processes(task, workers))
-        else:
-            yield lambda blocks: compute_blocks(task, blocks, advance)
+    if task.config.scheduler == "dask" and n_blocks:
+        yield dask_run(task, n_blocks, cluster)
+    elif task.config.scheduler == "processes" and workers > 1:
+        with _processes(task, workers) as run:
+            yield run
+    else:
+        yield lambda blocks: compute_blocks(task, blocks, advance)
 
 
 @contextlib.contextmanager
 def _processes(task: BlockTask, workers: int) -> Iterator[Run]:
     """Worker processes, each with one compute task at a time."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_leave_interrupts_to_the_parent) as pool:
+    # pickled here and once: the pool would do it for every worker, and put tensors into memory that all share
+    of_worker = (pickle.dumps(task),)
+    with ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=of_worker) as pool:
 
         def run(blocks: list[int]) -> Iterator[tuple[int, BlockDone]]:
-            tasks = {pool.submit(compute_block, task, block): block for block in blocks}
+            tasks = {pool.submit(_compute, block): block for block in blocks}
             for done in as_completed(tasks):
                 yield tasks[done], done.result()
 
@@ -61,6 +68,21 @@ def _processes(task: BlockTask, workers: int) -> Iterator[Run]:
             raise
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    """Ctrl-C reaches all processes of a terminal; the parent ends the pool, a traceback per worker helps nobody."""
+def _begin_worker(pickled: bytes) -> None:
+    """Ready this process for the blocks of a task, which stays here."""
+    # Ctrl-C reaches all processes of a terminal; the parent ends the pool, a traceback per worker helps nobody
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    _TASK.set(pickle.loads(pickled))  # noqa: S301  from our parent
+
+
+def _end_with_the_parent() -> None:
+    """A parent that is killed ends no worker, and a worker waits for its next block for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _compute(block: int) -> BlockDone:
+    return compute_block(_TASK.get(), block)

@@ -1,5 +1,6 @@
 """Plans that are run in parts, and `extract finalise`: what is missing, who owns it, what computes it."""
 
+import dataclasses
 import itertools
 import json
 import os
@@ -17,12 +18,13 @@ from cache import FeatureStore
 from cache.cli import VERBS as CACHE_VERBS
 from cache.commandline import main
 from cache.commits import commit_path
+from cache.errors import ConfigError
 from cache.header import chunk_path
 from cache.plan_file import PLAN_SCHEMA, read_plan
 from cache.selection import read_selection
 from extract import fingerprint
 from extract.cli import VERBS
-from extract.planned import command_of, planned_request
+from extract.planned import command_of, planned_request, request_json
 from extract.run_command import RunSettings, to_request
 
 SCRIPT = Path(__file__).parents[1] / "docs/extract_array.sbatch"
@@ -151,6 +153,44 @@ def test_a_damaged_store_is_not_finished(plan, tmp_path, capsys):
     assert extract("finalise", "--plan", plan) == 2
     assert "cache repair" in capsys.readouterr().err
     assert extract("finalise", "--plan", plan, "--n-parts", 0) == 2
+
+
+def test_parts_that_were_computed_differently_are_told(plan, tmp_path, capsys):
+    selection = tmp_path / "selection.json"
+    assert extract("run", "--plan", plan, "--part", "1/2", "--threads", 1) == 0
+    assert extract("run", "--plan", plan, "--part", "2/2", "--threads", 2, "--mixed") == 0
+    (store,) = stores(tmp_path)
+    capsys.readouterr()
+    assert extract("finalise", "--plan", plan, "--selection", selection) == 2
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [
+        f"test: {store} is finished, 6 blocks",
+        '  computed with {"threads": 1}: 0, 2, 4',
+        '  computed with {"threads": 2}: 1, 3, 5',
+    ]
+    assert f"test: {store}: blocks were computed differently" in told.err
+    assert "--mixed" in told.err
+    assert not selection.exists()
+    assert extract("finalise", "--plan", plan, "--mixed", "--selection", selection) == 0
+    assert '{"threads": 2}' in capsys.readouterr().out
+    assert selection.exists()
+
+
+def test_splits_of_other_names_are_planned_from_one_folder_only(survey, tmp_path, capsys):
+    for name, split in {"near": "test", "far": "val"}.items():
+        (tmp_path / "data" / name).mkdir(parents=True)
+        shutil.copyfile(survey / split / "dataset.h5", tmp_path / "data" / name / "dataset.h5")
+    plan = tmp_path / "plan.json"
+    argv = flags(tmp_path, tmp_path / "data", "--split", "near,far", "--plan", plan)
+    assert extract("plan", *argv) == 0
+    assert extract("run", "--plan", plan) == 0
+    request = planned_request(plan, {})
+    again = to_request(RunSettings.parse(shlex.split(command_of(request))[4:], prog="run"))
+    assert again.data == request.data
+    moved = {**request.data, "far": (survey / "val/dataset.h5",)}
+    for data in (moved, {**request.data, "train": (survey / "val/dataset.h5",)}):
+        with pytest.raises(ConfigError, match=r"no command asks for splits .* plan each split alone"):
+            request_json(dataclasses.replace(request, data=data))
 
 
 def change_flux(data, tmp_path):
@@ -290,8 +330,9 @@ def test_the_array_script_plans_computes_and_finalises(survey, tmp_path, wanted)
     assert told.startswith("plan 1, parts 2, finalise 3: ")
     jobs = [shlex.split(line) for line in (tmp_path / "submitted").read_text().splitlines()]
     assert [job[job.index(str(SCRIPT)) + 1] for job in jobs] == ["plan", "part", "finalise"]
-    assert {"--dependency=afterok:1", "--array=1-2"} <= set(jobs[1])
-    assert "--dependency=afterany:2" in jobs[2]
+    ends = "--kill-on-invalid-dep=yes"
+    assert {"--dependency=afterok:1", "--array=1-2", ends} <= set(jobs[1])
+    assert {"--dependency=afterany:2", ends} <= set(jobs[2])
     job = {"PLAN": str(tmp_path / "plan.json"), "SLURM_CPUS_PER_TASK": "1"}
     steps = [(jobs[0][jobs[0].index("plan") :], {"PARTS": "2"})]
     steps += [(["part"], {"SLURM_ARRAY_TASK_ID": i, "SLURM_ARRAY_TASK_COUNT": "2"}) for i in ("2", "1")]

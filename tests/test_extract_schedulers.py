@@ -9,6 +9,8 @@ import os
 import platform
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -21,7 +23,7 @@ from cache.errors import CacheError, ConfigError, InputError, Stale, UnknownName
 from cache.writer import StoreWriter
 from extract import dask_cluster, dask_scheduler, pipeline
 from extract.dask_cluster import Cluster
-from extract.dask_scheduler import _compute, _told_losses
+from extract.dask_scheduler import _compute, _told_losses, program
 from extract.pipeline import extract_features
 from extract.plan import open_writer, row_table
 from extract.prepare import prepare
@@ -151,7 +153,7 @@ def test_blocks_that_others_compute_are_told_by_dask_too(files, tmp_path, addres
         task = task_of(prepared)
         with (
             StoreWriter.open(task.targets[0].path).claim(2),
-            runner(task, 3, lambda _: None) as run,
+            runner(task, 3, lambda _: None, cluster=prepared.cluster) as run,
         ):
             done = dict(run([0, 1, 2]))
     assert "is computing block 2" in done[2].holder
@@ -176,23 +178,51 @@ def task(files, tmp_path):
 
 def test_a_worker_that_does_not_see_the_files_says_so(task, tmp_path):
     absent = tmp_path / "absent"
-    found = _compute(dataclasses.replace(task, files=(absent,)), 0)
+    found = _compute(dataclasses.replace(task, files=(absent,)), 0, program())
     assert isinstance(found, InputError)
     assert f"{absent}: not there for the worker on {platform.node()}" in str(found)
     target = dataclasses.replace(task.targets[0], path=absent)
-    found = _compute(dataclasses.replace(task, targets=(target,)), 0)
+    found = _compute(dataclasses.replace(task, targets=(target,)), 0, program())
     assert isinstance(found, CacheError)
     assert "the same paths (a shared file system)" in str(found)
 
 
 def test_a_worker_on_another_kind_of_machine_is_refused_unless_mixed(task, monkeypatch):
-    monkeypatch.setattr(platform, "machine", lambda: "other")
-    found = _compute(task, 0)
+    here = dask_scheduler.computed_with(task.config, task.device)
+    changed = {name: f"other {name}" for name in here if name != "micro_batch"}
+    for name, value in changed.items():
+        monkeypatch.setattr(
+            dask_scheduler, "computed_with", lambda *_, other=(name, value): {**here, other[0]: other[1]}
+        )
+        found = _compute(task, 0, program())
+        assert isinstance(found, ConfigError)
+        assert f"differ: {name} {here[name]!r} and {value!r};" in str(found)
+        assert "--mixed" in str(found)
+        assert dask_scheduler._of_this_host(mixed_too(task)).computed_with == {**here, name: value}
+    assert {"numpy", "blas", "torch", "processor", "engine"} < set(changed)
+
+
+def mixed_too(task):
+    return dataclasses.replace(task, config=dataclasses.replace(task.config, mixed=True))
+
+
+def test_a_worker_without_the_device_says_so(task):
+    found = _compute(dataclasses.replace(task, device="cuda:63"), 0, program())
     assert isinstance(found, ConfigError)
-    assert "differ: processor" in str(found)
-    assert "--mixed" in str(found)
-    mixed = dataclasses.replace(task, config=dataclasses.replace(task.config, mixed=True))
-    assert dask_scheduler._of_this_host(mixed).computed_with["processor"] == "other"
+    assert f"the worker on {platform.node()} cannot use cuda:63: " in str(found)
+
+
+@pytest.mark.parametrize("name", ["store schema", "numerics", "noise", "blindspot-probes", "commit"])
+def test_a_worker_that_runs_another_program_is_refused_even_when_mixed(task, name):
+    client = {**program(), "commit": program()["commit"] or "1" * 12, name: "other"}
+    found = _compute(mixed_too(task), 0, client)
+    assert isinstance(found, ConfigError) or (name == "commit" and program()["commit"] is None)
+    assert f"the dask worker on {platform.node()} runs another program: {name} 'other' here, " in str(found)
+    assert "restart the workers after an update" in str(found)
+
+
+def test_a_commit_that_is_not_known_is_not_compared(task):
+    assert dask_scheduler._check_program({**program(), "commit": None}) is None
 
 
 def test_lost_clusters_are_told_with_what_is_committed(task):
@@ -240,6 +270,86 @@ def test_a_scheduler_without_workers_is_refused(files, tmp_path, monkeypatch):
         pytest.raises(ConfigError, match=r"had no worker for .*`dask worker tcp://127"),
     ):
         extract_features(asked(files, tmp_path, scheduler="dask", dask_address=empty.scheduler_address))
+
+
+def test_a_cluster_that_starts_no_worker_is_refused(files, tmp_path, monkeypatch):
+    pytest.importorskip("distributed", reason="dask is an optional extra")
+    monkeypatch.setattr(dask_cluster, "FIRST_WORKER_SECONDS", 0.2)
+    path, said = tmp_path / "cluster.yaml", []
+    path.write_text("{cluster: local, jobs: 1, n_workers: 0}")
+    with (
+        Cluster(asked(files, tmp_path, scheduler="dask", dask_config=path), say=said.append) as cluster,
+        pytest.raises(CacheError, match=r"the local cluster of .*cluster.yaml had no worker for 0 s"),
+    ):
+        cluster.client(1)
+    assert said == ["waiting for the first worker of the local cluster"]
+
+
+def test_jobs_that_queue_are_waited_for_with_a_word_now_and_then(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(dask_cluster, "AGAIN_SECONDS", 7.0)
+    asked_for, said = [], []
+
+    class Queued:
+        def wait_for_workers(self, n_workers, timeout):
+            assert n_workers == 1
+            asked_for.append(timeout)
+            if len(asked_for) < 4:
+                raise TimeoutError
+
+    cluster = Cluster(asked(files, tmp_path, scheduler="dask"), say=said.append)
+    cluster._wait_for_a_worker(Queued(), "the slurm cluster", limit=float("inf"))
+    assert asked_for[1:] == [7.0] * 3
+    assert said == ["waiting for the first worker of the slurm cluster"] * 3
+
+
+def test_workers_of_several_threads_are_refused(files, tmp_path):
+    distributed = pytest.importorskip("distributed", reason="dask is an optional extra")
+    path = tmp_path / "cluster.yaml"
+    path.write_text(
+        "{cluster: local, jobs: 1, processes: false, host: null, preload: [], threads_per_worker: 2}"
+    )
+    config = asked(files, tmp_path, scheduler="dask", dask_config=path)
+    with Cluster(config) as cluster, pytest.raises(ConfigError, match=r"threads_per_worker: 1"):
+        cluster.client(1)
+    options = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    with distributed.LocalCluster(
+        n_workers=1,
+        threads_per_worker=3,
+        processes=False,
+        protocol="tcp://",
+        host="127.0.0.1",
+        scheduler_kwargs=options,
+    ) as running:
+        address = running.scheduler_address
+        config = asked(files, tmp_path, scheduler="dask", dask_address=address)
+        command = f"dask worker {address} --nthreads 1 --nworkers 3"
+        with (
+            Cluster(config) as cluster,
+            pytest.raises(ConfigError, match=f"1 of 1 dask workers .*`{command}`"),
+        ):
+            cluster.client(1)
+
+
+KILLED = """
+import multiprocessing, os, pickle, signal
+from concurrent.futures import ProcessPoolExecutor
+from extract.schedulers import _begin_worker
+
+context = multiprocessing.get_context("spawn")
+pool = ProcessPoolExecutor(1, context, initializer=_begin_worker, initargs=(pickle.dumps(None),))
+assert pool.submit(os.getpid).result() != os.getpid()
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+def test_workers_end_with_a_parent_that_is_killed():
+    with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout.readline() == "ready\n"
+        parent.kill()
+        # the worker has the same standard output, so this comes to an end when both have ended
+        assert parent.communicate(timeout=20)[0] == ""
+    assert parent.returncode == -signal.SIGKILL
 
 
 def without(module, monkeypatch):
