@@ -9,7 +9,6 @@ times larger file, for its memory. Prints machine, versions, medians of paired r
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -44,7 +43,7 @@ class Finished:
 
     seconds: float
     peak: int
-    """Largest resident memory of any of its processes, bytes."""
+    """Largest resident memory, bytes."""
     stats: dict
 
 
@@ -144,6 +143,16 @@ def engine_rate(model: BlindspotModel1D, directions: tuple[str, ...], seconds: f
         return done / (time.perf_counter() - started)
 
 
+def peak_memory(pid: int) -> int:
+    """The largest resident memory that a process has had since its program began, bytes (Linux)."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    found = [line.split()[1] for line in lines if line.startswith("VmHWM")]
+    return int(found[0]) * 1024 if found else 0
+
+
 def command(work: Path, data: Path, checkpoint: str, directions: tuple[str, ...]) -> Finished:
     """One run of the whole command into an empty cache."""
     shutil.rmtree(work / "out", ignore_errors=True)
@@ -171,14 +180,15 @@ def command(work: Path, data: Path, checkpoint: str, directions: tuple[str, ...]
         argv += [f"--{name}", str(work / "out" / name)]
     argv += ["--device", "cpu", "--stats", str(work / "stats.json")]
     started = time.perf_counter()
+    peak = 0
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as process:  # noqa: S603 - our own command
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        while process.poll() is None:
+            peak = max(peak, peak_memory(process.pid))
+            time.sleep(0.05)
     seconds = time.perf_counter() - started
     if process.returncode:
         raise SystemExit(f"the command failed: {' '.join(argv)}")
-    assert isinstance(usage, resource.struct_rusage)
-    return Finished(seconds, usage.ru_maxrss * 1024, json.loads((work / "stats.json").read_text()))
+    return Finished(seconds, peak, json.loads((work / "stats.json").read_text()))
 
 
 if __name__ == "__main__":

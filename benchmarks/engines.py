@@ -14,6 +14,7 @@ import os
 import platform
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from extract.fast.direct import DirectEncoder
 from extract.fast.folding import fold
 from extract.fast.stack import make_stack
 from extract.model_yaml import config_from_yaml
-from extract.pooling import pool
+from extract.pooling import UnevenSegments, pool
 
 LAYER, POOLING = "enc_pre_latent", "seg_mean_K8"
 BOTH = ("forward", "backward")
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", help="measure this network instead of a random one")
     parser.add_argument("--config-model", help="the YAML beside the checkpoint")
     flags = parser.parse_args()
+    warnings.simplefilter("ignore", UnevenSegments)
     if flags.checkpoint:
         model = load_encoder(flags.checkpoint, flags.config_model)
     else:
@@ -156,7 +158,7 @@ def make_ways(
         engine("E bf16, both", (LAYER,), (POOLING,), BOTH, precision="bf16"),
         engine("E bf16, forward", (LAYER,), (POOLING,), BOTH[:1], precision="bf16"),
         engine("F fast, forward, enc_last, one pooling", ("enc_last",), (POOLING,), BOTH[:1]),
-        engine("F fast, forward, 18 layers x 4 poolings", model.layers, poolings, BOTH[:1]),
+        engine(f"F fast, forward, {len(model.layers)} layers x 4 poolings", model.layers, poolings, BOTH[:1]),
     ]
 
 

@@ -1,6 +1,5 @@
 """`python -m extract run`: settings of the command line, turned into an extraction."""
 
-import contextlib
 import dataclasses
 import sys
 from pathlib import Path
@@ -13,7 +12,6 @@ from cache.errors import ConfigError
 from cache.runlog import command_line
 from cache.selection import select, write_selection
 
-from .ahead import fingerprinted_ahead
 from .request import ExtractConfig, find_data
 
 OUTPUT = frozenset(("config", "print_config", "selection", "dry_run", "as_json", "n_parts"))
@@ -155,8 +153,7 @@ def run(settings: RunSettings) -> None:
 
         show_estimate(request, as_json=settings.as_json)
         return
-    with contextlib.nullcontext() if request.plan else fingerprinted_ahead(request):
-        from .pipeline import extract_features  # noqa: PLC0415  imports torch
+    from .pipeline import extract_features  # noqa: PLC0415  imports torch
 
     paths = extract_features(request, say=_say)
     if settings.selection is not None:
