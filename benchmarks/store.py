@@ -161,7 +161,7 @@ def share(folder: Path, n_spectra: int) -> None:
             out = folder / f"features-{len(poolings)}"
             asked = ExtractConfig(
                 data={"test": (files["test"],)}, checkpoint=str(folder / "reference.ckpt"), error_mode="pixel",
-                layers=layers, poolings=poolings, threads=1, out=out, digests=folder / f"digests-{len(poolings)}",
+                layers=layers, poolings=poolings, jobs=1, out=out, digests=folder / f"digests-{len(poolings)}",
             )  # fmt: skip
             whole = timed(lambda: pipeline.extract_features(asked))  # noqa: B023
         parts = ", ".join(f"{name} {second:.2f} s" for name, second in spent.items())
