@@ -144,15 +144,12 @@ def test_two_processes_change_no_bit(reference, spectra_file, tmp_path):
     assert digests == twins
 
 
-def test_a_file_that_changes_meanwhile_stops_every_worker(spectra_file, tmp_path, monkeypatch):
+def test_a_file_that_changes_meanwhile_stops_every_worker(spectra_file, tmp_path):
     moved, other = tmp_path / "moved.h5", tmp_path / "other.h5"
     for path in (moved, other):
         shutil.copyfile(spectra_file, path)
     with h5py.File(other, "r+") as file:
         file["dataset/arrays/flux/value"][9, 7] = 1.5
-    monkeypatch.setattr(  # threads start faster
-        schedulers, "ProcessPoolExecutor", lambda workers, _, **__: ThreadPoolExecutor(workers)
-    )
     asked = request(moved, tmp_path, scheduler="processes", jobs=2, block_rows=5)
     with prepare(asked) as prepared:
         other.replace(moved)
