@@ -19,14 +19,12 @@ from cache.progress import Advance
 from cache.writer import StoreWriter
 
 from .batches import Batch, checked, make_batch
-from .block_task import BlockDone, BlockTask, Target, computed_with
+from .block_task import BlockDone, BlockTask
 from .named_engine import Engines, pinned
 from .open_blocks import OpenBlock, claimed, commit
 from .slabs import RawRows, SlabReader, pieces_of, runs_of
 from .spectra import SpectraFile, open_spectra
 from .stages import Line, Stage, StageTimes
-
-__all__ = ["BlockDone", "BlockTask", "Target", "compute_block", "compute_blocks", "computed_with"]
 
 Results = Generator[tuple[int, BlockDone], None, None]
 

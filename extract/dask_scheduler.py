@@ -38,7 +38,8 @@ def dask_run(
     CacheError, telling what is committed, when the cluster is lost or a block kills every worker that takes it.
     """
     client = cluster.client(n_blocks)
-    # as the result of a task, and not scattered, because dask can make it anew when all that held it have died
+    # as the result of a task, and not scattered, because dask can make it anew when all that held it have died;
+    # what is unpickled is our own task, and dask itself runs whatever a client sends (docs/cluster.md)
     shared = client.submit(pickle.loads, pickle.dumps(_with_whole_paths(task)), pure=False)
 
     def run(blocks: list[int]) -> Iterator[tuple[int, BlockDone]]:

@@ -47,9 +47,9 @@ def scan_rows(spectra: SpectraFile, rows: slice, mask: Mask | None, progress: Ad
             found += looked
             if progress is not None:
                 progress(sum(len(part.digests.stars) for part in looked))
-    first_rows = np.cumsum([0, *(len(part.digests.stars) for part in found)])
+    first_rows = np.cumsum([0, *(len(part.digests.stars) for part in found)])[:-1]
     bad: dict[str, list[Rows]] = {}
-    for first, part in zip(first_rows, found, strict=False):
+    for first, part in zip(first_rows, found, strict=True):
         for reason, places in part.bad.items():
             bad.setdefault(reason, []).append(first + places)
     return FileScan(

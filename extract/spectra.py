@@ -96,7 +96,8 @@ class SpectraFile:
         n_rows = len(range(*rows.indices(self.n_spectra)))
         if into is None:
             into = np.empty((self.n_stored, n_rows, self.wave.size), dtype="<f8")
-        arrays = [self._array(rows, name, out[:n_rows]) for name, out in zip(_STORED, into, strict=False)]
+        names = _STORED[: self.n_stored]
+        arrays = [self._array(rows, name, out[:n_rows]) for name, out in zip(names, into, strict=True)]
         return StoredSlab(arrays[0], arrays[1], arrays[2] if self.has_noisy else None)
 
     @property

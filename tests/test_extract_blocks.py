@@ -17,7 +17,7 @@ from cache.canonical import check_seal
 from cache.commits import read_commits
 from cache.errors import ConfigError, InputError, Stale
 from cache.writer import StoreWriter
-from extract import blocks, named_engine, open_blocks, pipeline
+from extract import block_task, blocks, named_engine, open_blocks, pipeline
 from extract.block_task import computed_with
 from extract.named_engine import Engines
 from extract.pipeline import extract_features
@@ -326,7 +326,7 @@ def test_noise_for_a_gpu_is_made_beside_it_in_pinned_memory(spectra_file, tmp_pa
     asked = request(spectra_file, tmp_path, jobs=2, block_rows=5, micro_batch=2, **ARRAYS)
     pinned = []
     monkeypatch.setattr(blocks, "pinned", lambda batch: pinned.append(len(batch.x)) or batch)
-    monkeypatch.setattr(blocks.BlockTask, "on_cpu", property(lambda _: False))
+    monkeypatch.setattr(block_task.BlockTask, "on_cpu", property(lambda _: False))
     with begun(asked) as task:
         done = dict(blocks.compute_blocks(task, range(4)))
     assert set(pinned) == {2}

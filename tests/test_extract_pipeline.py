@@ -39,7 +39,7 @@ from cache.header import chunk_path, last_run
 from cache.removal import remove_folder
 from cache.repair import repair
 from cache.writer import StoreWriter
-from extract import blocks, pipeline, schedulers
+from extract import block_task, blocks, pipeline, schedulers
 from extract import prepare as prepare_module
 from extract.checkpoint import load_encoder
 from extract.error_input import channels
@@ -732,7 +732,7 @@ def test_a_block_committed_meanwhile_is_not_computed_again(spectra_file, tmp_pat
     store = only(extract_features(asked))
     with prepare(asked) as prepared:
         plan = prepared.plans["test"][0]
-        task = blocks.BlockTask(
+        task = block_task.BlockTask(
             config=asked,
             split="test",
             files=(spectra_file,),
@@ -741,9 +741,9 @@ def test_a_block_committed_meanwhile_is_not_computed_again(spectra_file, tmp_pat
             model=prepared.model,
             weights="",
             device="cpu",
-            targets=(blocks.Target(store.path, store.header, plan.draw, store.arrays),),
+            targets=(block_task.Target(store.path, store.header, plan.draw, store.arrays),),
         )
-        assert blocks.compute_block(task, 0) == blocks.BlockDone()
+        assert blocks.compute_block(task, 0) == block_task.BlockDone()
 
 
 def test_going_on_with_other_settings_needs_mixed(spectra_file, tmp_path):
