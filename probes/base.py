@@ -1,7 +1,7 @@
 """The contract of every head: what it takes, what it refuses, what it gives back."""
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, Self
 
@@ -10,6 +10,8 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from cache.errors import ConfigError, ProbeError
+
+from .together import Fit, TrainingSet, fit_alone
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Chosen = dict[str, int | float | list[int] | list[float]]
@@ -83,6 +85,11 @@ class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # sci
 
     def check_settings(self) -> None:
         """Raise ConfigError when a setting cannot be meant; called on making and on fitting."""
+
+    @classmethod
+    def fit_several(cls, fits: Sequence[Fit], data: TrainingSet) -> list[str | None]:
+        """Fit heads of this class; for each, None or why not (see `fit_together`). Overridden where sharing pays."""
+        return [fit_alone(fit, data) for fit in fits]
 
     @abc.abstractmethod
     def _fit(self, X: Array, Y: Array, X_val: Array | None, Y_val: Array | None) -> None:

@@ -1,0 +1,71 @@
+"""Fitting together gives what fitting alone gives; every registered head goes through the same check."""
+
+import numpy as np
+import pytest
+from test_probes_heads import QUICK, sample
+
+from cache.errors import ConfigError
+from probes import BASELINES, HEADS, make_probe
+from probes.together import Fit, TrainingSet, fit_alone, fit_together
+
+
+def training_set(**changes):
+    X, Y = sample(160, t=3)
+    X_val, Y_val = sample(60, t=3, seed=1)
+    return TrainingSet(
+        **{"X": X, "Y": Y, "X_val": X_val, "Y_val": Y_val, "groups": np.arange(len(X))} | changes
+    )
+
+
+def fits_of(name, settings):
+    """Labels one by one and jointly, each at two sizes."""
+    return [
+        Fit(head=make_probe(name, **params), columns=columns, n_rows=n_rows)
+        for params in settings
+        for columns in ((0,), (2,), (1, 0))
+        for n_rows in (90, 160)
+    ]
+
+
+def check_together(name, settings):
+    data = training_set()
+    together, alone = fits_of(name, settings), fits_of(name, settings)
+    assert fit_together(together, data) == [None] * len(together)
+    for one, other in zip(together, alone, strict=True):
+        assert fit_alone(other, data) is None
+        assert one.head.to_files() == other.head.to_files()
+        assert one.head.chosen_ == other.head.chosen_
+        assert one.head.flags_ == other.head.flags_
+        assert one.head.arrays_.keys() == other.head.arrays_.keys()
+        for key, values in one.head.arrays_.items():
+            np.testing.assert_array_equal(values, other.head.arrays_[key])
+        np.testing.assert_array_equal(one.head.predict(data.X), other.head.predict(data.X))
+
+
+@pytest.mark.parametrize("name", [*HEADS, *BASELINES])
+def test_together_is_alone_to_the_last_bit(name):
+    check_together(name, [QUICK[name]])
+
+
+def test_a_fit_that_fails_leaves_the_others():
+    data = training_set()
+    data.Y[5, 1] = np.nan
+    fits = [Fit(head=make_probe("ridge"), columns=(k,), n_rows=160) for k in range(3)]
+    first, second, third = fit_together(fits, data)
+    assert (first, third) == (None, None)
+    assert "NaN or inf in 1 of 160 rows" in second
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"columns": (3,)}, "label columns"),
+        ({"columns": ()}, "label columns"),
+        ({"n_rows": 161}, "161 train"),
+    ],
+)
+def test_what_is_not_there_is_refused_before_any_fit(change, message):
+    good = {"head": make_probe("ridge"), "columns": (0,), "n_rows": 160}
+    with pytest.raises(ConfigError, match=message):
+        fit_together([Fit(**good), Fit(**good | change)], training_set())
+    assert not hasattr(good["head"], "coef_")
