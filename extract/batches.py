@@ -46,7 +46,7 @@ def read_batches(
     Every row read is compared with its digest in `fingerprint`; raises InputError when a file has changed.
     """
     reader = SlabReader(spectra, config.slab_rows)
-    for raw in pieces_of(map(reader.read, runs_of(rows, config.slab_rows)), config.micro_batch):
+    for raw in pieces_of(map(reader.read, runs_of(rows, config.slab_rows)), config.n_together):
         yield checked(spectra, raw, fingerprint, config)
         reader.give_back(raw)
 
@@ -91,7 +91,7 @@ def make_batch(
     x = channels(error_mode, noisy_t, error_t, profile=None if profile is None else torch.from_numpy(profile))
     if config.error_input == "zero":  # what the network is fed, whatever the mode makes of an error of zero
         x[:, 1:] = 0
-    missing = config.micro_batch - len(x)
+    missing = config.n_together - len(x)
     if missing:
         x = torch.cat([x, x.new_zeros(missing, *x.shape[1:])])
     return Batch(noisy_t, error_t, clean_t, x)

@@ -98,7 +98,7 @@ def computed_with(config: ExtractConfig, device: str) -> dict[str, Any]:
         "numpy": np.__version__,
         "blas": _blas(),
         "threads": config.n_threads,
-        "micro_batch": config.micro_batch,
+        "micro_batch": config.n_together,
     }
 
 

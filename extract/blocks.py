@@ -1,14 +1,9 @@
-"""Computing row blocks of every store that lacks them: reading, noise, network and committing overlap.
-
-A block's rows go through in pieces of one compute micro-batch; every piece writes its features to its place in the
-arrays of the block, which is committed when its last piece is there. Two or three blocks are in memory at a time.
-"""
+"""Computing row blocks of every store that lacks them, with less at a time where memory runs out."""
 
 import contextlib
 import gc
-import itertools
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Self
 
 import torch
@@ -18,18 +13,13 @@ from cache.errors import ConfigError
 from cache.progress import Advance
 from cache.writer import StoreWriter
 
-from .batches import Batch, checked, make_batch
 from .block_task import BlockDone, BlockTask
-from .named_engine import Engines, pinned
-from .open_blocks import OpenBlock, claimed, commit
-from .slabs import RawRows, SlabReader, pieces_of, runs_of
-from .spectra import SpectraFile, open_spectra
-from .stages import Line, Stage, StageTimes
+from .flow import flow
+from .open_blocks import claimed
+from .spectra import open_spectra
+from .stages import Line, StageTimes
 
 Results = Generator[tuple[int, BlockDone], None, None]
-
-BLOCKS_AHEAD = 3
-"""At most so many blocks' worth of pieces wait for the network, however small blocks are."""
 
 
 def compute_block(task: BlockTask, block: int, advance: Advance | None = None) -> BlockDone:
@@ -47,7 +37,7 @@ def compute_blocks(task: BlockTask, blocks: Sequence[int], advance: Advance | No
     the size. Raises CheckpointError when the model changed meanwhile, Stale when another process began to commit
     blocks computed otherwise, ConfigError when there is not memory for a single spectrum.
     """
-    left, asked = list(blocks), task.config.micro_batch
+    left, asked = list(blocks), task.config.n_together
     while left:
         problem = ""
         with _Shown(advance) as shown:
@@ -56,7 +46,7 @@ def compute_blocks(task: BlockTask, blocks: Sequence[int], advance: Advance | No
                     for block, done in results:
                         left.remove(block)
                         shown.settle(done.shown)
-                        size = task.config.micro_batch
+                        size = task.config.n_together
                         yield block, replace(done, micro_batch=size) if size < asked and done.times else done
             except torch.OutOfMemoryError as error:
                 problem = str(error)
@@ -90,7 +80,7 @@ class _Shown:
 
 
 def _with_half_the_micro_batch(task: BlockTask, problem: str) -> BlockTask:
-    size = task.config.micro_batch
+    size = task.config.n_together
     if size == 1:
         raise ConfigError(
             f"{task.device} has not enough memory for one spectrum at a time ({problem}); ask for fewer layers or "
@@ -107,27 +97,6 @@ def _with_half_the_micro_batch(task: BlockTask, problem: str) -> BlockTask:
     return task.with_micro_batch(size // 2, begun=begun)
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """Rows of a block that go through the network together, from `start` on among the rows of the block."""
-
-    block: OpenBlock
-    start: int
-    raw: RawRows
-
-    @property
-    def stop(self) -> int:
-        return self.start + len(self.raw.rows)
-
-    @property
-    def is_last(self) -> bool:
-        return self.stop == len(self.block.rows)
-
-
-Work = tuple[_Piece, Iterable[tuple[int | None, Batch]]]
-"""A piece and its batches by draw, which may yet have to be made."""
-
-
 def _compute(task: BlockTask, blocks: Sequence[int], shown: "_Shown") -> Results:
     aside: list[tuple[int, BlockDone]] = []
     with contextlib.ExitStack() as stack:
@@ -137,99 +106,13 @@ def _compute(task: BlockTask, blocks: Sequence[int], shown: "_Shown") -> Results
         line = stack.enter_context(Line())
         opened = claimed(task, blocks, claims, aside)
         before: Mapping[str, StageTimes] = {}
-        for number, rows in _flow(task, opened, spectra, line, shown):
+        for number, rows in flow(task, opened, spectra, line=line, advance=shown):
             yield from _taken(aside)
             now = line.times()
             since = {name: times.plus(before.get(name, StageTimes()), -1) for name, times in now.items()}
             before = now
             yield number, BlockDone(shown=rows if shown.to_somebody else 0, times=since)
     yield from _taken(aside)
-
-
-def _flow(
-    task: BlockTask, opened: Iterator[OpenBlock], spectra: SpectraFile, line: Line, advance: Advance
-) -> Iterator[tuple[int, int]]:
-    """Send blocks through the stages; yield (block, rows) of those that are committed."""
-    config, n_compute = task.config, len(task.devices)
-    reader = SlabReader(spectra, config.slab_rows)
-    engines = Engines(
-        task.model,
-        {array for target in task.targets for array in target.arrays},
-        config=config,
-        devices=task.devices,
-    )
-    pieces_per_block = -(-task.targets[0].header.block_rows // config.micro_batch)
-    read = line.stage("read", ahead=1)
-    compute = line.stage(
-        "compute",
-        n_compute,
-        ahead=min(2 * n_compute, BLOCKS_AHEAD * pieces_per_block),
-        start=lambda: torch.set_num_threads(config.n_threads),
-    )
-    committing = line.stage("commit", ahead=1)
-
-    def read_slab(wanted: tuple[OpenBlock, tuple[int, int]]) -> tuple[OpenBlock, RawRows]:
-        return wanted[0], reader.read(wanted[1])
-
-    def run(work: Work) -> _Piece:
-        for draw, batch in work[1]:
-            work[0].block.store(work[0].start, draw, dict(engines.mine().features(batch)))
-        return work[0]
-
-    def finished(pieces: Iterable[_Piece]) -> Iterator[OpenBlock]:
-        for piece in pieces:
-            reader.give_back(piece.raw)
-            advance(len(piece.raw.rows))
-            if piece.is_last:
-                yield piece.block
-
-    slabs = ((block, bounds) for block in opened for bounds in runs_of(block.rows, config.slab_rows))
-    pieces = _pieces(read.map(read_slab, slabs), config.micro_batch)
-    work = _with_batches(task, spectra, pieces, line=line, compute=compute)
-    yield from committing.map(lambda block: commit(task, block), finished(compute.map(run, work)))
-
-
-def _with_batches(
-    task: BlockTask, spectra: SpectraFile, pieces: Iterator[_Piece], *, line: Line, compute: Stage
-) -> Iterator[Work]:
-    """Noise is made in the compute threads, whose cores it needs; for a GPU it is made beside, in pinned memory."""
-
-    def batches(piece: _Piece) -> Iterator[tuple[int | None, Batch]]:
-        group = checked(spectra, piece.raw, task.fingerprint, task.config)
-        draws = {target.draw for _, target in piece.block.free}
-        for draw in sorted(draws, key=lambda d: -1 if d is None else d):
-            yield (
-                draw,
-                make_batch(
-                    group,
-                    split=task.split,
-                    draw=draw,
-                    mask=task.mask,
-                    error_mode=str(task.model.config.error_mode),
-                    profile=task.model.error_profile,
-                    config=task.config,
-                ),
-            )
-
-    if task.on_cpu:
-        return ((piece, compute.part("noise", batches(piece))) for piece in pieces)
-    threads = task.config.n_workers
-    noise = line.stage("noise", threads, ahead=2 * threads)
-
-    def ready(piece: _Piece) -> Work:
-        return piece, [(draw, pinned(batch)) for draw, batch in batches(piece)]
-
-    return noise.map(ready, pieces)
-
-
-def _pieces(read: Iterator[tuple[OpenBlock, RawRows]], size: int) -> Iterator[_Piece]:
-    """Cut what was read into pieces that never span two blocks."""
-    for _, slabs in itertools.groupby(read, key=lambda one: one[0].number):
-        block, first = next(slabs)
-        start = 0
-        for raw in pieces_of(itertools.chain([first], (raw for _, raw in slabs)), size):
-            yield _Piece(block, start, raw)
-            start += len(raw.rows)
 
 
 def _taken(aside: list[tuple[int, BlockDone]]) -> Iterator[tuple[int, BlockDone]]:

@@ -6,6 +6,8 @@ from cache.errors import UnknownName
 
 ENGINES = ("fast", "plain")
 PRECISIONS = ("fp32", "tf32", "bf16")
+MICRO_BATCH = {"cpu": 32, "cuda": 256}
+"""Spectra computed together, by the kind of device, unless a request says otherwise (docs/performance.md)."""
 
 
 def devices_of(device: str) -> tuple[str, ...]:

@@ -54,7 +54,8 @@ def make_engine(
         return SpectralEncoder(model, layers, poolings, directions)
     if engine == "fast":
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        encode = DirectEncoder(model, dtype=dtype, device=device).encode
+        exact_on_gpu = precision == "fp32" and device != "cpu"
+        encode = DirectEncoder(model, dtype=dtype, device=device, axis=2 if exact_on_gpu else 3).encode
     else:
         encode = model.to(device).encode
 

@@ -18,6 +18,7 @@ from .block_task import BlockDone, BlockTask, Target
 from .checkpoint import weights_digest
 
 Array = NDArray[Any]
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class OpenBlock:
     """A claimed block: the stores that lack it, its rows, and arrays (rows, D) for the features of each store."""
 
     number: int
-    rows: NDArray[np.int64]
+    rows: Rows
     free: list[tuple[StoreWriter, Target]]
     features: list[dict[ArrayName, Array]]
     claims: contextlib.ExitStack

@@ -111,7 +111,7 @@ def _fill(
         took, micro_batch = _compute(task, sizes, say, prepared.cluster)
         about["computed_with"] = {**how, "micro_batch": micro_batch}
         _note_run(writers, run_log(started=started, command=command, about=about))
-        if micro_batch != config.micro_batch:  # some blocks may have been committed before memory ran out
+        if micro_batch != config.n_together:  # some blocks may have been committed before memory ran out
             config = replace(config, mixed=True)
         for writer in writers:
             _check_done(writer, split, config, how, say)
@@ -186,7 +186,7 @@ def _compute(task: BlockTask, rows: dict[int, int], say: Say, cluster: Cluster) 
     config = task.config
     draws = len({target.draw for target in task.targets})
     label = f"extract {task.split}" + (f" x {draws} draws" if draws > 1 else "")
-    left, said, micro_batch = list(rows), set[str](), config.micro_batch
+    left, said, micro_batch = list(rows), set[str](), config.n_together
     rates, started = Rates(workers=1 if config.scheduler == "local" else config.n_workers), time.monotonic()
     with (
         progress(sum(rows.values()), label, unit="spectra") as advance,
@@ -226,6 +226,6 @@ def _ended(results: Iterator[T]) -> Iterator[Iterator[T]]:
 
 def _too_little_memory(task: BlockTask, block: int, micro_batch: int) -> str:
     return (
-        f"{task.split}: {task.device} has too little memory for --micro-batch {task.config.micro_batch}; block {block} "
+        f"{task.split}: {task.device} has too little memory for --micro-batch {task.config.n_together}; block {block} "
         f"was computed with {micro_batch}. The commit records say so; last bits may differ between blocks"
     )

@@ -3,7 +3,7 @@
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from cache.errors import ConfigError
 from cache.plan_file import Plan, read_plan
 from cache.progress import progress
 
+from .choices import MICRO_BATCH
 from .chosen_encoder import is_random, load_named, mask_ratio, random_encoder
 from .dask_cluster import Cluster
 from .encoder import BlindspotModel1D
@@ -55,6 +56,7 @@ def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Pre
     plan = None if config.plan is None else read_plan(config.plan)
     device = choose_device(config.device)
     check_precision(config.precision, device=device, engine=config.engine)
+    config = replace(config, micro_batch=config.micro_batch or MICRO_BATCH[device.partition(":")[0]])
     model = load_named(config)
     with contextlib.ExitStack() as files:
         spectra = {s: files.enter_context(open_spectra(list(paths))) for s, paths in config.data.items()}

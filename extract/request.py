@@ -9,7 +9,7 @@ from pathlib import Path
 from cache.arrays import PSEUDO_LAYERS, STORED_DIRECTIONS, safe_name
 from cache.errors import ConfigError, InputError, UnknownName
 
-from .choices import ENGINES, PRECISIONS, devices_of
+from .choices import ENGINES, MICRO_BATCH, PRECISIONS, devices_of
 
 SPLITS = ("train", "val", "test")
 NOISE_MODES = ("draw", "stored", "none")
@@ -50,7 +50,7 @@ class ExtractConfig:
     engine: str = "fast"
     device: str = "auto"
     threads: int | None = None
-    micro_batch: int = 32
+    micro_batch: int | None = None
     slab_rows: int = 256
     block_rows: int | None = None
     on_bad_rows: str = "fail"
@@ -151,6 +151,11 @@ class ExtractConfig:
     def n_threads(self) -> int:
         """Torch threads of one compute task; part of `computed_with`."""
         return self.threads or 1
+
+    @property
+    def n_together(self) -> int:
+        """Spectra computed together: the compute micro-batch, that of the processor where none is said yet."""
+        return self.micro_batch or MICRO_BATCH["cpu"]
 
 
 def usable_cores() -> int:

@@ -1,5 +1,6 @@
 """One pass over the rows of one file: digests, stars, bad rows."""
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy.typing as npt
 from cache.canonical import sha256
 from cache.progress import Advance
 
+from .forks import Forks, may_fork
 from .mask import Mask
 from .request import usable_cores
 from .row_checks import check_rows
@@ -18,20 +20,20 @@ from .spectra import SpectraFile, repair_edges
 from .stages import Line
 
 READ_ROWS = 128
-"""Rows that one thread reads at a time; at 4096 pixels 8 MB, or 12 MB with a stored noise draw."""
+"""Rows read at a time; at 4096 pixels 8 MB, or 12 MB with a stored noise draw."""
 _LOOK_ROWS = 16
 """Rows looked at together: a megabyte, about the size of a second cache."""
-_MAX_THREADS = 8
+_FORK_FROM = 1024
+"""Rows from which processes of their own, which take a hundredth of a second each to begin, are worth it."""
 
 Rows = npt.NDArray[np.int64]
 
 
 def scan_rows(spectra: SpectraFile, rows: slice, mask: Mask | None, progress: Advance | None) -> FileScan:
-    """Read and look at `rows`, which are those of one file, by several threads: hashing takes most of the time.
+    """Read and look at `rows`, which are those of one file, on all cores: hashing takes most of the time.
 
     `mask` and `progress` as `fingerprint` has them; bad rows are numbered within the file.
     """
-    threads = min(_MAX_THREADS, usable_cores())
     reader = SlabReader(spectra, READ_ROWS)
 
     def look(bounds: tuple[int, int]) -> list[_Looked]:
@@ -41,9 +43,13 @@ def scan_rows(spectra: SpectraFile, rows: slice, mask: Mask | None, progress: Ad
         return looked
 
     slabs = [(lo, min(lo + READ_ROWS, rows.stop)) for lo in range(rows.start, rows.stop, READ_ROWS)]
+    workers = usable_cores()
     found: list[_Looked] = []
-    with Line() as line:
-        for looked in line.stage("check", threads, ahead=2 * threads).map(look, slabs):
+    with contextlib.ExitStack() as stack:
+        apart = workers > 1 and rows.stop - rows.start >= _FORK_FROM and may_fork()
+        ask = stack.enter_context(Forks(look, workers)).ask if apart else look
+        line = stack.enter_context(Line())
+        for looked in line.stage("check", workers, ahead=2 * workers).map(ask, slabs):
             found += looked
             if progress is not None:
                 progress(sum(len(part.digests.stars) for part in looked))

@@ -72,7 +72,7 @@ class RunSettings(Command):
     )
     device: str = Field("auto", description="auto, cpu, cuda, or some of several GPUs: cuda:0,1")
     threads: int | None = Field(None, description="torch threads of one compute task (default 1)")
-    micro_batch: int = Field(32, description="spectra computed together")
+    micro_batch: int | None = Field(None, description="spectra computed together (default: 32, on a GPU 256)")
     slab_rows: int = Field(256, description="spectra read together; never changes a result")
     block_rows: int | None = Field(None, description="rows of one committed block (default 4096)")
     on_bad_rows: Literal["fail", "drop"] = Field(

@@ -3,6 +3,9 @@
 import contextlib
 import dataclasses
 import json
+import multiprocessing
+import os
+import signal
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +18,11 @@ from survey_fakes import LAYER, POOLING, request
 from cache import FeatureStore
 from cache.canonical import check_seal
 from cache.commits import read_commits
-from cache.errors import ConfigError, InputError, Stale
+from cache.errors import CacheError, ConfigError, Stale
 from cache.writer import StoreWriter
-from extract import block_task, blocks, named_engine, open_blocks, pipeline
+from extract import block_task, blocks, flow, named_engine, open_blocks, pipeline, shared_batches
 from extract.block_task import computed_with
+from extract.fingerprint import FileChanged
 from extract.named_engine import Engines
 from extract.pipeline import extract_features
 from extract.plan import open_writer, row_table
@@ -157,20 +161,20 @@ def test_few_blocks_are_in_memory_and_claimed_at_once(spectra_file, tmp_path, mo
     asked = request(spectra_file, tmp_path, jobs=2, block_rows=1, micro_batch=1)
     extract_features(asked)
     assert len(most) == 16
-    assert max(most) <= blocks.BLOCKS_AHEAD + 5
-    assert max(claims) <= blocks.BLOCKS_AHEAD + 5
+    assert max(most) <= flow.BLOCKS_AHEAD + 5
+    assert max(claims) <= flow.BLOCKS_AHEAD + 5
     assert not list((tmp_path / "features").rglob("*.lock"))
 
 
 def test_memory_of_slabs_is_used_again(spectra_file, tmp_path, monkeypatch):
     made = []
-    original = blocks.SlabReader
+    original = flow.SlabReader
 
     def recording(*args):
         made.append(original(*args))
         return made[-1]
 
-    monkeypatch.setattr(blocks, "SlabReader", recording)
+    monkeypatch.setattr(flow, "SlabReader", recording)
     extract_features(request(spectra_file, tmp_path, jobs=1, slab_rows=2, micro_batch=1, block_rows=8))
     (reader,) = made
     assert 1 <= len(reader._free) <= 5
@@ -185,7 +189,7 @@ def left_over(folder):
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, OSError, Stale])
 @pytest.mark.parametrize(
-    "where", ["open_blocks.StoreWriter.claim", "blocks.make_batch", "blocks.commit", "reader"]
+    "where", ["open_blocks.StoreWriter.claim", "flow.make_batch", "flow.commit", "reader"]
 )
 def test_an_error_anywhere_keeps_what_is_committed_and_leaves_nothing(
     spectra_file, tmp_path, reference, monkeypatch, where, kind
@@ -194,9 +198,9 @@ def test_an_error_anywhere_keeps_what_is_committed_and_leaves_nothing(
     calls = []
     target = {
         "open_blocks.StoreWriter.claim": (StoreWriter, "claim"),
-        "blocks.make_batch": (blocks, "make_batch"),
-        "blocks.commit": (blocks, "commit"),
-        "reader": (blocks.SlabReader, "read"),
+        "flow.make_batch": (flow, "make_batch"),
+        "flow.commit": (flow, "commit"),
+        "reader": (flow.SlabReader, "read"),
     }[where]
     original = getattr(*target)
 
@@ -282,7 +286,7 @@ def test_after_a_commit_it_goes_on_as_if_mixed(spectra_file, tmp_path, fake_engi
 
     fake_engine(__call__=call)
     asked = request(spectra_file, tmp_path, micro_batch=4, block_rows=4, jobs=1)
-    original = blocks.commit
+    original = flow.commit
 
     def then_less(task, block):
         done = original(task, block)
@@ -290,7 +294,7 @@ def test_after_a_commit_it_goes_on_as_if_mixed(spectra_file, tmp_path, fake_engi
         return done
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "commit", then_less)
+        patch.setattr(flow, "commit", then_less)
         shown = []
         with begun(asked) as task:
             found = dict(blocks.compute_blocks(task, range(4), shown.append))
@@ -321,12 +325,18 @@ def test_one_compute_thread_per_device(spectra_file, tmp_path):
         assert dataclasses.replace(task, config=processes).devices == ("cpu",)
 
 
+def on_a_gpu(monkeypatch, *, forks):
+    """Let the processor pass for a GPU."""
+    monkeypatch.setattr(block_task.BlockTask, "on_cpu", property(lambda _: False))
+    monkeypatch.setattr(flow, "may_fork", lambda: forks)
+
+
 def test_noise_for_a_gpu_is_made_beside_it_in_pinned_memory(spectra_file, tmp_path, reference, monkeypatch):
-    """With a processor that passes for a GPU: the same bits, and the noise is a stage of its own."""
+    """By threads, in a process that may not fork: the same bits, and the noise is a stage of its own."""
     asked = request(spectra_file, tmp_path, jobs=2, block_rows=5, micro_batch=2, **ARRAYS)
     pinned = []
-    monkeypatch.setattr(blocks, "pinned", lambda batch: pinned.append(len(batch.x)) or batch)
-    monkeypatch.setattr(block_task.BlockTask, "on_cpu", property(lambda _: False))
+    monkeypatch.setattr(flow, "pinned", lambda batch: pinned.append(len(batch.x)) or batch)
+    on_a_gpu(monkeypatch, forks=False)
     with begun(asked) as task:
         done = dict(blocks.compute_blocks(task, range(4)))
     assert set(pinned) == {2}
@@ -334,6 +344,50 @@ def test_noise_for_a_gpu_is_made_beside_it_in_pinned_memory(spectra_file, tmp_pa
     assert not done[0].times["noise"].shares_threads
     assert done[0].times["compute"].threads == 1
     assert digests(extract_features(asked)) == reference
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize("slab_rows", [1, 64])
+def test_batches_made_by_forks_have_the_same_bits(
+    spectra_file, tmp_path, reference, monkeypatch, jobs, slab_rows
+):
+    asked = request(
+        spectra_file, tmp_path, jobs=jobs, slab_rows=slab_rows, block_rows=5, micro_batch=2, **ARRAYS
+    )
+    on_a_gpu(monkeypatch, forks=True)
+    with begun(asked) as task:
+        done = dict(blocks.compute_blocks(task, range(4)))
+    assert done[0].times["noise"].threads == jobs
+    assert "read" not in done[0].times
+    assert not multiprocessing.active_children()
+    assert digests(extract_features(asked)) == reference
+
+
+@pytest.mark.parametrize("layers", [(LAYER,), ("input_error", "clean_flux", "denoised")])
+def test_forks_carry_what_pseudo_layers_need(spectra_file, tmp_path, monkeypatch, layers):
+    poolings = (POOLING,)
+    asked = {"layers": layers, "poolings": poolings, "micro_batch": 3, "jobs": 2}
+    (plain,) = extract_features(request(spectra_file, tmp_path / "plain", **asked))["test"]
+    on_a_gpu(monkeypatch, forks=True)
+    (shared,) = extract_features(request(spectra_file, tmp_path / "shared", **asked))["test"]
+    assert FeatureStore.open(plain).digest() == FeatureStore.open(shared).digest()
+
+
+def test_rows_that_changed_are_named_by_the_fork_that_reads_them(spectra_file, tmp_path, monkeypatch):
+    on_a_gpu(monkeypatch, forks=True)
+    asked = request(spectra_file, tmp_path, jobs=2, block_rows=5, micro_batch=2)
+    with begun(asked) as task, pytest.raises(FileChanged, match=r"row 6 .*run the command again"):
+        list(blocks.compute_blocks(altered(task, 6), range(4)))
+    assert not multiprocessing.active_children()
+    assert not left_over(tmp_path / "features")
+
+
+def test_a_fork_that_is_killed_ends_the_run(spectra_file, tmp_path, monkeypatch):
+    on_a_gpu(monkeypatch, forks=True)
+    monkeypatch.setattr(shared_batches, "checked", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(CacheError, match=r"was killed, most likely for lack of memory.*--jobs"):
+        extract_features(request(spectra_file, tmp_path, jobs=2, micro_batch=2))
+    assert not left_over(tmp_path / "features")
 
 
 def test_engines_are_built_when_taken_and_used_again(monkeypatch):
@@ -417,12 +471,14 @@ def test_figures_of_worker_processes_are_added_up(spectra_file, tmp_path):
     assert told["stages"]["commit"]["items"] == 2
 
 
+def altered(task, row):
+    """The task with another digest for one row than the file's."""
+    digests_ = task.fingerprint.row_digests.copy()
+    digests_[row] ^= 1
+    return dataclasses.replace(task, fingerprint=dataclasses.replace(task.fingerprint, row_digests=digests_))
+
+
 def test_rows_that_changed_are_named_whoever_reads_them(spectra_file, tmp_path):
-    with begun(request(spectra_file, tmp_path, jobs=2, block_rows=5, micro_batch=2)) as task:
-        altered = task.fingerprint.row_digests.copy()
-        altered[6] ^= 1
-        spoiled = dataclasses.replace(
-            task, fingerprint=dataclasses.replace(task.fingerprint, row_digests=altered)
-        )
-        with pytest.raises(InputError, match=r"row 6 .*run the command again"):
-            list(blocks.compute_blocks(spoiled, range(4)))
+    asked = request(spectra_file, tmp_path, jobs=2, block_rows=5, micro_batch=2)
+    with begun(asked) as task, pytest.raises(FileChanged, match=r"row 6 .*run the command again"):
+        list(blocks.compute_blocks(altered(task, 6), range(4)))

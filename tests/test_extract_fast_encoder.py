@@ -3,6 +3,7 @@
 import gc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -83,8 +84,8 @@ def plain(model, layers, poolings, directions):
     return make_engine(model, layers, poolings, directions=directions, engine="plain")
 
 
-def direct(model, layers, poolings, directions):
-    encoder = DirectEncoder(model, dtype=torch.float32, device="cpu")
+def direct(model, layers, poolings, directions, *, axis=3):
+    encoder = DirectEncoder(model, dtype=torch.float32, device="cpu", axis=axis)
 
     @torch.inference_mode()
     def run(x):
@@ -102,7 +103,7 @@ def direct(model, layers, poolings, directions):
 def test_random_networks(seed):
     config, spectra = random_network(seed)
     for x in spectra:
-        check_network(config, x, [fast, plain, direct], seed=seed)
+        check_network(config, x, [fast, plain, direct, partial(direct, axis=2)], seed=seed)
 
 
 @pytest.mark.parametrize("seed", range(20))

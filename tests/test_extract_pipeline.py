@@ -39,7 +39,7 @@ from cache.header import chunk_path, last_run
 from cache.removal import remove_folder
 from cache.repair import repair
 from cache.writer import StoreWriter
-from extract import block_task, blocks, pipeline, schedulers
+from extract import block_task, blocks, flow, pipeline, schedulers
 from extract import prepare as prepare_module
 from extract.checkpoint import load_encoder
 from extract.error_input import channels
@@ -104,7 +104,7 @@ def test_going_on_after_an_interruption_changes_no_bit(
     reference, spectra_file, tmp_path, monkeypatch, stop_after
 ):
     asked = request(spectra_file, tmp_path, block_rows=5, micro_batch=4, **EVERYTHING)
-    original, done = blocks.commit, []
+    original, done = flow.commit, []
 
     def interrupted(task, block):
         if len(done) == stop_after:
@@ -112,7 +112,7 @@ def test_going_on_after_an_interruption_changes_no_bit(
         done.append(block.number)
         return original(task, block)
 
-    monkeypatch.setattr(blocks, "commit", interrupted)
+    monkeypatch.setattr(flow, "commit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         extract_features(asked)
     monkeypatch.undo()
@@ -460,9 +460,9 @@ def test_only_missing_arrays_are_computed_and_find_joins_them(spectra_file, tmp_
     first = extract_one(spectra_file, tmp_path)
     wider = {"poolings": (POOLING, "global_mean"), "directions": ("forward", "backward")}
     computed = []
-    original = blocks.commit
+    original = flow.commit
     monkeypatch.setattr(
-        blocks,
+        flow,
         "commit",
         lambda task, block: (
             computed.extend(a.path for _, target in block.free for a in target.arrays)
@@ -572,14 +572,14 @@ def test_what_does_not_fit_on_the_disk_is_not_begun(spectra_file, tmp_path, monk
 def test_a_full_disk_keeps_what_is_committed(spectra_file, tmp_path, monkeypatch):
     reference = extract_one(spectra_file, tmp_path / "alone", block_rows=5)
     resource = pytest.importorskip("resource", reason="limits of file sizes are of Unix")
-    original, limits = blocks.commit, resource.getrlimit(resource.RLIMIT_FSIZE)
+    original, limits = flow.commit, resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def full_from_the_second_block_on(task, block):
         if block.rows[0] >= 10:
             resource.setrlimit(resource.RLIMIT_FSIZE, (300, limits[1]))
         return original(task, block)
 
-    monkeypatch.setattr(blocks, "commit", full_from_the_second_block_on)
+    monkeypatch.setattr(flow, "commit", full_from_the_second_block_on)
     try:
         with pytest.raises(CacheError, match=r"block 2 could not be written .*run the same command"):
             extract_one(spectra_file, tmp_path, block_rows=5)
@@ -595,14 +595,14 @@ def test_a_full_disk_keeps_what_is_committed(spectra_file, tmp_path, monkeypatch
 
 def interrupted_by(monkeypatch, what):
     """Let `what` happen once, when the second block is about to be committed."""
-    original, happened = blocks.commit, []
+    original, happened = flow.commit, []
 
     def commit(task, block):
         if block.rows[0] and not happened:
             happened.append(what())
         return original(task, block)
 
-    monkeypatch.setattr(blocks, "commit", commit)
+    monkeypatch.setattr(flow, "commit", commit)
 
 
 def test_a_running_extraction_keeps_its_store_from_removal_and_repair(spectra_file, tmp_path, monkeypatch):
@@ -758,14 +758,14 @@ def test_going_on_with_other_settings_needs_mixed(spectra_file, tmp_path):
 
 
 def test_weights_that_change_are_never_committed(spectra_file, tmp_path, monkeypatch):
-    original = blocks.commit
+    original = flow.commit
 
     def spoil(task, block):
         with torch.no_grad():
             task.model.encoders[0].conv.weight.add_(1)
         return original(task, block)
 
-    monkeypatch.setattr(blocks, "commit", spoil)
+    monkeypatch.setattr(flow, "commit", spoil)
     with pytest.raises(CheckpointError, match="changed during the run; this is a bug, nothing was committed"):
         extract_features(request(spectra_file, tmp_path))
     store = StoreWriter.open(next((tmp_path / "features/test").iterdir()))
