@@ -28,6 +28,8 @@ SPELLINGS = {
     "output_channels": "output_channels (output_mode)",
     "ending": "ending (output_mode, sigma_input_mode, norm_type)",
 }
+CONVOLUTIONS = ".conv.weight"
+"""How the names of the convolutions' weights end, which are nearly all of a network's numbers."""
 ORIGIN = re.compile(r"checkpoint|random:\d+")
 
 
@@ -76,15 +78,18 @@ def load_encoder(
 
 
 def save_checkpoint(
-    model: BlindspotModel1D, path: Path | str, *, extra: Mapping[str, Any] | None = None
+    model: BlindspotModel1D, path: Path | str, *, extra: Mapping[str, Any] | None = None, half: bool = False
 ) -> None:
     """Write `model` as a Lightning-style checkpoint that `load_encoder` and the group's code read.
 
     The top-level key `blindspot_probes` states the configuration (what was only assumed is left out) and the
     origin, so the file needs no YAML. `extra` adds top-level keys of plain values; its own
-    `blindspot_probes` is merged. The profile, if any, is written as `sigma_profile`.
+    `blindspot_probes` is merged. The profile, if any, is written as `sigma_profile`. With `half` the weights of the
+    convolutions take 16 bits each; CheckpointError when that would change one of them.
     """
     tensors = {PREFIX + name: tensor for name, tensor in model.state_dict().items()}
+    if half:
+        tensors |= {name: _in_half(name, t) for name, t in tensors.items() if name.endswith(CONVOLUTIONS)}
     if model.error_profile is not None:
         tensors[PROFILE] = torch.tensor(model.error_profile)
     config = {
@@ -95,6 +100,13 @@ def save_checkpoint(
     beside = dict(extra or {})
     ours = {"origin": model.origin, "config": config, **beside.pop(OURS, {})}
     write_weights(Path(path), tensors, {**beside, OURS: ours})
+
+
+def _in_half(name: str, weight: torch.Tensor) -> torch.Tensor:
+    half = weight.half()
+    if not torch.equal(half.to(weight.dtype), weight):
+        raise CheckpointError(f"{name}: 16 bits cannot hold its values; round the network first")
+    return half
 
 
 def weights_digest(model: nn.Module) -> str:

@@ -1,5 +1,6 @@
 """The pretraining loop: it learns, it repeats, it resumes to the bit, and its encoder is read back."""
 
+import copy
 import dataclasses
 import itertools
 
@@ -9,13 +10,15 @@ import torch
 
 from cache.canonical import read_sealed
 from cache.commandline import main
-from cache.errors import ConfigError, Damaged, UnknownName
-from extract.checkpoint import load_encoder, weights_digest
+from cache.errors import CheckpointError, ConfigError, Damaged, UnknownName
+from extract.checkpoint import load_encoder, save_checkpoint, weights_digest
 from extract.denoise import denoise
 from extract.training import command, pretrain
+from extract.training.feeding import AheadFeeder
+from extract.training.half import halved
 from extract.training.initialise import MU
 from extract.training.losses import denoised, predict
-from extract.training.pretrain import Watch, calibrate, learning_rate, thread_limit
+from extract.training.pretrain import Pretrained, Watch, calibrate, learning_rate, thread_limit
 from extract.training.recipe import Recipe
 from extract.training.reconstruction import reconstruction, signal_to_noise
 from extract.training.stars import FIRST_ROW, Feeder
@@ -293,3 +296,44 @@ def test_yaml_has_the_sections_of_the_group():
     sections = upstream_sections(TINY)
     assert list(sections) == ["model", "train", "loss", "opt", "data", "mask", "noise", "project"]
     assert sections["loss"]["name"] == "E2"
+
+
+# Stars made ahead, other devices, half the bytes.
+
+
+@pytest.mark.parametrize("error_mode", ["pixel", "L5"])
+def test_stars_made_ahead_are_the_same_stars(error_mode):
+    stars = dataclasses.replace(TINY, error_mode=error_mode).stars("pretrain")
+    plain = Feeder(stars, batch_size=100)
+    with AheadFeeder(stars, batch_size=100, n_forks=2) as ahead:
+        for number in (0, 1, 4, 5):
+            one, other = plain.batch(number), ahead.batch(number)
+            for name, tensor in vars(one).items():
+                assert torch.equal(tensor, getattr(other, name)), name
+
+
+def test_a_network_does_not_depend_on_who_makes_the_stars(trained, tmp_path):
+    forked = pretrain.pretrain(TINY, dataclasses.replace(watch(tmp_path), n_forks=1))
+    assert weights_digest(forked.model) == weights_digest(trained.model)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_learns_as_the_processor_does(trained, tmp_path):
+    found = pretrain.pretrain(TINY, dataclasses.replace(watch(tmp_path), device="cuda"))
+    for here, there in zip(found.history, trained.history, strict=True):
+        assert here["val_snr_denoised"] == pytest.approx(there["val_snr_denoised"], rel=0.05)
+
+
+def test_half_the_bytes_are_read_back_as_the_rounded_network(trained, tmp_path):
+    model = copy.deepcopy(trained.model)
+    with pytest.raises(CheckpointError, match="16 bits cannot hold its values"):
+        save_checkpoint(model, tmp_path / "not_rounded.ckpt", half=True)
+    rounded = halved(Pretrained(model=model, history=trained.history), TINY, 4)
+    save_checkpoint(rounded.model, tmp_path / "half.ckpt", half=True)
+    save_checkpoint(rounded.model, tmp_path / "whole.ckpt")
+    assert (tmp_path / "half.ckpt").stat().st_size < (tmp_path / "whole.ckpt").stat().st_size
+    assert weights_digest(load_encoder(tmp_path / "half.ckpt")) == weights_digest(rounded.model)
+    assert rounded.history[:-1] == trained.history
+    before, after = (history["val_snr_denoised"] for history in rounded.history[-2:])
+    assert after == pytest.approx(before, rel=0.01)

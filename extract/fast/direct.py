@@ -11,6 +11,7 @@ from torch.nn import functional
 from ..encoder import NEGATIVE_SLOPE, BlindspotModel1D, Block, check_input
 from ..layers import check_direction, pool_name
 from .folding import fold
+from .images import along, padded
 
 
 class DirectEncoder:
@@ -59,8 +60,8 @@ class DirectEncoder:
                 image = _leaky(image)
                 yield f"enc_{index}", image
             if self._config.blindspot:
-                image = _padded(image.narrow(self._axis, 0, image.shape[self._axis] - 1), (1, 0), self._axis)
-            image = functional.max_pool2d(image, _along(2, self._axis, 1))
+                image = padded(image.narrow(self._axis, 0, image.shape[self._axis] - 1), (1, 0), self._axis)
+            image = functional.max_pool2d(image, along(2, self._axis, other=1))
             if not tapped:
                 image = _leaky(image)
             yield pool_name(index, self._depth), image
@@ -72,7 +73,7 @@ class _DirectBlock:
 
     def __init__(self, block: Block, *, dtype: torch.dtype, device: str, axis: int) -> None:
         self._padding, self._axis = block.padding, axis
-        self._dilation = _along(int(block.conv.dilation[0]), axis, 1)
+        self._dilation = along(int(block.conv.dilation[0]), axis, other=1)
         self._norm: nn.Module | None = None
         if isinstance(block.bn, nn.GroupNorm):
             weight = block.conv.weight.detach().clone()
@@ -86,21 +87,11 @@ class _DirectBlock:
         self._weight = weight.contiguous(memory_format=torch.channels_last)
 
     def __call__(self, image: Tensor) -> Tensor:
-        padded = _padded(image, self._padding, self._axis)
-        image = functional.conv2d(padded, self._weight, self._bias, dilation=self._dilation)
+        image = padded(image, self._padding, self._axis)
+        image = functional.conv2d(image, self._weight, self._bias, dilation=self._dilation)
         if self._norm is not None:
             image = self._norm(image.float()).to(image.dtype)
         return image
-
-
-def _along(value: int, axis: int, other: int) -> tuple[int, int]:
-    """(rows, columns) with `value` for the axis of the pixels."""
-    return (value, other) if axis == 2 else (other, value)
-
-
-def _padded(image: Tensor, padding: tuple[int, int], axis: int) -> Tensor:
-    """The image with zeros before and after its pixels."""
-    return functional.pad(image, padding if axis == 3 else (0, 0, *padding))
 
 
 def _leaky(image: Tensor) -> Tensor:

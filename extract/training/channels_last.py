@@ -1,4 +1,4 @@
-"""The network's forward pass in the memory layout that trains fastest on a processor: (B, C, 1, L), channels last.
+"""The network's forward pass in the memory layout that trains fastest: images (B, C, 1, L), channels last.
 
 Same parameters, same buffers, same result as `BlindspotModel1D.forward` to rounding; `docs/pretraining.md` has the
 rates. It is used for training only: whatever reads a trained network calls the model itself.
@@ -11,47 +11,53 @@ from torch.nn import functional
 from cache.errors import ConfigError
 
 from ..encoder import NEGATIVE_SLOPE, BlindspotModel1D, Block
+from ..fast.images import along, padded
 
 
-def forward(model: BlindspotModel1D, x: Tensor) -> Tensor:
+def forward(model: BlindspotModel1D, x: Tensor, *, axis: int = 3) -> Tensor:
     """Run the whole network, (B, C_in, L) -> (B, outputs, L), updating the norms' statistics in training mode.
 
+    `axis` 3 lays spectra out as rows, (B, C, 1, L), 2 as columns, (B, C, L, 1), which some kernels of GPUs like better.
     Raises ConfigError for a network that is not blind-spot: it could copy its input.
     """
     if not model.config.blindspot:
         raise ConfigError(
             "a network without blindspot sees the pixel it predicts; only blind-spot ones are trained"
         )
-    both = torch.cat([x, x.flip(-1)])[:, :, None].contiguous(memory_format=torch.channels_last)
-    left_to_right, right_to_left = _shift_right(_unet(model, both)).chunk(2)
-    mixed = torch.cat([left_to_right, right_to_left.flip(-1)], dim=1)
+    flat = 5 - axis
+    both = torch.cat([x, x.flip(-1)]).unsqueeze(flat).contiguous(memory_format=torch.channels_last)
+    left_to_right, right_to_left = _shift_right(_unet(model, both, axis), axis).chunk(2)
+    mixed = torch.cat([left_to_right, right_to_left.flip(axis)], dim=1)
     for block in model.nin_layers:
-        mixed = _block(block, mixed)
-    out = mixed[:, :, 0].float()
+        mixed = _block(block, mixed, axis)
+    out = mixed.squeeze(flat).float()
     return functional.softplus(out) if model.config.ending == "softplus" else out
 
 
-def _unet(model: BlindspotModel1D, x: Tensor) -> Tensor:
+def _unet(model: BlindspotModel1D, x: Tensor, axis: int) -> Tensor:
     skips = [x]
     depth = model.config.num_layers
-    x = _block(model.encoders[0], x)
+    x = _block(model.encoders[0], x, axis)
     for index in range(1, depth):
-        x = functional.max_pool2d(_shift_right(_block(model.encoders[index], x)), (1, 2))
+        x = functional.max_pool2d(
+            _shift_right(_block(model.encoders[index], x, axis), axis), along(2, axis, other=1)
+        )
         skips.append(x)
     skips.pop()  # the deepest pool is no skip
-    x = _block(model.encoders[depth], x)
+    x = _block(model.encoders[depth], x, axis)
     for first, second in zip(model.decoders_a, model.decoders_b, strict=True):
         skip = skips.pop()
         upsampled = functional.interpolate(x, size=skip.shape[-2:], mode="nearest")
-        x = _block(second, _block(first, torch.cat([upsampled, skip.to(upsampled.dtype)], dim=1)))
+        joined = torch.cat([upsampled, skip.to(upsampled.dtype)], dim=1)
+        x = _block(second, _block(first, joined, axis), axis)
     return x
 
 
-def _block(block: nn.Module, x: Tensor) -> Tensor:
+def _block(block: nn.Module, x: Tensor, axis: int) -> Tensor:
     assert isinstance(block, Block)
-    weight = block.conv.weight[:, :, None].contiguous(memory_format=torch.channels_last)
-    dilation = (1, block.conv.dilation[0])
-    x = functional.conv2d(functional.pad(x, block.padding), weight, block.conv.bias, dilation=dilation)
+    weight = block.conv.weight.unsqueeze(5 - axis).contiguous(memory_format=torch.channels_last)
+    dilation = along(int(block.conv.dilation[0]), axis, other=1)
+    x = functional.conv2d(padded(x, block.padding, axis), weight, block.conv.bias, dilation=dilation)
     return functional.leaky_relu(_norm(block.bn, x), NEGATIVE_SLOPE)
 
 
@@ -68,5 +74,5 @@ def _norm(norm: nn.Module | None, x: Tensor) -> Tensor:
     return x if norm is None else norm(x)
 
 
-def _shift_right(x: Tensor) -> Tensor:
-    return functional.pad(x[..., :-1], (1, 0))
+def _shift_right(x: Tensor, axis: int) -> Tensor:
+    return padded(x.narrow(axis, 0, x.shape[axis] - 1), (1, 0), axis)

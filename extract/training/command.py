@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import Field
 
 from cache.atomic import publish_json
@@ -16,7 +17,9 @@ from cache.errors import ConfigError
 from cache.progress import progress
 
 from ..checkpoint import save_checkpoint, weights_digest
+from ..engine import choose_device
 from .allocator import keep_freed_memory
+from .half import halved
 from .pretrain import Pretrained, Watch, pretrain, thread_limit
 from .recipe import Recipe, versions
 from .upstream_yaml import write_upstream_yaml
@@ -59,7 +62,14 @@ class PretrainSettings(Command):
     mag_hi: float = Field(22.5, description="faintest magnitude")
     noise_level: float = Field(1.0, description="noise in units of the error")
     seed: int = Field(0, description="of weights, stars and noise")
+    device: str = Field("cpu", description="cpu or cuda; a GPU's rounding does not repeat to the bit")
     threads: int = Field(1, description="threads of the training")
+    star_processes: int = Field(
+        0, description="processes that make stars ahead (a GPU needs some; 0 makes them when they are needed)"
+    )
+    half: bool = Field(
+        default=False, description="round the convolutions' weights to 16 bits at the end: half the file"
+    )
     val_stars: int = Field(512, description="stars that the reconstruction S/N is measured on")
     report_every: int = Field(250, description="steps between two validations")
     snapshot_every: int = Field(250, description="steps between two snapshots")
@@ -79,6 +89,7 @@ def run(settings: PretrainSettings) -> None:
     if _finished(settings.out, recipe):
         sys.stdout.write(f"{settings.out / CHECKPOINT}: exists, made by this recipe; nothing to do\n")
         return
+    device = choose_device(settings.device)
     thread_limit(settings.threads)
     keep_freed_memory()
     started = time.monotonic()
@@ -90,12 +101,17 @@ def run(settings: PretrainSettings) -> None:
             val_stars=settings.val_stars,
             report=_say,
             advance=advance,
+            device=device,
+            n_forks=settings.star_processes,
         )
         trained = pretrain(recipe, watch)
+    if settings.half:
+        trained = halved(trained, recipe, settings.val_stars)
+        _say(trained.history[-1])
     trained.model.error_profile = recipe.stars("pretrain").profile
-    save_checkpoint(trained.model, settings.out / CHECKPOINT)
+    save_checkpoint(trained.model, settings.out / CHECKPOINT, half=settings.half)
     write_upstream_yaml(recipe, settings.out / YAML)
-    publish_json(settings.out / RECORD, _record(settings, recipe, trained))
+    publish_json(settings.out / RECORD, _record(settings, recipe, trained, device))
     (settings.out / SNAPSHOT).unlink(missing_ok=True)
     sys.stdout.write(
         f"{settings.out / CHECKPOINT}: {recipe.steps * recipe.batch_size} spectra, {time.monotonic() - started:.0f} s "
@@ -120,7 +136,7 @@ def _finished(out: Path, recipe: Recipe) -> bool:
 
 
 def _say(entry: dict[str, Any]) -> None:
-    loss = f"loss {entry['loss']:.4f}, " if "loss" in entry else "norms calibrated, "
+    loss = f"loss {entry['loss']:.4f}, " if "loss" in entry else f"{entry.get('after', 'norms calibrated')}, "
     sys.stdout.write(
         f"step {entry['step']}: {loss}val S/N denoised {entry['val_snr_denoised']:.2f}, mu alone "
         f"{entry['val_snr_mu']:.2f}, noisy {entry['val_snr_noisy']:.2f}\n"
@@ -128,13 +144,14 @@ def _say(entry: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _record(settings: PretrainSettings, recipe: Recipe, trained: Pretrained) -> dict[str, Any]:
+def _record(settings: PretrainSettings, recipe: Recipe, trained: Pretrained, device: str) -> dict[str, Any]:
     """Recipe, machine and outcome of the encoder, for the sealed JSON beside it."""
     seconds = max(entry.get("seconds", 0.0) for entry in trained.history)
     return {
         "schema_version": RECORD_VERSION,
         "recipe": recipe.to_json(),
         "threads": settings.threads,
+        "device": "cpu" if device == "cpu" else torch.cuda.get_device_name(device),
         "val_stars": settings.val_stars,
         "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
         "weights": weights_digest(trained.model),

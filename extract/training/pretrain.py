@@ -1,5 +1,6 @@
 """The pretraining loop: steps of Adam over an endless list of stars, snapshots, and a last look at the norms."""
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -15,6 +16,7 @@ from cache.errors import ConfigError, Damaged
 
 from ..encoder import BlindspotModel1D
 from . import channels_last
+from .feeding import AheadFeeder
 from .initialise import initialise, last_norm
 from .losses import loss, predict
 from .recipe import Recipe
@@ -23,6 +25,7 @@ from .stars import Batch, Feeder
 
 LAST_LR = 0.01  # the cosine ends at this fraction of the learning rate
 CALIBRATION_BATCH = 32
+PIXEL_AXIS = {"cpu": 3, "cuda": 3}  # of the images; see channels_last
 
 Report = Callable[[dict[str, Any]], None]
 Advance = Callable[[int], None]
@@ -38,6 +41,8 @@ class Watch:
     val_stars: int
     report: Report
     advance: Advance
+    device: str = "cpu"
+    n_forks: int = 0  # processes that make stars ahead; 0 makes them when they are needed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,10 +56,12 @@ class Pretrained:
 class _Training:
     """What a snapshot holds: network, optimiser, steps done, history."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, device: str) -> None:
         self.recipe = recipe
+        self.device, self.kind = device, device.partition(":")[0]
         self.model = BlindspotModel1D(recipe.model_config())
         initialise(self.model, seed=recipe.seed)
+        self.model.to(device)
         self.optimizer = _optimizer(self.model, recipe)
         self.step = 0
         self.seconds = 0.0
@@ -92,23 +99,30 @@ def pretrain(recipe: Recipe, watch: Watch) -> Pretrained:
     Raises ConfigError for a recipe that cannot be trained or a snapshot of another one, Damaged for one cut short.
     """
     recipe.check()
-    training = _Training(recipe)
+    training = _Training(recipe, watch.device)
     if watch.snapshot.exists():
         training.load(watch.snapshot)
         watch.advance(training.step)
-    feeder = Feeder(recipe.stars("pretrain"), batch_size=recipe.batch_size)
     validation = recipe.stars("pretrain-val").make(0, watch.val_stars)
-    _loop(training, feeder, validation, watch)
+    with _feeder(recipe, watch.n_forks) as feeder:
+        _loop(training, feeder, validation, watch)
     calibrate(training.model, recipe)
     training.history.append(
         {"step": training.step, "calibrated": True, **_scores(training.model, validation)}
     )
     watch.report(training.history[-1])
-    training.model.eval()
+    training.model.cpu().eval()
     return Pretrained(model=training.model, history=training.history)
 
 
-def _loop(training: _Training, feeder: Feeder, validation: Batch, watch: Watch) -> None:
+def _feeder(recipe: Recipe, n_forks: int) -> contextlib.AbstractContextManager[Feeder | AheadFeeder]:
+    stars = recipe.stars("pretrain")
+    if n_forks:
+        return AheadFeeder(stars, batch_size=recipe.batch_size, n_forks=n_forks)
+    return contextlib.nullcontext(Feeder(stars, batch_size=recipe.batch_size))
+
+
+def _loop(training: _Training, feeder: Feeder | AheadFeeder, validation: Batch, watch: Watch) -> None:
     training.model.train()
     total = training.recipe.steps
     started = time.monotonic() - training.seconds
@@ -135,14 +149,16 @@ def _loop(training: _Training, feeder: Feeder, validation: Batch, watch: Watch) 
 
 def train_step(training: _Training, batch: Batch) -> float:
     """One step of the optimiser; returns the loss before it. Raises ConfigError when the loss is not finite."""
-    recipe, model = training.recipe, training.model
+    recipe, model, batch = training.recipe, training.model, batch.to(training.device)
     rate = learning_rate(recipe, training.step)
     for group in training.optimizer.param_groups:
         group["lr"] = rate * group["factor"]
     kind = model.config.sigma_kind
     assert kind is not None
-    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
-        out = channels_last.forward(model, batch.x)
+    with torch.autocast(
+        training.device.partition(":")[0], torch.bfloat16, enabled=recipe.precision == "bf16"
+    ):
+        out = channels_last.forward(model, batch.x, axis=PIXEL_AXIS[training.kind])
     value = loss(
         recipe.loss_settings(), predict(out, kind), noisy=batch.noisy, error=batch.error, flux=batch.flux
     )
@@ -175,10 +191,11 @@ def calibrate(model: BlindspotModel1D, recipe: Recipe) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # cumulative average
     model.train()
+    device = str(next(model.parameters()).device)
     feeder = Feeder(recipe.stars("pretrain"), batch_size=CALIBRATION_BATCH)
     with torch.no_grad():
         for number in range(math.ceil(recipe.calibration_stars / CALIBRATION_BATCH)):
-            model(feeder.batch(number).x)
+            model(feeder.batch(number).x.to(device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.eval()
@@ -211,7 +228,7 @@ def _scores(model: BlindspotModel1D, validation: Batch) -> dict[str, float]:
 
 def _read_snapshot(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = torch.load(path, weights_only=True)
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises several kinds for a file cut short
         raise Damaged(f"{path}: not readable as a snapshot ({error}); remove it to begin anew") from error
     return content

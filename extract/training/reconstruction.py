@@ -30,15 +30,16 @@ def signal_to_noise(flux: Tensor, estimate: Tensor) -> Tensor:
 
 
 def reconstruction(model: BlindspotModel1D, stars: Batch) -> Reconstruction:
-    """Score the network in eval mode on `stars`; its mode is put back afterwards."""
+    """Score the network in eval mode on `stars`, on the network's device; its mode is put back afterwards."""
     kind = model.config.sigma_kind
     assert kind is not None
     was_training = model.training
+    device = str(next(model.parameters()).device)
     model.eval()
     scores: list[Tensor] = []
     with torch.inference_mode():
         for first in range(0, len(stars.flux), SPECTRA_AT_ONCE):
-            part = stars.rows(first, first + SPECTRA_AT_ONCE)
+            part = stars.rows(first, first + SPECTRA_AT_ONCE).to(device)
             prediction = predict(model(part.x), kind)
             estimates = (denoised(prediction, part.noisy, part.error), prediction.mu, part.noisy)
             scores.append(torch.stack([signal_to_noise(part.flux, estimate) for estimate in estimates]))

@@ -35,6 +35,10 @@ class Batch:
         part = slice(first, last)
         return Batch(x=self.x[part], noisy=self.noisy[part], error=self.error[part], flux=self.flux[part])
 
+    def to(self, device: str) -> "Batch":
+        """The same spectra on a device."""
+        return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stars:
