@@ -1,7 +1,8 @@
-"""The encoder a request names: a checkpoint, the shipped one, or a random one calibrated on the train split."""
+"""The encoder a request names: a checkpoint, a shipped one, or a random one calibrated on the train split."""
 
 import dataclasses
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -19,13 +20,13 @@ from .fingerprint import Fingerprint
 from .mask import mask_digest
 from .model_yaml import config_from_yaml
 from .noise import NOISE_VERSION
-from .request import RANDOM_PREFIX, SHIPPED, ExtractConfig
+from .request import RANDOM_PREFIX, SHIPPED, SHIPPED_REFERENCE, ExtractConfig
 from .spectra import SpectraFile
 from .weights_file import OURS
 
 SHIPPED_FOLDER = Path(__file__).parent / "shipped"
-SHIPPED_CHECKPOINT = SHIPPED_FOLDER / "mock_small.ckpt"
-SHIPPED_CONFIG = SHIPPED_FOLDER / "mock_small.yaml"
+SHIPPED_FILES = MappingProxyType({SHIPPED: "mock_small", SHIPPED_REFERENCE: "mock_reference"})
+"""What the built-in encoders are called in the folder, each with its YAML (docs/pretraining.md)."""
 
 CALIBRATION_ROWS = 1024
 """Train rows that set the norm statistics of a random encoder (DESIGN 1)."""
@@ -82,10 +83,10 @@ def _load(config: ExtractConfig) -> BlindspotModel1D:
         _random_seed(config.checkpoint)
         if config.config_model is not None:
             return BlindspotModel1D(_undisputed(config_from_yaml(config.config_model), config))
-    ours = config.checkpoint == SHIPPED or is_random(config.checkpoint)
+    ours = SHIPPED_FILES.get(SHIPPED if is_random(config.checkpoint) else config.checkpoint)
     return load_encoder(
-        SHIPPED_CHECKPOINT if ours else Path(config.checkpoint),
-        config.config_model or (SHIPPED_CONFIG if ours else None),
+        Path(config.checkpoint) if ours is None else SHIPPED_FOLDER / f"{ours}.ckpt",
+        config.config_model or (None if ours is None else SHIPPED_FOLDER / f"{ours}.yaml"),
         error_mode=config.error_mode,
         ending=config.ending,
         dilation=config.dilation,

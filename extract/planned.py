@@ -17,10 +17,11 @@ from cache.plan_file import Plan, PlannedFile, PlannedStore, read_plan
 from cache.provenance import differences, store_key
 from cache.store import FeatureStore
 
+from .chosen_encoder import SHIPPED_FILES
 from .fingerprint import sidecars
 from .mask import Mask
 from .plan import StorePlan
-from .request import DATA_NAMES, RANDOM_PREFIX, SHIPPED, SPLITS, ExtractConfig
+from .request import DATA_NAMES, RANDOM_PREFIX, SPLITS, ExtractConfig
 from .sidecar import file_identity, remembered_sha256
 from .spectra import SpectraFile
 from .wanted import WantedArrays
@@ -45,7 +46,7 @@ def request_json(config: ExtractConfig) -> dict[str, Any]:
         field.name: _whole(getattr(config, field.name)) for field in dataclasses.fields(config)
     }
     whole["data"] = {split: tuple(map(_whole, files)) for split, files in config.data.items()}
-    if config.checkpoint != SHIPPED and not config.checkpoint.startswith(RANDOM_PREFIX):
+    if config.checkpoint not in SHIPPED_FILES and not config.checkpoint.startswith(RANDOM_PREFIX):
         whole["checkpoint"] = str(Path(config.checkpoint).absolute())
     request = ExtractConfig(**whole)
     command_of(request)

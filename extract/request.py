@@ -17,6 +17,7 @@ ERROR_INPUTS = ("true", "zero")
 SCHEDULERS = ("local", "processes", "dask")
 BAD_ROW_POLICIES = ("fail", "drop")
 SHIPPED = "shipped"
+SHIPPED_REFERENCE = "shipped:reference"
 RANDOM_PREFIX = "random:"
 DATA_NAMES = ("shard_index.txt", "dataset.h5")
 """File names looked for in a split's folder, in this order."""
@@ -26,8 +27,9 @@ DATA_NAMES = ("shard_index.txt", "dataset.h5")
 class ExtractConfig:
     """One request for features; field names are those of `python -m extract run`.
 
-    `data` maps a split to its file list (or one `shard_index.txt`). `checkpoint` is a path, 'shipped' or
-    'random:SEED'. `layers` may hold aliases and 'all'. Raises ConfigError or UnknownName on construction.
+    `data` maps a split to its file list (or one `shard_index.txt`). `checkpoint` is a path, 'shipped',
+    'shipped:reference' or 'random:SEED'. `layers` may hold aliases and 'all'. Raises ConfigError or UnknownName on
+    construction.
     """
 
     data: Mapping[str, tuple[Path, ...]]

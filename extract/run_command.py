@@ -36,7 +36,8 @@ class RunSettings(Command):
     val: str | None = Field(None, description="file(s) of the val split, instead of --data")
     test: str | None = Field(None, description="file(s) of the test split, instead of --data")
     checkpoint: str = Field(
-        "shipped", description="Lightning checkpoint, 'shipped', or random:SEED as a control"
+        "shipped",
+        description="Lightning checkpoint, 'shipped', 'shipped:reference' (larger), or random:SEED as a control",
     )
     config_model: Path | None = Field(None, description="the YAML that stands beside the checkpoint")
     error_mode: str | None = Field(
