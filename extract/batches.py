@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from .error_input import channels
+from .fed_error import FedError
 from .fingerprint import Fingerprint, check_unchanged
 from .noise import noisy_flux, standard_normal
 from .request import ExtractConfig
+from .shuffled_error import donor_errors
 from .slabs import RawRows, SlabReader, pieces_of, runs_of
 from .spectra import SpectraFile, repair_edges
 
@@ -20,12 +22,16 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Spectra:
-    """Rows as used: clean flux clipped at 0, error times noise level, stored noise; each (n, L_file) float32."""
+    """Rows as used: clean flux clipped at 0, error times noise level, stored noise; each (n, L_file) float32.
+
+    `shuffled`: the errors of the donors times noise level, where the network is fed those.
+    """
 
     rows: NDArray[np.int64]
     flux: Float32
     error: Float32
     stored: Float32 | None
+    shuffled: Float32 | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,11 @@ class Batch:
 
 
 def read_batches(
-    spectra: SpectraFile, rows: NDArray[np.int64], fingerprint: Fingerprint, config: ExtractConfig
+    spectra: SpectraFile,
+    rows: NDArray[np.int64],
+    fingerprint: Fingerprint,
+    config: ExtractConfig,
+    fed: FedError,
 ) -> Iterator[Spectra]:
     """Yield the rows in groups of `micro_batch`, the last one shorter, whatever `slab_rows` is.
 
@@ -47,17 +57,26 @@ def read_batches(
     """
     reader = SlabReader(spectra, config.slab_rows)
     for raw in pieces_of(map(reader.read, runs_of(rows, config.slab_rows)), config.n_together):
-        yield checked(spectra, raw, fingerprint, config)
+        yield checked(spectra, raw, fingerprint, config, fed)
         reader.give_back(raw)
 
 
-def checked(spectra: SpectraFile, raw: RawRows, fingerprint: Fingerprint, config: ExtractConfig) -> Spectra:
-    """Rows as they are used, in memory of their own; InputError when one is not that of the fingerprint."""
+def checked(
+    spectra: SpectraFile, raw: RawRows, fingerprint: Fingerprint, config: ExtractConfig, fed: FedError
+) -> Spectra:
+    """Rows as they are used, in memory of their own; InputError when one is not that of the fingerprint.
+
+    Where `fed` has donors, their rows are read and checked too.
+    """
     check_unchanged(spectra, raw, fingerprint)
     error = raw.slab.error.astype(np.float32)
     repair_edges(error)
     if config.noise_level != 1:
         error *= np.float32(config.noise_level)
+    shuffled = None
+    if fed.donors is not None:
+        shuffled = donor_errors(spectra, fed.donors[raw.rows], fingerprint).astype(np.float32)
+        shuffled *= np.float32(config.noise_level)
     flux = np.empty_like(error)
     np.maximum(raw.slab.flux, 0, out=flux, casting="same_kind")  # clipped in float64, then rounded
     noisy = raw.slab.noisy
@@ -66,6 +85,7 @@ def checked(spectra: SpectraFile, raw: RawRows, fingerprint: Fingerprint, config
         flux=flux,
         error=error,
         stored=None if noisy is None or config.noise != "stored" else noisy.astype(np.float32),
+        shuffled=shuffled,
     )
 
 
@@ -78,23 +98,25 @@ def make_batch(
     error_mode: str,
     profile: NDArray[np.float64] | None,
     config: ExtractConfig,
+    fed: FedError,
 ) -> Batch:
     """Add the noise of one draw, apply the mask, build the error channels, and pad with zeros to `micro_batch`.
 
-    Zero rows at the end keep the shape of every computation the same, hence its rounding.
+    The channels are made of what `fed` puts in place of the error; noise and `Batch.error` have the true one. Zero
+    rows at the end keep the shape of every computation the same, hence its rounding.
     """
     noisy = _noisy(group, split=split, draw=draw, config=config)
     keep: Any = slice(None) if mask is None else mask
-    noisy_t, error_t, clean_t = (
-        torch.from_numpy(np.ascontiguousarray(a[:, keep])) for a in (noisy, group.error, group.flux)
-    )
-    x = channels(error_mode, noisy_t, error_t, profile=None if profile is None else torch.from_numpy(profile))
-    if config.error_input == "zero":  # what the network is fed, whatever the mode makes of an error of zero
+    noisy, error, clean = (np.ascontiguousarray(a[:, keep]) for a in (noisy, group.error, group.flux))
+    shuffled = None if group.shuffled is None else np.ascontiguousarray(group.shuffled[:, keep])
+    seen = fed.replaces(noisy=noisy, error=error, shuffled=shuffled, level=config.noise_level)
+    x = channels(error_mode, noisy, seen, profile=profile)
+    if fed.kind == "zero":  # what the network is fed, whatever the mode makes of an error of zero
         x[:, 1:] = 0
     missing = config.n_together - len(x)
     if missing:
         x = torch.cat([x, x.new_zeros(missing, *x.shape[1:])])
-    return Batch(noisy_t, error_t, clean_t, x)
+    return Batch(torch.from_numpy(noisy), torch.from_numpy(error), torch.from_numpy(clean), x)
 
 
 def _noisy(group: Spectra, *, split: str, draw: int | None, config: ExtractConfig) -> Float32:

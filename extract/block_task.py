@@ -16,6 +16,7 @@ from cache.header import Header
 
 from .choices import devices_of
 from .encoder import BlindspotModel1D
+from .fed_error import FedError
 from .fingerprint import Fingerprint
 from .request import ExtractConfig
 from .stages import StageTimes
@@ -39,6 +40,7 @@ class BlockTask:
     split: str
     files: tuple[Path, ...]
     fingerprint: Fingerprint
+    fed: FedError
     mask: NDArray[np.bool_] | None
     model: BlindspotModel1D
     weights: str

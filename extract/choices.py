@@ -6,6 +6,9 @@ from cache.errors import UnknownName
 
 ENGINES = ("fast", "plain")
 PRECISIONS = ("fp32", "tf32", "bf16")
+ERROR_INPUTS = ("true", "zero", "shuffled", "constant", "from-noisy")
+FROM_TRAIN = ("constant", "from-noisy")
+"""Error inputs that are fitted on the train split."""
 MICRO_BATCH = {"cpu": 32, "cuda": 256}
 """Spectra computed together, by the kind of device, unless a request says otherwise (docs/performance.md)."""
 

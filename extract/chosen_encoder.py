@@ -16,6 +16,7 @@ from .architecture import ModelConfig
 from .batches import make_batch, read_batches
 from .checkpoint import load_encoder, save_checkpoint
 from .encoder import BlindspotModel1D
+from .fed_error import TRUE_ERROR
 from .fingerprint import Fingerprint
 from .mask import mask_digest
 from .model_yaml import config_from_yaml
@@ -181,12 +182,10 @@ def _calibrate(
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm1d)]
     for norm in norms:
         norm.momentum = None
-    plain = dataclasses.replace(
-        config, noise="draw", noise_level=1.0, draws=1, seed=0, error_input="true", micro_batch=64
-    )
+    plain = dataclasses.replace(config, noise="draw", noise_level=1.0, draws=1, seed=0, micro_batch=64)
     model.train()
     with torch.no_grad():
-        for group in read_batches(train, fingerprint.kept[:CALIBRATION_ROWS], fingerprint, plain):
+        for group in read_batches(train, fingerprint.kept[:CALIBRATION_ROWS], fingerprint, plain, TRUE_ERROR):
             batch = make_batch(
                 group,
                 split="train",
@@ -195,6 +194,7 @@ def _calibrate(
                 error_mode=model.config.error_mode,
                 profile=model.error_profile,
                 config=plain,
+                fed=TRUE_ERROR,
             )
             x = batch.x[: len(batch.noisy)]
             both = torch.cat([x, x.flip(-1)]) if model.config.blindspot else x

@@ -147,7 +147,7 @@ def _draws(block: OpenBlock) -> list[Draw]:
 def _batches(
     task: BlockTask, spectra: SpectraFile, piece: _Piece, raw: RawRows
 ) -> Iterator[tuple[Draw, Batch]]:
-    group = checked(spectra, raw, task.fingerprint, task.config)
+    group = checked(spectra, raw, task.fingerprint, task.config, task.fed)
     for draw in _draws(piece.block):
         yield (
             draw,
@@ -159,6 +159,7 @@ def _batches(
                 error_mode=str(task.model.config.error_mode),
                 profile=task.model.error_profile,
                 config=task.config,
+                fed=task.fed,
             ),
         )
 

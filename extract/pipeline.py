@@ -127,6 +127,7 @@ def _task(
         split=split,
         files=prepared.spectra[split].files,
         fingerprint=prepared.fingerprints[split],
+        fed=prepared.fed[split],
         mask=prepared.mask,
         model=prepared.model,
         weights=weights_digest(prepared.model),

@@ -23,6 +23,7 @@ from cache.writer import StoreWriter
 
 from .checkpoint import weights_digest
 from .encoder import BlindspotModel1D
+from .fed_error import FedError
 from .fingerprint import Fingerprint, checked_labels
 from .mask import mask_digest
 from .noise import NOISE_VERSION
@@ -55,6 +56,7 @@ def provenance_of(
     draw: int | None,
     spectra: SpectraFile,
     fingerprint: Fingerprint,
+    fed: FedError,
     mask: NDArray[np.bool_] | None,
     arrays: WantedArrays,
 ) -> dict[str, Any]:
@@ -72,7 +74,7 @@ def provenance_of(
             "origin": model.origin,
             "profile": None if profile is None else digest_json(profile.tolist()),
         },
-        "error_input": config.error_input,
+        "error_input": fed.key,
         "input": fingerprint.digest,
         "data_kind": spectra.data_kind,
         "split": split,

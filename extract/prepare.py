@@ -13,12 +13,13 @@ from cache.errors import ConfigError
 from cache.plan_file import Plan, read_plan
 from cache.progress import progress
 
-from .choices import MICRO_BATCH
+from .choices import FROM_TRAIN, MICRO_BATCH
 from .chosen_encoder import is_random, load_named, mask_ratio, random_encoder
 from .dask_cluster import Cluster
 from .encoder import BlindspotModel1D
 from .engine import check_precision, choose_device
 from .error_input import channels
+from .fed_error import FedError, fed_error
 from .fingerprint import Fingerprint, fingerprint
 from .layers import check_length
 from .mask import load_mask
@@ -26,6 +27,7 @@ from .plan import StorePlan, check_no_shared_stars, plan_stores, provenance_of
 from .planned import check_inputs, planned_stores
 from .request import ExtractConfig
 from .spectra import SpectraFile, open_spectra
+from .train_error import TrainError, load_train_error, saved_train_error
 from .wanted import WantedArrays, wanted_arrays
 
 Say = Callable[[str], object]
@@ -41,6 +43,7 @@ class Prepared:
     mask: NDArray[np.bool_] | None
     spectra: dict[str, SpectraFile]
     fingerprints: dict[str, Fingerprint]
+    fed: dict[str, FedError]
     plans: dict[str, list[StorePlan]]
     encoder_name: str
     cluster: Cluster
@@ -79,6 +82,13 @@ def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Pre
             )
             say(f"random encoder {saved}")
             name = config.checkpoint
+        train_error = _train_error(config, spectra, prints, mask, say)
+        fed = {
+            split: fed_error(
+                config.error_input, known=known, seed=config.seed, split=split, train=train_error
+            )
+            for split, known in prints.items()
+        }
         for assumption in model.assumed:
             say(f"assumed: {assumption}")
         plans = {
@@ -87,6 +97,7 @@ def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Pre
                 model,
                 spectra=spectra[split],
                 known=prints[split],
+                fed=fed[split],
                 split=split,
                 mask=mask,
                 arrays=wanted,
@@ -101,6 +112,7 @@ def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Pre
             mask=mask,
             spectra=spectra,
             fingerprints=prints,
+            fed=fed,
             plans=plans,
             encoder_name=name,
             cluster=files.enter_context(Cluster(config, say=say)),
@@ -124,6 +136,7 @@ def _plans_of(
     *,
     spectra: SpectraFile,
     known: Fingerprint,
+    fed: FedError,
     split: str,
     mask: NDArray[np.bool_] | None,
     arrays: WantedArrays,
@@ -139,6 +152,7 @@ def _plans_of(
             draw=draw,
             spectra=spectra,
             fingerprint=known,
+            fed=fed,
             mask=mask,
             arrays=arrays,
         )
@@ -156,6 +170,29 @@ def _fingerprint(
         return fingerprint(
             spectra, remember=config.digests, policy=config.on_bad_rows, mask=mask, progress=advance
         )
+
+
+def _train_error(
+    config: ExtractConfig,
+    spectra: dict[str, SpectraFile],
+    prints: dict[str, Fingerprint],
+    mask: NDArray[np.bool_] | None,
+    say: Say,
+) -> TrainError | None:
+    """What error inputs that are fitted on train need: the file named, or that of the train split of this run."""
+    if config.error_input not in FROM_TRAIN:
+        return None
+    first = next(iter(spectra.values()))
+    if config.train_error is not None:
+        return load_train_error(config.train_error, wave=first.wave, mask=mask)
+    if "train" not in spectra:
+        raise ConfigError(
+            f"--error-input {config.error_input} is fitted on train spectra, and this run has no train split; extract "
+            f"train first, then name the file it saved: --train-error {config.encoders}/train-error-....json"
+        )
+    found, path = saved_train_error(config.encoders, spectra["train"], prints["train"], mask=mask)
+    say(f"train error {path}")
+    return found
 
 
 def _check_same_wave(spectra: dict[str, SpectraFile], first: SpectraFile) -> None:

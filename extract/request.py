@@ -9,11 +9,10 @@ from pathlib import Path
 from cache.arrays import PSEUDO_LAYERS, STORED_DIRECTIONS, safe_name
 from cache.errors import ConfigError, InputError, UnknownName
 
-from .choices import ENGINES, MICRO_BATCH, PRECISIONS, devices_of
+from .choices import ENGINES, ERROR_INPUTS, MICRO_BATCH, PRECISIONS, devices_of
 
 SPLITS = ("train", "val", "test")
 NOISE_MODES = ("draw", "stored", "none")
-ERROR_INPUTS = ("true", "zero")
 SCHEDULERS = ("local", "processes", "dask")
 BAD_ROW_POLICIES = ("fail", "drop")
 SHIPPED = "shipped"
@@ -48,6 +47,7 @@ class ExtractConfig:
     draws: int = 1
     seed: int = 0
     error_input: str = "true"
+    train_error: Path | None = None
     precision: str = "fp32"
     engine: str = "fast"
     device: str = "auto"

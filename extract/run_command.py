@@ -63,7 +63,15 @@ class RunSettings(Command):
     noise_level: float = Field(1.0, description="noise in units of the file's error")
     draws: int = Field(1, description="noise realisations 0, 1, ... of every spectrum")
     seed: int = Field(0, description="of the noise")
-    error_input: str = Field("true", description="true, or zero: what the error channel is fed (audits)")
+    error_input: str = Field(
+        "true",
+        description="what the error channel is fed (audits): true, zero, shuffled (another star's), constant (the mean "
+        "of train), from-noisy (guessed from the noisy flux)",
+    )
+    train_error: Path | None = Field(
+        None,
+        description="train-error-....json that an extraction of train saved, for constant and from-noisy without train",
+    )
     precision: str = Field(
         "fp32",
         description="of the network: fp32, bf16, or tf32 (NVIDIA GPUs); other precisions are other stores",
@@ -103,7 +111,9 @@ class RunSettings(Command):
         default=False, description="go on with a store begun on other settings of device or threads"
     )
     out: Path = Field(Path("artifacts/features"), description="folder of the feature stores")
-    encoders: Path = Field(Path("artifacts/encoders"), description="folder of calibrated random encoders")
+    encoders: Path = Field(
+        Path("artifacts/encoders"), description="folder of calibrated random encoders and train errors"
+    )
     digests: Path = Field(Path("artifacts/digests"), description="folder of remembered file digests")
     selection: Path | None = Field(
         None, description="write here which stores this is, for probes run --selection"

@@ -100,7 +100,7 @@ class SharedBatches:
         torch.set_num_threads(1)  # the threads of the parent's torch are not here
         slabs = map(self._reader.read, runs_of(request.rows, config.slab_rows))
         (raw,) = pieces_of(slabs, config.n_together)
-        group = checked(self._spectra, raw, task.fingerprint, config)
+        group = checked(self._spectra, raw, task.fingerprint, config, task.fed)
         self._reader.give_back(raw)
         for place, draw in enumerate(request.draws):
             batch = make_batch(
@@ -111,6 +111,7 @@ class SharedBatches:
                 error_mode=str(task.model.config.error_mode),
                 profile=task.model.error_profile,
                 config=config,
+                fed=task.fed,
             )
             held = self._slots[request.slot, place]
             held[:, : self._n_inputs] = batch.x

@@ -1,6 +1,7 @@
 """Inputs of a tiny extraction, and changes of one thing at a time in them: spectra, network, YAML, mask, profile."""
 
 import dataclasses
+import json
 import os
 import shutil
 import sys
@@ -17,12 +18,16 @@ from hdf5_fixtures import PFSSPEC, Example, write_table_layout
 from survey_fakes import stars
 
 from cache import FeatureStore
+from cache.atomic import publish_json
 from cache.plan_file import write_plan
 from cache.provenance import store_key
 from extract.estimate import estimate
+from extract.fingerprint import fingerprint
 from extract.pipeline import extract_features
 from extract.prepare import prepare
 from extract.request import ExtractConfig
+from extract.spectra import open_spectra
+from extract.train_error import saved_train_error
 
 N_PIXELS = 64
 ONE_ROW, ONE_PIXEL = 6, (6, 20)
@@ -38,6 +43,14 @@ BASES: dict[str, dict[str, Any]] = {
     "stored noise": {"noise": "stored"},
     "mask": {"mask": "mask.npy"},
     "profile": {"config_model": "profile.yaml", "profile": "profile.npy"},
+    "constant": {"error_input": "constant", "train_error": "train_error.json"},
+    "constant without noise": {
+        "error_input": "constant",
+        "train_error": "train_error.json",
+        "noise": "none",
+    },
+    "from-noisy": {"error_input": "from-noisy", "train_error": "train_error.json"},
+    "shuffled without noise": {"error_input": "shuffled", "noise": "none"},
 }
 """What the finished stores were asked for, beside `Inputs.request`; names of files are those of `write_inputs`."""
 
@@ -83,7 +96,7 @@ class Inputs:
             "digests": self.folder / "digests",
             "command": COMMAND,
         }
-        for name in ("config_model", "mask", "profile"):
+        for name in ("config_model", "mask", "profile", "train_error"):
             if isinstance(changes.get(name), str):
                 changes[name] = self.folder / changes[name]
         return ExtractConfig(**{**plain, **changes})
@@ -131,7 +144,16 @@ def write_inputs(inputs):
     mask[5] = False
     np.save(inputs.folder / "mask.npy", mask)
     np.save(inputs.folder / "profile.npy", np.linspace(0.1, 0.2, N_PIXELS))
+    write_train_error(inputs)
     return inputs
+
+
+def write_train_error(inputs):
+    """What an extraction of train saves, from the first file."""
+    with open_spectra(inputs.files[0]) as spectra:
+        known = fingerprint(spectra, remember=None)
+        _, path = saved_train_error(inputs.folder, spectra, known, mask=None)
+    path.rename(inputs.folder / "train_error.json")
 
 
 # Spectra.
@@ -383,6 +405,22 @@ def mask_by_one_pixel(inputs):
     values = np.load(inputs.folder / "mask.npy")
     values[6] = False
     np.save(inputs.folder / "mask.npy", values)
+
+
+def train_error_by_one_ulp(name):
+    def edit(inputs):
+        path = inputs.folder / "train_error.json"
+        content = json.loads(path.read_text())
+        content[name][9] = float(np.nextafter(content[name][9], np.inf))
+        publish_json(path, content)
+
+    return edit
+
+
+def train_error_moved(inputs):
+    return {
+        "train_error": (inputs.folder / "train_error.json").rename(inputs.folder / "elsewhere.json"),
+    }
 
 
 def yaml_in_another_order(inputs):

@@ -8,10 +8,13 @@ from survey_fakes import N_PIXELS, request, stars
 
 from cache.errors import InputError
 from extract.batches import make_batch, read_batches
+from extract.fed_error import TRUE_ERROR, FedError
 from extract.fingerprint import fingerprint
 from extract.noise import standard_normal
 from extract.slabs import runs_of
 from extract.spectra import open_spectra
+
+ZERO = FedError("zero", "zero")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def test_groups_do_not_depend_on_how_rows_are_read(opened, tmp_path, rows):
 
     def groups(slab_rows):
         asked = request(path, tmp_path, micro_batch=4, slab_rows=slab_rows, noise_level=0.5)
-        return list(read_batches(spectra, rows, known, asked))
+        return list(read_batches(spectra, rows, known, asked, TRUE_ERROR))
 
     one = groups(1)
     assert [len(group.rows) for group in one] == [4] * (len(rows) // 4) + (
@@ -56,12 +59,14 @@ def test_groups_do_not_depend_on_how_rows_are_read(opened, tmp_path, rows):
     assert np.concatenate([group.rows for group in one]).tolist() == rows.tolist()
 
 
-def batch_of(opened, tmp_path, *, n=3, mask=None, draw=0, mode="pixel", profile=None, **changes):
+def batch_of(
+    opened, tmp_path, *, n=3, mask=None, draw=0, mode="pixel", profile=None, fed=TRUE_ERROR, **changes
+):
     spectra, known, path = opened
     asked = request(path, tmp_path, micro_batch=4, **changes)
-    group = next(read_batches(spectra, np.arange(n), known, asked))
+    group = next(read_batches(spectra, np.arange(n), known, asked, fed))
     return group, make_batch(
-        group, split="test", draw=draw, mask=mask, error_mode=mode, profile=profile, config=asked
+        group, split="test", draw=draw, mask=mask, error_mode=mode, profile=profile, config=asked, fed=fed
     )
 
 
@@ -90,7 +95,7 @@ def test_noise_is_that_of_seed_split_draw_row_and_file_pixel(opened, tmp_path):
 
 def test_zero_error_input_changes_what_is_fed_and_not_the_noise(opened, tmp_path):
     group, true = batch_of(opened, tmp_path)
-    _, zero = batch_of(opened, tmp_path, error_input="zero")
+    _, zero = batch_of(opened, tmp_path, fed=ZERO)
     np.testing.assert_array_equal(zero.noisy, true.noisy)
     np.testing.assert_array_equal(zero.error, group.error)
     assert not zero.x[:, 1].any()
@@ -108,12 +113,12 @@ def test_rows_that_changed_since_the_fingerprint_are_refused(opened, tmp_path):
     altered[6] ^= 1
     other = replace(known, row_digests=altered)
     with pytest.raises(InputError, match=r"x\.h5: row 6 .*run the command again"):
-        list(read_batches(spectra, np.arange(20), other, request(path, tmp_path)))
+        list(read_batches(spectra, np.arange(20), other, request(path, tmp_path), TRUE_ERROR))
 
 
 def test_zero_error_input_reaches_the_network_in_every_mode(opened, tmp_path):
     """A fixed profile is no way around it."""
     profile = np.full(N_PIXELS, 0.3)
     for mode in ("pixel", "L0", "L1", "L4", "L5"):
-        _, batch = batch_of(opened, tmp_path, error_input="zero", mode=mode, profile=profile)
+        _, batch = batch_of(opened, tmp_path, fed=ZERO, mode=mode, profile=profile)
         assert not batch.x[:, 1:].any(), mode

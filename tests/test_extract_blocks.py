@@ -363,6 +363,19 @@ def test_batches_made_by_forks_have_the_same_bits(
     assert digests(extract_features(asked)) == reference
 
 
+@pytest.mark.parametrize("forks", [True, False])
+@pytest.mark.parametrize("error_input", ["shuffled", "constant", "from-noisy"])
+def test_other_errors_are_fed_with_the_same_bits_however_batches_are_made(
+    survey, tmp_path, monkeypatch, error_input, forks
+):
+    files = {split: (survey / split / "dataset.h5",) for split in ("train", "test")}
+    asked = {"error_input": error_input, "draws": 2, "layers": (LAYER, "denoised", "input_error")}
+    plain = extract_features(request(files, tmp_path / "plain", micro_batch=3, **asked))
+    on_a_gpu(monkeypatch, forks=forks)
+    other = extract_features(request(files, tmp_path / "other", micro_batch=3, jobs=2, slab_rows=5, **asked))
+    assert digests(plain) == digests(other)
+
+
 @pytest.mark.parametrize("layers", [(LAYER,), ("input_error", "clean_flux", "denoised")])
 def test_forks_carry_what_pseudo_layers_need(spectra_file, tmp_path, monkeypatch, layers):
     poolings = (POOLING,)

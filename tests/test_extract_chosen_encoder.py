@@ -7,6 +7,7 @@ from cache.errors import CheckpointError, ConfigError
 from extract.batches import make_batch, read_batches
 from extract.checkpoint import load_encoder, weights_digest
 from extract.chosen_encoder import is_random, load_named, load_profile, mask_ratio, random_encoder
+from extract.fed_error import TRUE_ERROR
 from extract.fingerprint import fingerprint
 from extract.spectra import open_spectra
 
@@ -93,9 +94,16 @@ def test_a_random_encoder_is_calibrated_on_train(train, tmp_path):
     assert weights_digest(again) == weights_digest(model)
     assert (again.origin, again.assumed) == ("random:0", ())
     asked = request("x.h5", tmp_path, micro_batch=40)
-    (group,) = read_batches(*train[:1], train[1].kept, train[1], asked)
+    (group,) = read_batches(*train[:1], train[1].kept, train[1], asked, TRUE_ERROR)
     batch = make_batch(
-        group, split="train", draw=0, mask=None, error_mode="pixel", profile=None, config=asked
+        group,
+        split="train",
+        draw=0,
+        mask=None,
+        error_mode="pixel",
+        profile=None,
+        config=asked,
+        fed=TRUE_ERROR,
     )
     with torch.no_grad():
         both = torch.cat([batch.x, batch.x.flip(-1)])

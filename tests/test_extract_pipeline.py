@@ -737,6 +737,7 @@ def test_a_block_committed_meanwhile_is_not_computed_again(spectra_file, tmp_pat
             split="test",
             files=(spectra_file,),
             fingerprint=prepared.fingerprints["test"],
+            fed=prepared.fed["test"],
             mask=None,
             model=prepared.model,
             weights="",

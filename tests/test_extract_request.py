@@ -13,7 +13,10 @@ DATA = {"test": (Path("a.h5"),)}
     ("changes", "message"),
     [
         ({"noise": "drawn"}, "unknown noise mode 'drawn'; known: draw, stored, none"),
-        ({"error_input": "shuffled"}, "unknown error input 'shuffled'; known: true, zero"),
+        (
+            {"error_input": "other"},
+            "unknown error input 'other'; known: true, zero, shuffled, constant, from-noisy",
+        ),
         ({"precision": "fp8"}, "unknown precision 'fp8'; known: fp32, tf32, bf16"),
         ({"engine": "turbo"}, "unknown engine 'turbo'"),
         ({"scheduler": "slurm"}, "unknown scheduler 'slurm'; known: local, processes, dask"),
