@@ -29,6 +29,12 @@ def _mock() -> Verb:
     return VERB
 
 
+def _fisher() -> Verb:
+    from .fisher.command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
 def _pretrain() -> Verb:
     from .training.command import VERB  # noqa: PLC0415
 
@@ -40,5 +46,6 @@ VERBS: Mapping[str, Callable[[], Verb]] = {
     "plan": _plan,
     "finalise": _finalise,
     "mock": _mock,
+    "fisher": _fisher,
     "pretrain": _pretrain,
 }

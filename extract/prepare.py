@@ -20,7 +20,7 @@ from .encoder import BlindspotModel1D
 from .engine import check_precision, choose_device
 from .error_input import channels
 from .fed_error import FedError, fed_error
-from .fingerprint import Fingerprint, fingerprint
+from .fingerprint import FileChanged, Fingerprint, fingerprint, forget
 from .layers import check_length
 from .mask import load_mask
 from .plan import StorePlan, check_no_shared_stars, plan_stores, provenance_of
@@ -190,7 +190,11 @@ def _train_error(
             f"--error-input {config.error_input} is fitted on train spectra, and this run has no train split; extract "
             f"train first, then name the file it saved: --train-error {config.encoders}/train-error-....json"
         )
-    found, path = saved_train_error(config.encoders, spectra["train"], prints["train"], mask=mask)
+    try:
+        found, path = saved_train_error(config.encoders, spectra["train"], prints["train"], mask=mask)
+    except FileChanged:  # what was remembered of it is not true, though size, time and inode say so
+        forget(spectra["train"], config.digests, mask=mask)
+        raise
     say(f"train error {path}")
     return found
 

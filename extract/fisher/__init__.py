@@ -1,0 +1,1 @@
+"""Fisher information of the labels in noisy spectra: gradients of clean spectra, and the matrices made of them."""

@@ -1,0 +1,170 @@
+"""Fisher matrices of whole splits: checked input, a gradient for every kept star, one artefact per split."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cache.canonical import digest_json
+from cache.errors import ConfigError, NotExtracted, SchemaVersion
+from cache.fisher import FISHER_SCHEMA, FisherMatrices, fisher_key, fisher_path, read_fisher, write_fisher
+from cache.progress import progress
+from cache.runlog import run_log
+
+from ..fingerprint import FileChanged, Fingerprint, checked_labels, forget
+from ..mask import Mask, load_mask, mask_digest
+from ..spectra import SpectraFile, open_spectra
+from . import mock_gradient
+from .information import PARAMETERS, Float64s, fisher_matrices
+from .request import FisherRequest
+from .stars import TrainStars, checked_spectra, physical_labels, read_stars
+
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """One split, opened and checked, and the provenance of its matrices."""
+
+    spectra: SpectraFile
+    known: Fingerprint
+    mask: Mask | None
+    labels: Float64s
+    """(N, 5) of all rows, in the order of `LABELS`; finite in the kept ones."""
+    provenance: dict[str, Any]
+
+    @property
+    def is_mock(self) -> bool:
+        """Whether the gradient is the generator's own."""
+        return bool(self.provenance["method"]["name"] == "mock")
+
+
+def make_fisher(
+    request: FisherRequest, *, say: Say = lambda _: None, dry_run: bool = False
+) -> dict[str, Path]:
+    """Write the Fisher matrices that are missing, by split; what is there and whole is said and kept.
+
+    With `dry_run` everything is checked and nothing written. Raises a BlindspotError before anything is computed when
+    files, labels or settings are wrong.
+    """
+    paths = {}
+    with contextlib.ExitStack() as files:
+        train = None
+        if request.train is not None:
+            train = TrainStars(files.enter_context(open_spectra(list(request.train))), request)
+        spectra = {s: files.enter_context(open_spectra(list(paths))) for s, paths in request.data.items()}
+        planned = {split: _planned(request, split, of_split, train) for split, of_split in spectra.items()}
+        for split, plan in planned.items():
+            path = paths[split] = fisher_path(request.out, plan.provenance)
+            told = f"{len(plan.known.kept)} rows, gradient by {plan.provenance['method']['name']}"
+            if _is_there(path):
+                say(f"{split}: {path} is there and fresh")
+            elif dry_run:
+                say(f"{split}: {told}, to compute: {path}")
+            else:
+                _make(request, split, plan, train)
+                say(f"{split}: wrote {path} ({told})")
+    return paths
+
+
+def _planned(request: FisherRequest, split: str, spectra: SpectraFile, train: TrainStars | None) -> Planned:
+    mask = None if request.mask is None else load_mask(request.mask, spectra.wave.size)
+    known = checked_spectra(spectra, split, request, mask)
+    everything = len(known.kept) == spectra.n_spectra
+    return Planned(
+        spectra=spectra,
+        known=known,
+        mask=mask,
+        labels=physical_labels(spectra, known, split, known.kept),
+        provenance={
+            "schema": FISHER_SCHEMA,
+            "input": known.digest,
+            "data_kind": spectra.data_kind,
+            "split": split,
+            "rows": {
+                "n": len(known.kept),
+                "selection": "all" if everything else digest_json(known.kept.tolist()),
+            },
+            "mask": mask_digest(mask),
+            "noise_level": float(request.noise_level),
+            "parameters": list(PARAMETERS),
+            "method": _method(request, spectra, mask, train),
+        },
+    )
+
+
+def _method(
+    request: FisherRequest, spectra: SpectraFile, mask: Mask | None, train: TrainStars | None
+) -> dict[str, Any]:
+    """How the gradient is made: of mock files by their generator, of others by an emulator, unless told otherwise."""
+    name = request.method
+    if name == "auto":
+        name = "mock" if spectra.data_kind == "mock" else "emulator"
+    if name == "mock":
+        if spectra.data_kind != "mock":
+            raise ConfigError(
+                f"--method mock, but {spectra.files[0]} is no file of the mock survey; use --method emulator"
+            )
+        return mock_gradient.describe()
+    if train is None:
+        raise ConfigError(
+            "the emulator needs train spectra with labels: name a folder that has train/ with --data, or --train FILE"
+        )
+    if not np.array_equal(train.spectra.wave, spectra.wave):
+        raise ConfigError(
+            f"{spectra.files[0]}: its wavelengths are not those of the train file {train.spectra.files[0]}; give train "
+            "spectra on the same grid"
+        )
+    return train.describe(mask)
+
+
+def _make(request: FisherRequest, split: str, plan: Planned, train: TrainStars | None) -> None:
+    started = time.time()
+    try:
+        matrices = _matrices(request, split, plan, train)
+    except FileChanged:  # what was remembered of it is not true, though size, time and inode say so
+        for spectra in (plan.spectra, *([] if train is None else [train.spectra])):
+            forget(spectra, request.digests, mask=plan.mask)
+        raise
+    about = {"files": [str(path) for path in plan.spectra.files]}
+    _, note = run_log(started=started, command=request.command, about=about)
+    write_fisher(request.out, matrices, run=note)
+
+
+def _matrices(request: FisherRequest, split: str, plan: Planned, train: TrainStars | None) -> FisherMatrices:
+    known, spectra = plan.known, plan.spectra
+    keep: Any = slice(None) if plan.mask is None else plan.mask
+    emulator = None if plan.is_mock or train is None else train.emulator(plan.mask)
+    made = []
+    with progress(len(known.kept), f"fisher {split}", unit="spectra") as advance:
+        for rows, flux, error in read_stars(spectra, known, known.kept):
+            labels = plan.labels[rows]
+            if emulator is None:
+                gradient = mock_gradient.mock_gradient(labels, flux, rows)[:, :, keep]
+            else:
+                gradient = emulator.gradient(labels)
+            sigma = (error * request.noise_level)[:, keep]
+            made.append(fisher_matrices(gradient, np.maximum(flux, 0)[:, keep], sigma))
+            advance(len(rows))
+    labels = checked_labels(spectra, known).values[known.kept]
+    return FisherMatrices(
+        provenance=plan.provenance,
+        key=fisher_key(plan.provenance),
+        matrices=np.concatenate(made),
+        rows=known.kept,
+        stars=known.stars[known.kept],
+        labels={name: labels[:, place] for place, name in enumerate(spectra.label_names)},
+    )
+
+
+def _is_there(path: Path) -> bool:
+    """Whether whole Fisher matrices are there; Damaged when what is there is not what was written."""
+    try:
+        read_fisher(path)
+    except (NotExtracted, SchemaVersion):
+        return False
+    return True

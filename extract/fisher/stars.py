@@ -1,0 +1,115 @@
+"""The stars that Fisher matrices are made of: fingerprints, labels and spectra, and the train stars of an emulator."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cache.canonical import digest_json
+from cache.errors import ConfigError
+from cache.progress import progress
+
+from ..fingerprint import Fingerprint, check_unchanged, checked_labels, fingerprint
+from ..mask import Mask
+from ..slabs import SlabReader, runs_of
+from ..spectra import SpectraFile
+from .information import LABELS, Float64s
+from .local_gradient import RIDGE, LocalEmulator, local_emulator, scale_of
+from .request import FisherRequest
+
+SLAB_ROWS = 128
+"""Rows made into matrices together: 128 x 6 x 4096 numbers of the scaled gradient are 25 MB."""
+
+Rows = npt.NDArray[np.int64]
+
+
+def checked_spectra(
+    spectra: SpectraFile, split: str, request: FisherRequest, mask: Mask | None
+) -> Fingerprint:
+    """The fingerprint of a split, with progress; InputError when rows are refused."""
+    with progress(spectra.n_spectra, f"check {split}", unit="spectra") as advance:
+        return fingerprint(
+            spectra, remember=request.digests, policy=request.on_bad_rows, mask=mask, progress=advance
+        )
+
+
+def physical_labels(spectra: SpectraFile, known: Fingerprint, split: str, rows: Rows) -> Float64s:
+    """The labels of all rows (N, 5); ConfigError when one is absent, or not finite in one of `rows`."""
+    if absent := [name for name in LABELS if name not in spectra.label_names]:
+        raise ConfigError(
+            f"{spectra.files[0]}: the {split} file has no {', '.join(absent)}; Fisher matrices need all of "
+            f"{', '.join(LABELS)}"
+        )
+    places = [spectra.label_names.index(name) for name in LABELS]
+    labels = checked_labels(spectra, known).values[:, places]
+    for name, column in zip(LABELS, labels.T, strict=True):
+        bad = rows[~np.isfinite(column[rows])]
+        if bad.size:
+            raise ConfigError(
+                f"{spectra.files[0]}: label {name} is missing (NaN or inf) in {bad.size} of {len(rows)} rows of "
+                f"{split} (first rows: {bad[:5].tolist()}); Fisher matrices need all labels: leave those rows out of "
+                "the file"
+            )
+    return labels
+
+
+def read_stars(
+    spectra: SpectraFile, known: Fingerprint, rows: Rows
+) -> Iterator[tuple[Rows, Float64s, Float64s]]:
+    """Rows, flux as stored and repaired error (n, L_file) float64, slab by slab, compared with their digests."""
+    reader = SlabReader(spectra, SLAB_ROWS)
+    for bounds in runs_of(rows, SLAB_ROWS):
+        raw = reader.read(bounds)
+        check_unchanged(spectra, raw, known)
+        yield raw.rows, raw.slab.flux, raw.slab.repaired_error()
+        reader.give_back(raw)
+
+
+class TrainStars:
+    """The train split of an emulator, fingerprinted when it is first needed."""
+
+    def __init__(self, spectra: SpectraFile, request: FisherRequest) -> None:
+        """Nothing is read yet; `spectra` stays the caller's to close."""
+        self.spectra, self._request = spectra, request
+        self._known: Fingerprint | None = None
+
+    def known(self, mask: Mask | None) -> Fingerprint:
+        """Its fingerprint; every call is for the same mask."""
+        if self._known is None:
+            self._known = checked_spectra(self.spectra, "train", self._request, mask)
+        return self._known
+
+    def rows(self, mask: Mask | None) -> Rows:
+        """The first kept train rows, as many as are asked for."""
+        return self.known(mask).kept[: self._request.train_rows]
+
+    def describe(self, mask: Mask | None) -> dict[str, Any]:
+        """What goes into the key; ConfigError when no emulator can be made of these stars."""
+        rows = self.rows(mask)
+        scale_of(self._physical(mask), neighbours=self._request.neighbours)
+        return {
+            "name": "emulator",
+            "train": self.known(mask).digest,
+            "train_rows": digest_json(rows.tolist()),
+            "n_train": len(rows),
+            "neighbours": self._request.neighbours,
+            "ridge": RIDGE,
+        }
+
+    def emulator(self, mask: Mask | None) -> LocalEmulator:
+        """Read the clean flux of the rows, in their order."""
+        rows, known = self.rows(mask), self.known(mask)
+        keep: Any = slice(None) if mask is None else mask
+        flux = np.empty((len(rows), self.spectra.wave[keep].size), dtype=np.float32)
+        done = 0
+        with progress(len(rows), "train of the emulator", unit="spectra") as advance:
+            for _, clean, _ in read_stars(self.spectra, known, rows):
+                flux[done : done + len(clean)] = clean[:, keep]
+                done += len(clean)
+                advance(len(clean))
+        return local_emulator(self._physical(mask), flux, neighbours=self._request.neighbours)
+
+    def _physical(self, mask: Mask | None) -> Float64s:
+        rows = self.rows(mask)
+        return physical_labels(self.spectra, self.known(mask), "train", rows)[rows]
