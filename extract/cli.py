@@ -35,6 +35,18 @@ def _fisher() -> Verb:
     return VERB
 
 
+def _examples() -> Verb:
+    from .examples_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
+def _occlude() -> Verb:
+    from .occlude_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
 def _pretrain() -> Verb:
     from .training.command import VERB  # noqa: PLC0415
 
@@ -47,5 +59,7 @@ VERBS: Mapping[str, Callable[[], Verb]] = {
     "finalise": _finalise,
     "mock": _mock,
     "fisher": _fisher,
+    "examples": _examples,
+    "occlude": _occlude,
     "pretrain": _pretrain,
 }

@@ -1,0 +1,154 @@
+"""`python -m extract occlude`: how features change when a window of the spectrum is covered, as one record."""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+
+from cache.arrays import PSEUDO_LAYERS, ArrayName
+from cache.commandline import Verb
+from cache.errors import ConfigError
+from cache.progress import progress
+from cache.records import write_record
+from cache.runlog import run_log
+
+from .batches import Batch
+from .named_engine import NamedEngine
+from .one_pass import FewSpectra, Rows, about_rows, batches_of, spec_of, spread, to_request
+from .prepare import Prepared, prepare
+
+KIND = "examples"
+WINDOW = 32
+MOST_ROWS = 512
+
+Float64s = npt.NDArray[np.float64]
+Features = Mapping[ArrayName, Float64s]
+
+
+class OccludeSettings(FewSpectra):
+    """Cover the noisy flux window by window and keep how much every pooled feature changes.
+
+    In a window of pixels (after the mask) the noisy flux is replaced by the mean of the spectrum's other pixels; the
+    error channels stay. The record of kind 'examples' (view 'occlusion') has wave_lo and wave_hi (W,) and for each
+    array change/LAYER/DIRECTION/POOLING (W, D), the root mean square over the spectra, and std/... (D,), the standard
+    deviation of the feature over them, both in the unit of the feature.
+    Example: python -m extract occlude --data artifacts/data/mock --checkpoint shipped --layers enc_pre_latent
+    """
+
+    layers: tuple[str, ...] = Field(("enc_pre_latent",), description="layers of the network")
+    poolings: tuple[str, ...] = Field(("seg_mean_K8",), description="global_mean, mean_max, seg_mean_K8, ...")
+    directions: tuple[str, ...] = Field(("forward",), description="forward, backward")
+    rows: int = Field(MOST_ROWS, ge=1, le=MOST_ROWS, description="how many spectra, spread over the split")
+    window: int = Field(WINDOW, ge=1, description="pixels covered at a time")
+
+
+def make_occlusion(settings: OccludeSettings) -> str:
+    """Write the record and return its run id; raises what `prepare` raises, ConfigError for pseudo-layers."""
+    started = time.time()
+    if pseudo := [layer for layer in settings.layers if layer in PSEUDO_LAYERS]:
+        raise ConfigError(
+            f"--layers {','.join(pseudo)}: no layer of the network, nothing to learn by covering"
+        )
+    request = to_request(
+        settings, layers=settings.layers, poolings=settings.poolings, directions=settings.directions
+    )
+    with prepare(request, say=_say) as prepared:
+        (split,) = prepared.spectra
+        rows = spread(prepared.fingerprints[split].kept, settings.rows)
+        arrays = _arrays(prepared, split, rows, settings.window)
+        names = sorted(name.path for name in _names(prepared, split))
+        spec = {
+            **spec_of(prepared, split, rows),
+            "view": "occlusion",
+            "window": settings.window,
+            "features": names,
+        }
+        result = about_rows(prepared, split, rows)
+    _, run = run_log(started=started, command=request.command, about={})
+    return write_record(settings.results, kind=KIND, spec=spec, result=result, run=run, arrays=arrays)
+
+
+def _names(prepared: Prepared, split: str) -> set[ArrayName]:
+    return {name for plan in prepared.plans[split] for name in plan.arrays.coordinates}
+
+
+def _arrays(prepared: Prepared, split: str, rows: Rows, window: int) -> dict[str, npt.NDArray[Any]]:
+    names, config = _names(prepared, split), prepared.config
+    wave = prepared.spectra[split].wave
+    wave = wave if prepared.mask is None else wave[prepared.mask]
+    starts = range(0, wave.size, window)
+    engine = NamedEngine(prepared.model, names, config=config, device=prepared.device)
+    squares: dict[ArrayName, Float64s] = {}
+    plain: dict[ArrayName, list[Float64s]] = {name: [] for name in names}
+    threads = config.n_workers if prepared.device == "cpu" else 1
+    with (
+        progress(len(rows) * len(starts), "occlude", unit="spectra") as advance,
+        ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(config.n_threads,)) as pool,
+    ):
+        for _, batch in batches_of(prepared, split, rows):
+            before = pool.submit(_features, engine, batch).result()
+            for name, values in before.items():
+                plain[name].append(values)
+            covered = (covered_batch(batch, start, start + window) for start in starts)
+            for place, after in enumerate(_mapped(pool, engine, covered, ahead=2 * threads)):
+                for name, values in after.items():
+                    total = squares.setdefault(name, np.zeros((len(starts), values.shape[1])))
+                    total[place] += ((values - before[name]) ** 2).sum(axis=0)
+                advance(len(batch.noisy))
+    ends = [min(start + window, wave.size) - 1 for start in starts]
+    return {
+        "wave_lo": wave[list(starts)],
+        "wave_hi": wave[ends],
+        "row": rows,
+        **{f"change/{n.path}": np.sqrt(squares[n] / len(rows)).astype(np.float32) for n in sorted(names)},
+        **{f"std/{n.path}": np.concatenate(plain[n]).std(axis=0).astype(np.float32) for n in sorted(names)},
+    }
+
+
+def covered_batch(batch: Batch, lo: int, hi: int) -> Batch:
+    """The batch with noisy flux of pixels `lo` to `hi` replaced, in each spectrum, by the mean of its other pixels.
+
+    Where the window is the whole spectrum there are no others: zero.
+    """
+    x = batch.x.clone()
+    flux = x[:, 0]
+    others = torch.cat([flux[:, :lo], flux[:, hi:]], dim=1)
+    x[:, 0, lo:hi] = others.mean(dim=1, keepdim=True) if others.shape[1] else 0.0
+    return replace(batch, x=x)
+
+
+def _mapped(
+    pool: ThreadPoolExecutor, engine: NamedEngine, batches: Iterator[Batch], *, ahead: int
+) -> Iterator[Features]:
+    """Features of batches in their order, with at most `ahead` batches in memory."""
+    pending = []
+    for batch in batches:
+        pending.append(pool.submit(_features, engine, batch))
+        if len(pending) > ahead:
+            yield pending.pop(0).result()
+    for future in pending:
+        yield future.result()
+
+
+def _features(engine: NamedEngine, batch: Batch) -> Features:
+    return {name: values.numpy().astype(np.float64) for name, values in engine.features(batch)}
+
+
+def run(settings: OccludeSettings) -> None:
+    """Write the record and print where it is."""
+    _say(f"wrote {settings.results}/records/{make_occlusion(settings)}.json")
+
+
+VERB = Verb(OccludeSettings, run)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
