@@ -24,7 +24,7 @@ from .errors import CacheError, ConfigError, Damaged, NotExtracted, SchemaVersio
 KIND = "fisher"
 FISHER_SCHEMA = 1
 KEY_DIGITS = 16
-PROVENANCE = (
+KEY_FIELDS = (
     "schema",
     "input",
     "data_kind",
@@ -66,8 +66,8 @@ class FisherMatrices:
 
 def fisher_key(provenance: Provenance) -> str:
     """The content key; ValueError on an unknown or absent field."""
-    if set(provenance) != set(PROVENANCE):
-        raise ValueError(f"provenance of Fisher matrices must have exactly the fields {PROVENANCE}")
+    if set(provenance) != set(KEY_FIELDS):
+        raise ValueError(f"provenance of Fisher matrices must have exactly the fields {KEY_FIELDS}")
     return digest_json(provenance)
 
 

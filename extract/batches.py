@@ -109,7 +109,7 @@ def make_batch(
     keep: Any = slice(None) if mask is None else mask
     noisy, error, clean = (np.ascontiguousarray(a[:, keep]) for a in (noisy, group.error, group.flux))
     shuffled = None if group.shuffled is None else np.ascontiguousarray(group.shuffled[:, keep])
-    seen = fed.replaces(noisy=noisy, error=error, shuffled=shuffled, level=config.noise_level)
+    seen = fed.seen_for(noisy=noisy, error=error, shuffled=shuffled, level=config.noise_level)
     x = channels(error_mode, noisy, seen, profile=profile)
     if fed.kind == "zero":  # what the network is fed, whatever the mode makes of an error of zero
         x[:, 1:] = 0

@@ -34,7 +34,7 @@ class FedError:
     donors: Rows | None = None
     train: TrainError | None = None
 
-    def replaces(
+    def seen_for(
         self, *, noisy: Float32s, error: Float32s, shuffled: Float32s | None, level: float
     ) -> Float32s:
         """What is fed as error to the error mode, (B, L) float32 after the mask, times the noise level.

@@ -235,7 +235,7 @@ def test_what_is_fed_is_never_below_zero_and_finite(opened, tmp_path):
     train, _ = saved_train_error(tmp_path, spectra, known, mask=None)
     noisy = np.random.default_rng(0).normal(0, 3, (50, N_PIXELS)).astype(np.float32)
     fed = fed_error("from-noisy", known=known, seed=0, split="test", train=train)
-    made = fed.replaces(noisy=noisy, error=noisy, shuffled=None, level=0.5)
+    made = fed.seen_for(noisy=noisy, error=noisy, shuffled=None, level=0.5)
     assert made.dtype == np.float32
     assert np.isfinite(made).all()
     assert (made >= 0).all()

@@ -83,6 +83,28 @@ def test_parts_of_a_plan_in_any_order_make_the_same_store(plan, tmp_path, wanted
     assert capsys.readouterr().out.endswith(f"test: {store} is finished, 6 blocks\n")
 
 
+@pytest.mark.parametrize("error_input", ["shuffled", "constant", "from-noisy"])
+def test_parts_of_a_plan_are_fed_what_the_plan_says(survey, tmp_path, monkeypatch, error_input):
+    """The errors of train are found where planning saved them, by every part, without train."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    more = ("--error-input", error_input)
+    if error_input != "shuffled":
+        argv = [*flags(tmp_path, survey, *more, "--dry-run")]
+        argv[argv.index("--split") + 1] = "train,test"
+        assert extract("run", *argv) == 0
+        (saved,) = (tmp_path / "encoders").iterdir()
+        more = (*more, "--train-error", saved)
+    assert extract("run", *flags(tmp_path / "one", survey, *more)) == 0
+    assert extract("plan", *flags(tmp_path / "two", survey, *more), "--plan", tmp_path / "plan.json") == 0
+    monkeypatch.chdir(tmp_path / "one")
+    for part in (2, 1):
+        assert extract("run", "--plan", tmp_path / "plan.json", "--part", f"{part}/2") == 0
+    one, two = (FeatureStore.open(stores(tmp_path / name)[0]) for name in ("one", "two"))
+    assert one.provenance["error_input"].startswith(f"{error_input}:")
+    assert one.digest() == two.digest()
+
+
 def test_a_plan_runs_from_another_folder(survey, tmp_path, wanted, monkeypatch):
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()

@@ -71,6 +71,14 @@ def test_processes_and_dask_write_the_same_bits(files, tmp_path, wanted, address
     assert noise == []
 
 
+@pytest.mark.parametrize("error_input", ["shuffled", "from-noisy"])
+def test_workers_are_told_what_the_network_is_fed(survey, files, tmp_path, address, error_input):
+    whole = {"train": (survey / "train/dataset.h5",), **files}
+    one = digests(extract_features(asked(whole, tmp_path / "one", error_input=error_input)))
+    by_dask = asked(whole, tmp_path / "dask", error_input=error_input, scheduler="dask", dask_address=address)
+    assert digests(extract_features(by_dask)) == one
+
+
 def test_a_cluster_is_made_once_and_only_when_needed(files, tmp_path, monkeypatch):
     pytest.importorskip("distributed", reason="dask is an optional extra")
     made = []
