@@ -57,7 +57,8 @@ def main() -> None:
         typical = np.median(np.abs(np.sqrt(ratio) - 1), axis=0)
         mean = (ratio * reference)[:, 1].mean() / reference[:, 1].mean() - 1
         print(
-            f"steps x {factor}, {points} points: median change of sigma {typical.round(5)}, mean variance of log_g {mean:+.1e}"
+            f"steps x {factor}, {points} points: median change of sigma {typical.round(5)}, "
+            f"mean variance of log_g {mean:+.1e}"
         )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

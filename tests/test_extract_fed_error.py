@@ -299,19 +299,23 @@ def test_pseudo_layers_and_the_noise_have_the_true_error(survey, tmp_path, kind)
     assert true.family != other.family
 
 
-@pytest.mark.parametrize("kind", OTHERS)
-def test_workers_slabs_and_blocks_change_no_bit(survey, tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        *[(kind, {"slab_rows": 5, "jobs": 3}) for kind in OTHERS],
+        ("shuffled", {"scheduler": "processes", "jobs": 2}),
+    ],
+)
+def test_workers_and_slabs_change_no_bit(survey, tmp_path, kind, how):
     files = {split: (survey / split / "dataset.h5",) for split in ("train", "test")}
+    if "scheduler" in how:
+        del files["train"]
     asked = {"error_input": kind, "micro_batch": 3, "block_rows": 7}
     wanted = extract_features(request(files, tmp_path / "one", **asked))
-    for name, how in {
-        "slabs": {"slab_rows": 5, "jobs": 3},
-        "processes": {"scheduler": "processes", "jobs": 2},
-    }.items():
-        found = extract_features(request(files, tmp_path / name, **asked, **how))
-        for split in files:
-            one, other = (FeatureStore.open(paths[split][0]) for paths in (wanted, found))
-            assert one.digest() == other.digest(), (name, split)
+    found = extract_features(request(files, tmp_path / "other", **asked, **how))
+    for split in files:
+        one, other = (FeatureStore.open(paths[split][0]) for paths in (wanted, found))
+        assert one.digest() == other.digest(), split
 
 
 @pytest.mark.parametrize("kind", ["constant", "from-noisy"])
