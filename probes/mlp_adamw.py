@@ -59,8 +59,9 @@ class FusedAdamW:
     def update(self) -> None:
         """See `Optimiser`."""
         stack = self._stack
-        norm = torch.linalg.vector_norm(stack.gradients)
-        stack.gradients.mul_((self._recipe.clip / (norm + CLIP_EPSILON)).clamp_(max=1.0))
+        shrink = self._recipe.clip / (float(torch.linalg.vector_norm(stack.gradients)) + CLIP_EPSILON)
+        if not shrink >= 1:  # a gradient that is not finite spreads, so that the loss tells
+            stack.gradients.mul_(shrink)
         adamw(
             [stack.values],
             [stack.gradients],

@@ -45,7 +45,7 @@ class CPUMasks:
 
     def __init__(self, seeds: Sequence[int], dropouts: Sequence[float]) -> None:
         """One stream for each seed."""
-        self._streams = [np.random.SFC64([seed % 2**64, STREAM]) for seed in seeds]
+        self._streams = [np.random.SFC64([int(seed) % 2**64, STREAM]) for seed in seeds]
         self._kept = [max(1, round((1 - dropout) * 2**16)) for dropout in dropouts]
 
     def start_epoch(self) -> None:

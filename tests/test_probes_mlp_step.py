@@ -382,3 +382,26 @@ def test_a_stack_on_a_gpu_trains_each_network_as_if_it_were_alone():
     for one, other in zip(stacked, alone, strict=True):
         y_hat = other.predict(X_val)
         np.testing.assert_allclose(one.predict(X_val), y_hat, atol=0.05 * y_hat.std())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_masks_on_a_gpu_depend_on_the_seed_alone_and_go_on_from_their_state():
+    device = torch.device("cuda")
+    together, alone = make_masks([5, 6], [0.1, 0.5], device), make_masks([6], [0.5], device)
+    places, single = [torch.empty(2, 64, 33, device=device)], [torch.empty(1, 64, 33, device=device)]
+    for epoch in range(2):
+        together.start_epoch()
+        alone.start_epoch()
+        again = make_masks([6], [0.5], device)
+        again.restore(alone.state())
+        for _ in range(70):
+            together.fill(places)
+            alone.fill(single)
+            assert torch.equal(places[0][1], single[0][0])
+        repeated = [torch.empty_like(single[0])]
+        for _ in range(70):
+            again.fill(repeated)
+        assert torch.equal(repeated[0], single[0]), epoch
+    assert set(places[0][1].unique().tolist()) == {0.0, 2.0}
+    assert abs(float((places[0][0] > 0).float().mean()) - 0.9) < 0.05
