@@ -10,13 +10,14 @@ from torch import nn
 
 from cache.errors import ProbeError
 from probes import make_probe
+from probes.mlp import MLP
 from probes.mlp_adamw import FusedAdamW, StackedAdamW, make_optimiser
-from probes.mlp_dropout import CPUMasks, make_masks
+from probes.mlp_dropout import CPUMasks, GPUMasks, make_masks
 from probes.mlp_features import Features, label_scaling
 from probes.mlp_member import Member, Plateau, Recipe
 from probes.mlp_network import ALIGNMENT, MixedLayers, Stack, make_network
 from probes.mlp_order import EveryRow, OneRowPerStar
-from probes.mlp_stacking import fit_in_stacks, fit_stack
+from probes.mlp_stacking import STACK_LIMIT, _stacks_by_features, fit_in_stacks, fit_stack
 from probes.mlp_step import Step, runner_of
 from probes.mlp_training import TrainingData, train
 from probes.together import Fit, TrainingSet
@@ -384,16 +385,24 @@ def test_a_stack_on_a_gpu_trains_each_network_as_if_it_were_alone():
         np.testing.assert_allclose(one.predict(X_val), y_hat, atol=0.05 * y_hat.std())
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_masks_on_a_gpu_depend_on_the_seed_alone_and_go_on_from_their_state():
-    device = torch.device("cuda")
-    together, alone = make_masks([5, 6], [0.1, 0.5], device), make_masks([6], [0.5], device)
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")],
+    ),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_masks_drawn_ahead_depend_on_the_seed_alone_and_go_on_from_their_state(device):
+    device = torch.device(device)
+    together, alone = GPUMasks([5, 6], [0.1, 0.5], device), GPUMasks([6], [0.5], device)
     places, single = [torch.empty(2, 64, 33, device=device)], [torch.empty(1, 64, 33, device=device)]
     for epoch in range(2):
         together.start_epoch()
         alone.start_epoch()
-        again = make_masks([6], [0.5], device)
+        again = GPUMasks([6], [0.5], device)
         again.restore(alone.state())
         for _ in range(70):
             together.fill(places)
@@ -405,3 +414,21 @@ def test_masks_on_a_gpu_depend_on_the_seed_alone_and_go_on_from_their_state():
         assert torch.equal(repeated[0], single[0]), epoch
     assert set(places[0][1].unique().tolist()) == {0.0, 2.0}
     assert abs(float((places[0][0] > 0).float().mean()) - 0.9) < 0.05
+
+
+def test_on_a_gpu_alike_heads_are_one_stack_and_checkpointed_ones_alone(monkeypatch, tmp_path):
+    monkeypatch.setattr(MLP, "torch_device", lambda self: torch.device(self.device))
+    params = [{"seed": k, "learning_rate": 0.1 / (k + 1)} for k in range(STACK_LIMIT + 2)]
+    heads = [MLP(device="cuda", **p) for p in params]
+    odd = [MLP((8,), device="cuda"), MLP(device="cuda").checkpoint_to(tmp_path / "x"), MLP(), MLP()]
+    fits = [Fit(head=head, columns=(0,), n_rows=9) for head in (*heads, *odd)]
+    fits += [
+        Fit(head=MLP(device="cuda"), columns=(0, 1), n_rows=9),
+        Fit(head=MLP(device="cuda"), columns=(0,), n_rows=5),
+    ]
+    n = len(heads)
+    assert _stacks_by_features(fits, [fit.head for fit in fits]) == [
+        [list(range(STACK_LIMIT)), [STACK_LIMIT, STACK_LIMIT + 1], [n], [n + 1], [n + 4]],
+        [[n + 2], [n + 3]],
+        [[n + 5]],
+    ]

@@ -68,11 +68,11 @@ def survey(n: int, *, seed: int) -> tuple[Array, Array]:
 
 def compare_epochs(n: int, device: torch.device, *, rounds: int) -> None:
     """One label, one hidden layer of 256, dropout 0.1: seconds an epoch."""
-    X, y = (torch.from_numpy(a.astype(np.float32)).to(device) for a in survey(n, seed=0))
+    X, y = (torch.from_numpy(a.astype(np.float32)) for a in survey(n, seed=0))
     ways: dict[str, Callable[[], float]] = {}
     for threads in dict.fromkeys((1, os.cpu_count() or 1)):
-        ways[f"plain, {threads} threads"] = lambda t=threads: plain_epoch(X, y[:, None], t)
-        ways[f"ours, {threads} threads"] = lambda t=threads: our_epoch(X, y[:, None], t)
+        ways[f"plain, {threads} threads"] = lambda t=threads: plain_epoch(X, y[:, None], device, t)
+        ways[f"ours, {threads} threads"] = lambda t=threads: our_epoch(X.to(device), y[:, None].to(device), t)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():
         way()  # to warm up
@@ -93,24 +93,26 @@ def compare_epochs(n: int, device: torch.device, *, rounds: int) -> None:
     )
 
 
-def plain_epoch(X: torch.Tensor, y: torch.Tensor, threads: int) -> float:
+def plain_epoch(X: torch.Tensor, y: torch.Tensor, device: torch.device, threads: int) -> float:
     """Seconds of one epoch the plain way; making network, optimiser and loader is not counted."""
     torch.set_num_threads(threads)
-    network = make_network(D, 1, hidden=(HIDDEN,), dropout=0.1).to(X.device)
+    network = make_network(D, 1, hidden=(HIDDEN,), dropout=0.1).to(device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-4)
     loader = DataLoader(TensorDataset(X, y), batch_size=BATCH, shuffle=True)
     started = time.perf_counter()
-    plain_pass(network, optimiser, loader)
-    if X.is_cuda:
+    plain_pass(network, optimiser, loader, device)
+    if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - started
 
 
-def plain_pass(network: nn.Module, optimiser: torch.optim.Optimizer, loader: DataLoader) -> None:
-    """One epoch of the plain loop."""
+def plain_pass(
+    network: nn.Module, optimiser: torch.optim.Optimizer, loader: DataLoader, device: torch.device
+) -> None:
+    """One epoch of the plain loop; rows are on the CPU and go to the device batch by batch."""
     network.train()
     for X, y in loader:
-        loss = nn.functional.mse_loss(network(X), y)
+        loss = nn.functional.mse_loss(network(X.to(device)), y.to(device))
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 0.5)
@@ -196,18 +198,18 @@ def plain_score(
     torch.manual_seed(seed)
     of_y = label_scaling(y[:, None], "standard")
     sample = CheckedSample(X=X, Y=y[:, None], X_val=X_val)
-    features = Features.of(sample, device)
-    loader = DataLoader(
-        TensorDataset(features.X, scaled(of_y, y[:, None], device)), batch_size=BATCH, shuffle=True
-    )
+    cpu = torch.device("cpu")
+    features = Features.of(sample, cpu)
+    rows = TensorDataset(features.X, scaled(of_y, y[:, None], cpu))
+    loader = DataLoader(rows, batch_size=BATCH, shuffle=True)
     network = make_network(D, 1, hidden=(HIDDEN,), dropout=0.1).to(device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-4)
     found = []
     for _ in range(epochs):
-        plain_pass(network, optimiser, loader)
+        plain_pass(network, optimiser, loader, device)
         network.eval()
         with torch.no_grad():
-            y_hat = network(features.X_val).double().cpu().numpy()[:, 0]
+            y_hat = network(features.X_val.to(device)).double().cpu().numpy()[:, 0]
         found.append(r2(y_val, y_hat * of_y.scale[0] + of_y.mean[0]))
     return max(found)
 
