@@ -63,8 +63,8 @@ class LightGBM(Head):
 
     `preset` names the settings; a setting given by itself overrides it. `early_stopping` is a number of rounds
     without a better val error (the same as a better val R2) after which a booster stops and keeps its best
-    iteration; it needs X_val. Results repeat bit for bit for equal seed and
-    library version, and did so for 1, 2 and 4 threads.
+    iteration; it needs X_val. Results repeat bit for bit for equal seed, threads and library version. For 1, 2 and 4
+    threads predictions were equal too (benchmarks/heads/boosting.py); the saved text names the number of threads.
     """
 
     boosters_: list[lightgbm.Booster]

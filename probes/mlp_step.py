@@ -1,8 +1,8 @@
 """One optimisation step of a stack of networks, written out by hand.
 
-Autograd would compute the same numbers, at twice the cost: it allocates every result anew and reads the weights
-once for each of many small operations of the optimiser. Here all results have their place, gradients lie in one
-matrix, and no gradient of the features is formed. The plain twin is in tests/test_probes_mlp_step.py.
+Autograd computes the same numbers, but allocates every result anew and spends much of a small batch on bookkeeping. Here
+all results have their place, gradients lie in one matrix, and no gradient of the features is formed. The plain twin is
+in tests/test_probes_mlp_step.py.
 """
 
 from collections.abc import Callable
