@@ -1,7 +1,7 @@
 """One optimisation step of a stack of networks, written out by hand.
 
-Autograd computes the same numbers, but allocates every result anew and spends much of a small batch on bookkeeping. Here
-all results have their place, gradients lie in one matrix, and no gradient of the features is formed. The plain twin is
+Autograd computes the same numbers, but allocates every result anew and spends much of a small batch on bookkeeping.
+Here all results have their place, gradients lie in one matrix, no gradient of the features is formed. The plain twin is
 in tests/test_probes_mlp_step.py.
 """
 
