@@ -27,8 +27,8 @@ class CheckpointError(BlindspotError):
     """A checkpoint or its configuration cannot be used."""
 
 
-class ProbeError(BlindspotError):
-    """A head cannot be fitted or applied to what it was given."""
+class ProbeError(BlindspotError, ValueError):
+    """A head cannot be fitted or applied to what it was given; a ValueError too, as scikit-learn's tools expect."""
 
 
 class LeakError(BlindspotError):

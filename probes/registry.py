@@ -41,11 +41,13 @@ HEADS: Mapping[str, HeadEntry] = MappingProxyType(
             module="boosting",
             estimator="LightGBM",
             summary="boosted trees; presets conservative, default, large, full_spectrum",
+            version=2,  # bins no longer depend on the seed
         ),
         "mlp_1": HeadEntry(
             module="mlp",
             estimator="MLP",
             summary="one hidden layer of 256, GELU, dropout 0.1, early stopping on val",
+            version=2,  # dropout masks come from another stream
             settings={"hidden": (256,)},
             n_hidden=1,
         ),
@@ -53,6 +55,7 @@ HEADS: Mapping[str, HeadEntry] = MappingProxyType(
             module="mlp",
             estimator="MLP",
             summary="two hidden layers of 256 and 64, else as mlp_1",
+            version=2,
             settings={"hidden": (256, 64)},
             n_hidden=2,
         ),

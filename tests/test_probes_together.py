@@ -42,6 +42,30 @@ def check_together(name, settings):
         np.testing.assert_array_equal(one.head.predict(data.X), other.head.predict(data.X))
 
 
+MIXED = {
+    "lightgbm": [
+        {"preset": "conservative", "n_trees": 50},
+        {"preset": "default", "n_trees": 100, "early_stopping": 5},
+        {"preset": "large", "n_trees": 60, "min_child": 3, "seed": 1},
+        {"preset": "full_spectrum", "n_trees": 20, "seed": 2, "early_stopping": 3},
+        {"preset": "full_spectrum", "n_trees": 20, "seed": 2, "threads": 2},
+    ],
+    "mlp_1": [
+        {"seed": 1, "max_epochs": 3},
+        {"hidden": (5,), "selection": "fixed", "max_epochs": 3, "dropout": 0.0},
+        {"augment": "draw_per_epoch", "mixed_layers": 5, "max_epochs": 3},
+    ],
+}
+"""Settings, on top of the quick ones, that share what can be shared without touching each other."""
+
+
+@pytest.mark.parametrize("name", MIXED)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_settings_do_not_leak_between_fits(name, backwards):
+    settings = [{**QUICK[name], **params} for params in MIXED[name]]
+    check_together(name, settings[::-1] if backwards else settings)
+
+
 @pytest.mark.parametrize("name", [*HEADS, *BASELINES])
 def test_together_is_alone_to_the_last_bit(name):
     check_together(name, [QUICK[name]])
