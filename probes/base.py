@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Self
 
@@ -18,6 +19,24 @@ Chosen = dict[str, int | float | list[int] | list[float]]
 
 ROWS_AT_ONCE = 8192
 """Rows handled at a time where a float64 or boolean copy of the whole matrix would double the memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedSample:
+    """What a head is fitted to, checked: X (n, d), Y (n, t), the same of val or None, groups (n,) or None."""
+
+    X: Array
+    Y: Array
+    X_val: Array | None = None
+    Y_val: Array | None = None
+    groups: Array | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedMatrix:
+    """What `checked_matrix` gave; it passes there again at no cost, for fits that share one X."""
+
+    values: Array
 
 
 class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-learn carries no types
@@ -50,6 +69,19 @@ class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # sci
         X_val, y_val are used only to choose; `groups` (n,), the star of each row, is there for heads that need it.
         Raises ProbeError before fitting on wrong shapes, fewer than two rows, or anything not finite.
         """
+        self._fit_sample(self.prepare(X, y, X_val=X_val, y_val=y_val, groups=groups))
+        return self
+
+    def prepare(
+        self,
+        X: Array,
+        y: Array,
+        *,
+        X_val: Array | None = None,
+        y_val: Array | None = None,
+        groups: Array | None = None,
+    ) -> CheckedSample:
+        """The part of `fit` before any arithmetic: check settings and sample, forget an earlier fit."""
         self.check_settings()
         X, Y = checked_sample(X, y, "training")
         self.single_label_ = np.ndim(y) == 1
@@ -60,8 +92,7 @@ class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # sci
             )
         X_chosen, Y_chosen = self._checked_validation(X_val, y_val)
         self.chosen_, self.arrays_, self.flags_ = {}, {}, []
-        self._fit(X, Y, X_chosen, Y_chosen)
-        return self
+        return CheckedSample(X=X, Y=Y, X_val=X_chosen, Y_val=Y_chosen, groups=groups)
 
     def predict(self, X: Array) -> Array:
         """Predictions (n,) or (n, t), as y was, float64; ProbeError when X is not what the head was fitted to."""
@@ -90,6 +121,10 @@ class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # sci
     def fit_several(cls, fits: Sequence[Fit], data: TrainingSet) -> list[str | None]:
         """Fit heads of this class; for each, None or why not (see `fit_together`). Overridden where sharing pays."""
         return [fit_alone(fit, data) for fit in fits]
+
+    def _fit_sample(self, sample: CheckedSample) -> None:
+        """Fit to what `prepare` gave; a head that needs groups overrides this."""
+        self._fit(sample.X, sample.Y, sample.X_val, sample.Y_val)
 
     @abc.abstractmethod
     def _fit(self, X: Array, Y: Array, X_val: Array | None, Y_val: Array | None) -> None:
@@ -156,8 +191,10 @@ def checked_sample(X: Array, y: Array, what: str) -> tuple[Array, Array]:
     return X, Y
 
 
-def checked_matrix(X: Array, what: str) -> Array:
+def checked_matrix(X: Array | CheckedMatrix, what: str) -> Array:
     """X as a (n, d) array of float32 (kept) or float64, finite; ProbeError otherwise."""
+    if isinstance(X, CheckedMatrix):
+        return X.values
     X = np.asarray(X)
     if X.ndim != 2 or X.size == 0 or X.dtype.kind not in "fiu":
         raise ProbeError(f"{what} have shape {X.shape} and type {X.dtype}; expected numbers, (n, d)")

@@ -11,7 +11,8 @@ from probes import make_probe
 from probes.base import ROWS_AT_ONCE
 from probes.gram import column_scaling
 from probes.metrics import r2
-from probes.ridge import EDGE_FLAG, path_r2, ridge_path
+from probes.ridge import EDGE_FLAG, ridge_path
+from probes.ridge_solutions import path_r2
 
 FEW = (0.001, 1.0, 1e4)
 MANY = tuple(np.geomspace(1e-3, 1e7, 11))
