@@ -11,8 +11,8 @@ from cache.errors import ConfigError, ProbeError
 
 from .gram import Array, Scaling, scaling_of, slabs_of
 
-SLAB_ROWS = 256
-"""Rows centred and multiplied at a time: at 384 columns a slab stays in the second-level cache."""
+SLAB_ROWS = 512
+"""Rows centred and multiplied at a time: enough work for two threads, few enough to stay in the cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,8 @@ class _Running:
             y[k] = centred.sum() / n
             if not np.isfinite(y[k]):
                 raise self._not_finite(labels[:, None], "labels")
-            self.cross[k] += (centred - y[k]) @ Z
+            centred -= y[k]
+            _add_product(self.cross[k], Z, centred)
         self.slabs.append(_Slab(n=n, x=x, y=y))
         self.n += n
 
@@ -171,6 +172,11 @@ class _Running:
 def _add_products(scatter: Array, Z: Array) -> None:
     """Add Z'Z to the upper triangle of `scatter` (d, d), in Fortran order, in place."""
     scipy.linalg.blas.dsyrk(1.0, Z.T, beta=1.0, c=scatter, overwrite_c=1)
+
+
+def _add_product(cross: Array, Z: Array, y: Array) -> None:
+    """Add Z'y to `cross` (d,), in place."""
+    scipy.linalg.blas.dgemv(1.0, Z.T, y, beta=1.0, y=cross, overwrite_y=1)
 
 
 def _mirror(scatter: Array) -> None:

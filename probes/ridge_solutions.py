@@ -7,11 +7,13 @@ import numpy as np
 
 from cache.errors import ConfigError, ProbeError
 
-from .base import ROWS_AT_ONCE
 from .gram import Array, Scaling, column_scaling, slabs, slabs_of
 from .linear import in_units_of_x
 from .moments import Moments, moments
 from .shifted import ShiftedSystem
+
+SCORED_ROWS = 1024
+"""Rows predicted at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,7 @@ def path_r2(path: RidgePath, X: Array, Y: Array) -> Array:
     return r2_of_blocks([path], [(X, Y)])[0]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused
 def r2_of_blocks(paths: Sequence[RidgePath], blocks: Iterable[tuple[Array, Array]]) -> list[Array]:
     """R2 (a, t) of every solution of each path on blocks of rows X (m, d), Y (m, t), in one pass over them.
 
@@ -42,15 +45,23 @@ def r2_of_blocks(paths: Sequence[RidgePath], blocks: Iterable[tuple[Array, Array
     is constant. Raises ProbeError when labels or predictions are not finite.
     """
     residual = [np.zeros((len(path.alphas), path.coef.shape[1])) for path in paths]
+    coefs = [np.ascontiguousarray(path.coef.transpose(1, 2, 0)) for path in paths]
     label_slabs: list[Array] = []
-    for X, Y in slabs_of(blocks, ROWS_AT_ONCE):
+    for X, Y in slabs_of(blocks, SCORED_ROWS):
         label_slabs.append(Y.copy())
-        for path, sums in zip(paths, residual, strict=True):
-            for k, y in enumerate(Y):
-                error = X @ np.ascontiguousarray(path.coef[:, k]).T
+        for path, coef, sums in zip(paths, coefs, residual, strict=True):
+            if coef.shape[:2] != (len(Y), X.shape[1]):
+                raise ProbeError(
+                    f"rows have {X.shape[1]} features and {len(Y)} labels, the path has {coef.shape[1]} and "
+                    f"{len(coef)}"
+                )
+            for k, y in enumerate(Y):  # one by one, so that no bit depends on the others
+                error = X @ coef[k]
                 error += path.intercept[:, k]
                 error -= y[:, None]
                 sums[:, k] += np.einsum("ij,ij->j", error, error)
+    if not label_slabs:
+        raise ProbeError("no rows came to be scored")
     labels = np.concatenate(label_slabs, axis=1)
     total = np.array([np.sum((y - y.mean()) ** 2) for y in labels])
     if not all(np.isfinite(sums).all() for sums in (total, *residual)):

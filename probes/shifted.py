@@ -47,7 +47,7 @@ class ShiftedSystem:
 
     @cached_property
     def _eigen(self) -> tuple[Array, Array]:
-        values, vectors = np.linalg.eigh(self.A)
+        values, vectors = scipy.linalg.eigh(self.A, driver="evd", check_finite=False)
         return np.maximum(values, 0.0), vectors
 
     def _solve_each(self, rights: Sequence[Array], alphas: Array) -> list[Array]:
