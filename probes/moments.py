@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-import scipy.linalg.blas
 
 from cache.errors import ConfigError, ProbeError
 
+from .blas import add_gram, add_product
 from .gram import Array, Scaling, scaling_of, slabs_of
 
 SLAB_ROWS = 512
@@ -120,7 +120,7 @@ class _Running:
         if not np.isfinite(x).all():
             raise self._not_finite(X, "features")
         Z -= x
-        _add_products(self.within, Z)
+        add_gram(self.within, Z)
         y = np.empty(len(Y))
         for k, labels in enumerate(Y):  # one by one, so that no bit depends on the others
             centred = labels - self.origin.y[k]
@@ -128,7 +128,7 @@ class _Running:
             if not np.isfinite(y[k]):
                 raise self._not_finite(labels[:, None], "labels")
             centred -= y[k]
-            _add_product(self.cross[k], Z, centred)
+            add_product(self.cross[k], Z, centred)
         self.slabs.append(_Slab(n=n, x=x, y=y))
         self.n += n
 
@@ -143,9 +143,9 @@ class _Running:
         for k in range(len(self.cross)):
             of_slabs = np.array([slab.y[k] for slab in self.slabs])
             label_mean[k] = counts @ of_slabs / self.n
-            self.cross[k] += (counts * (of_slabs - label_mean[k])) @ between
+            add_product(self.cross[k], between, counts * (of_slabs - label_mean[k]))
         between *= np.sqrt(counts)[:, None]
-        _add_products(self.within, between)
+        add_gram(self.within, between)
         _mirror(self.within)
         return Moments(
             n=self.n,
@@ -167,16 +167,6 @@ class _Running:
             f"{what} are NaN or inf in {bad.size} of {rows} (first: {bad[:5].tolist()}); "
             "drop those rows or mend their source"
         )
-
-
-def _add_products(scatter: Array, Z: Array) -> None:
-    """Add Z'Z to the upper triangle of `scatter` (d, d), in Fortran order, in place."""
-    scipy.linalg.blas.dsyrk(1.0, Z.T, beta=1.0, c=scatter, overwrite_c=1)
-
-
-def _add_product(cross: Array, Z: Array, y: Array) -> None:
-    """Add Z'y to `cross` (d,), in place."""
-    scipy.linalg.blas.dgemv(1.0, Z.T, y, beta=1.0, y=cross, overwrite_y=1)
 
 
 def _mirror(scatter: Array) -> None:

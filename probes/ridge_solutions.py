@@ -7,6 +7,7 @@ import numpy as np
 
 from cache.errors import ConfigError, ProbeError
 
+from .blas import product
 from .gram import Array, Scaling, column_scaling, slabs, slabs_of
 from .linear import in_units_of_x
 from .moments import Moments, moments
@@ -56,7 +57,7 @@ def r2_of_blocks(paths: Sequence[RidgePath], blocks: Iterable[tuple[Array, Array
                     f"{len(coef)}"
                 )
             for k, y in enumerate(Y):  # one by one, so that no bit depends on the others
-                error = X @ coef[k]
+                error = product(X, coef[k])
                 error += path.intercept[:, k]
                 error -= y[:, None]
                 sums[:, k] += np.einsum("ij,ij->j", error, error)
@@ -99,7 +100,7 @@ class Problem:
         intercept = np.empty((len(alphas), len(labels)))
         solutions = self.system.solve([self.right[k] for k in labels], alphas)
         for index, (k, solved) in enumerate(zip(labels, solutions, strict=True)):
-            weights = solved if self.Z is None else solved @ self.Z
+            weights = solved if self.Z is None else product(solved, self.Z)
             coef[:, index], intercept[:, index] = in_units_of_x(weights, self.label_mean[k], self.scaling)
         return RidgePath(alphas=alphas, coef=coef, intercept=intercept)
 

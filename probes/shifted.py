@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import scipy.linalg
 
+from .blas import product
 from .gram import Array
 
 FEW_ALPHAS = 8
@@ -33,13 +34,13 @@ class ShiftedSystem:
         if len(alphas) <= FEW_ALPHAS and alphas.min() > self._rounding:
             with contextlib.suppress(scipy.linalg.LinAlgError):  # close to rounding; eigenvalues bear that
                 return self._solve_each(rights, alphas)
-        values, vectors = self._eigen
+        values, axes = self._eigen
         shifted = values + alphas[:, None]
         kept = (alphas[:, None] > self._rounding) | (
             values > values[-1] * self.cut * np.finfo(np.float64).eps
         )
         inverse = np.where(kept, 1.0 / np.where(kept, shifted, 1.0), 0.0)
-        return [(inverse * (vectors.T @ right)) @ vectors.T for right in rights]
+        return [product(inverse * product(axes, right[:, None])[:, 0], axes) for right in rights]
 
     @cached_property
     def _rounding(self) -> float:
@@ -47,8 +48,9 @@ class ShiftedSystem:
 
     @cached_property
     def _eigen(self) -> tuple[Array, Array]:
+        """Eigenvalues (m,) and, in rows, eigenvectors (m, m)."""
         values, vectors = scipy.linalg.eigh(self.A, driver="evd", check_finite=False)
-        return np.maximum(values, 0.0), vectors
+        return np.maximum(values, 0.0), np.ascontiguousarray(vectors.T)
 
     def _solve_each(self, rights: Sequence[Array], alphas: Array) -> list[Array]:
         solved = [np.empty((len(alphas), len(self.A))) for _ in rights]
