@@ -32,13 +32,6 @@ class CheckedSample:
     groups: Array | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class CheckedMatrix:
-    """What `checked_matrix` gave; it passes there again at no cost, for fits that share one X."""
-
-    values: Array
-
-
 class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-learn carries no types
     """A regressor from feature vectors to one or several labels.
 
@@ -84,7 +77,7 @@ class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # sci
         """The part of `fit` before any arithmetic: check settings and sample, forget an earlier fit."""
         self.check_settings()
         X, Y = checked_sample(X, y, "training")
-        self.single_label_ = np.ndim(y) == 1
+        self.single_label_ = np.asarray(y).ndim == 1
         self.n_features_in_, self.n_labels_ = X.shape[1], Y.shape[1]
         if groups is not None and np.shape(groups) != (X.shape[0],):
             raise ProbeError(
@@ -105,6 +98,12 @@ class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # sci
             )
         y_hat = self._predict(X)
         return y_hat[:, 0] if self.single_label_ else y_hat
+
+    def __sklearn_tags__(self) -> Any:
+        """Every head takes several labels."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
     def settings(self) -> dict[str, Any]:
         """Every setting that shapes the answer, as JSON, with presets and `auto` resolved."""
@@ -167,6 +166,13 @@ class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # sci
         return X_val, Y_val
 
 
+@dataclass(frozen=True, kw_only=True)
+class CheckedMatrix:
+    """What `checked_matrix` gave; it passes there again at no cost, for fits that share one X."""
+
+    values: Array
+
+
 def check_numbers(settings: Mapping[str, Any]) -> None:
     """Raise ConfigError for the first setting that is no number; "1e-3" from a YAML file is text, 1.0e-3 is not."""
     for name, value in settings.items():
@@ -195,6 +201,8 @@ def checked_matrix(X: Array | CheckedMatrix, what: str) -> Array:
     """X as a (n, d) array of float32 (kept) or float64, finite; ProbeError otherwise."""
     if isinstance(X, CheckedMatrix):
         return X.values
+    if hasattr(X, "toarray"):
+        raise ProbeError(f"{what} are sparse, which is not supported; give a dense array: X.toarray()")
     X = np.asarray(X)
     if X.ndim != 2 or X.size == 0 or X.dtype.kind not in "fiu":
         raise ProbeError(f"{what} have shape {X.shape} and type {X.dtype}; expected numbers, (n, d)")
