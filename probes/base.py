@@ -166,6 +166,13 @@ class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # sci
         return X_val, Y_val
 
 
+@dataclass(frozen=True, kw_only=True)
+class CheckedMatrix:
+    """What `checked_matrix` gave; it passes there again at no cost, for fits that share one X."""
+
+    values: Array
+
+
 def check_numbers(settings: Mapping[str, Any]) -> None:
     """Raise ConfigError for the first setting that is no number; "1e-3" from a YAML file is text, 1.0e-3 is not."""
     for name, value in settings.items():
@@ -190,8 +197,10 @@ def checked_sample(X: Array, y: Array, what: str) -> tuple[Array, Array]:
     return X, Y
 
 
-def checked_matrix(X: Array, what: str) -> Array:
+def checked_matrix(X: Array | CheckedMatrix, what: str) -> Array:
     """X as a (n, d) array of float32 (kept) or float64, finite; ProbeError otherwise."""
+    if isinstance(X, CheckedMatrix):
+        return X.values
     if hasattr(X, "toarray"):
         raise ProbeError(f"{what} are sparse, which is not supported; give a dense array: X.toarray()")
     X = np.asarray(X)
