@@ -216,6 +216,7 @@ def survey_file(work: Path, n_rows: int) -> Path:
             )
             for number, lo in enumerate(range(0, n_rows, CHUNK_ROWS)):
                 out[lo : lo + CHUNK_ROWS] = rows[: n_rows - lo] * (1 + 1e-4 * number)
+    os.sync()  # or its way to the disk would stand in the way of the stores'
     return target
 
 
