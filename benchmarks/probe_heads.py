@@ -1,7 +1,7 @@
 """The heads on cached features: ridge paths, an epoch of the MLP, trees on shared bins, each against the plain way.
 
-Runs `heads/ridge.py`, `heads/mlp.py` and `heads/boosting.py` one after the other, each with its defaults (100,000 rows of
-384 features); `python -m benchmarks.heads.mlp --help` and the like tell what one of them can be asked. About ten minutes.
+Runs the three scripts of `heads/` one after the other, each with its defaults (100,000 rows of 384 features);
+`python -m benchmarks.heads.mlp --help` and the like tell what one of them can be asked. About ten minutes.
 """
 
 from heads import boosting, mlp, ridge
