@@ -42,10 +42,7 @@ def slabs(X: Array) -> Iterator[slice]:
 
 
 def column_scaling(X: Array) -> Scaling:
-    """Two-pass mean and population std of each column of X (n, d).
-
-    A column counts as constant by the rule of scikit-learn's StandardScaler: var <= n eps var + (n mean eps)^2.
-    """
+    """Two-pass mean and population std of each column of X (n, d); constant columns as `scaling_of` says."""
     n = len(X)
     mean = sum(X[rows].sum(axis=0, dtype=np.float64) for rows in slabs(X)) / n
     first = np.zeros(X.shape[1])
@@ -56,6 +53,14 @@ def column_scaling(X: Array) -> Scaling:
         second += np.einsum("ij,ij->j", centred, centred)
     mean = mean + first / n
     variance = np.maximum(second / n - (first / n) ** 2, 0.0)
+    return scaling_of(mean, variance, n=n)
+
+
+def scaling_of(mean: Array, variance: Array, *, n: int) -> Scaling:
+    """The scaling of columns with these means and population variances over n rows, (d,) each.
+
+    A column counts as constant by the rule of scikit-learn's StandardScaler: var <= n eps var + (n mean eps)^2.
+    """
     eps = np.finfo(np.float64).eps
     constant = variance <= n * eps * variance + (n * mean * eps) ** 2
     return Scaling(mean=mean, scale=np.where(constant, 1.0, np.sqrt(variance)), constant=constant)
