@@ -42,10 +42,9 @@ def moments(
     along: slabs of SLAB_ROWS rows start at row 0, each is centred on its own mean, and the scatter within slabs is
     added to that between their means (Chan, Golub & LeVeque 1983, The American Statistician 37, 242), so that no
     digits cancel however the rows are ordered; means are kept as distances from that of the first slab, so that none
-        raise ProbeError(
-            f"{n} rows came, {wanted[0] if wanted else 2} were asked for; give more rows or ask for fewer"
-        )
-    other widths than the first, and for a stream that ends before the largest size.
+    are lost to a mean far from 0. Memory: two slabs, two (d, d) matrices, and the mean of each slab. Raises
+    ConfigError for sizes below 2 and ProbeError for rows that are not finite, for blocks of other
+    widths than the first, and for a stream that ends before the largest size.
     """
     wanted = _checked_sizes(sizes)
     running: _Running | None = None
