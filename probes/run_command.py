@@ -15,7 +15,8 @@ from cache.selection import Selection, read_selection
 from cache.view import stored_layers
 
 from .cells import CellChoices, arrays_of, requests
-from .runner import KIND, ProbeOutcome, run_probe, store_result
+from .runner import KIND, run_probe, store_result
+from .scoring import ProbeOutcome
 from .spec import ProbeRequest, build_spec
 from .splits import SPLITS, Views
 

@@ -225,7 +225,7 @@ def test_a_leak_behind_the_checks_makes_the_control_score(monkeypatch):
     )
     with pytest.raises(LeakError):
         run_probe(request, views)
-    monkeypatch.setattr("probes.spec.check_views", lambda *_: None)
+    monkeypatch.setattr("probes.runner.check_views", lambda *_: None)
     result = run_probe(request, views).result
     assert result["scores"]["test"]["log_g"]["r2"] > 0.5
     assert result["flags"] == ["control scores above zero (log_g)"]
