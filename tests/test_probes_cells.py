@@ -30,7 +30,9 @@ def test_every_combination_once_in_a_fixed_order():
 
 def test_joined_layers_and_labels_are_one_probe():
     (request,) = requests(
-        choices(layers=("a+b",), labels=("log_g+T_eff",), seed=3, train_size=9, cross=("noise-level",))
+        choices(
+            layers=("a+b",), labels=("log_g+T_eff",), seeds=(3,), train_sizes=(9,), cross=("noise-level",)
+        )
     )
     assert arrays_of(request) == (("a", "forward", "mean_max"), ("b", "forward", "mean_max"))
     assert request.labels == ("log_g", "T_eff")
