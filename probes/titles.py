@@ -8,6 +8,11 @@ from .spec import ProbeRequest
 
 def title(request: ProbeRequest) -> str:
     """What was asked, short."""
+    return f"{description(request)} {'+'.join(request.labels)}"
+
+
+def description(request: ProbeRequest) -> str:
+    """What was asked, without the labels."""
     first = request.features[0]
     layers = "+".join(part.layer for part in request.features)
     words = [f"{layers}/{first.direction}/{first.pooling}"]
@@ -23,7 +28,7 @@ def title(request: ProbeRequest) -> str:
         words.append(f"on {request.train_size} stars")
     if request.seed:
         words.append(f"seed {request.seed}")
-    return " ".join([*words, "+".join(request.labels)])
+    return " ".join(words)
 
 
 def score(result: Mapping[str, Any], labels: tuple[str, ...]) -> str:
