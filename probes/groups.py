@@ -12,6 +12,7 @@ from .controls import shuffled_by_star, star_ranks
 from .features import part_widths
 from .spec import MIXED_LAYERS, ProbeRequest
 from .splits import SPLITS, Sample, Views, load_labels, load_sample
+from .statistics import Resamples
 from .together import TrainingSet
 from .views import Array
 
@@ -74,6 +75,9 @@ class Group:
             split: load_sample(views[split], first.features, labels=(), split=split, segments=first.segments)
             for split in SPLITS
             if views.get(split)
+        }
+        self.resamples = {
+            split: Resamples(sample.stars) for split, sample in self.samples.items() if split != "train"
         }
         self._columns: dict[Column, dict[str, Array]] = {}
         self._ranks: Array | None = None

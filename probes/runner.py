@@ -99,7 +99,14 @@ def _fit_together(requests: Sequence[ProbeRequest], group: Group, basis: Basis, 
     for request, fit, failure in zip(requests, fits, failures, strict=True):
         samples = group.cell(request, basis)
         if failure is None:
-            outcome = scored_outcome(request, group.views, samples, head=fit.head, axes=basis.axes)
+            outcome = scored_outcome(
+                request,
+                group.views,
+                samples,
+                head=fit.head,
+                resamples=group.resamples,
+                axes=basis.axes,
+            )
         else:
             outcome = failed_outcome(request, group.views, failure, samples=samples)
         yield request, replace(outcome, run=notes.take())

@@ -11,7 +11,7 @@ from .metrics import scores
 from .persistence import model_digest
 from .spec import ProbeRequest, spec_of
 from .splits import Sample, Views
-from .statistics import INTERVAL_METHOD, intervals
+from .statistics import INTERVAL_METHOD, Resamples, intervals_on
 from .views import Array
 
 if TYPE_CHECKING:
@@ -49,14 +49,20 @@ def scored_outcome(
     samples: Samples,
     *,
     head: "Head",
+    resamples: Mapping[str, Resamples],
     axes: "PrincipalAxes | None" = None,
 ) -> ProbeOutcome:
-    """The outcome of a head that was fitted to the train sample: every split is scored once."""
+    """The outcome of a head that was fitted to the train sample: every split is scored once.
+
+    `resamples` are of the rows of val and test.
+    """
     y_hat = {split: head.predict(s.X).reshape(s.y.shape) for split, s in samples.items()}
     model = model_digest(head, request.fitted_head(), axes)
     return ProbeOutcome(
         spec=spec_of(request, views),
-        result=_bare_result(views, samples) | _scored(request, head, samples, y_hat) | {"model": model},
+        result=_bare_result(views, samples)
+        | _scored(request, head, samples, y_hat, resamples)
+        | {"model": model},
         run={},
         predictions=_predictions(request.labels, samples, y_hat),
         arrays=head.arrays_,
@@ -110,7 +116,11 @@ def _bare_result(views: Views, samples: Samples) -> dict[str, Any]:
 
 
 def _scored(
-    request: ProbeRequest, head: "Head", samples: Samples, y_hat: Mapping[str, Array]
+    request: ProbeRequest,
+    head: "Head",
+    samples: Samples,
+    y_hat: Mapping[str, Array],
+    resamples: Mapping[str, Resamples],
 ) -> dict[str, Any]:
     labels = request.labels
     scored = {
@@ -121,11 +131,10 @@ def _scored(
         split: {
             label: {name: interval.as_list() for name, interval in found.items()}
             for label, found in zip(
-                labels, intervals(samples[split].y, y_hat[split], stars=samples[split].stars), strict=True
+                labels, intervals_on(resamples[split], samples[split].y, y_hat[split]), strict=True
             )
         }
-        for split in HELD_OUT
-        if split in samples
+        for split in resamples
     }
     return {
         "scores": scored,
