@@ -8,18 +8,20 @@ from pathlib import Path
 import joblib
 from pydantic import Field
 
+from cache.arrays import stored_directions
 from cache.commandline import MENDABLE, Verb
 from cache.errors import CacheError
 from cache.progress import progress
 from cache.runlog import command_line
 
 from .best import best_lines
+from .cells import JOIN
 from .schedulers import GO_ON, Schedule, Scheduler, run_tasks
 from .settings import ProbeSettings
 from .sweep_plan import SweepPlan, plan_sweep, tasks_of
 from .sweep_task import SweepTask
 
-TOLD_FAILURES = 5
+TOLD_ERRORS = 5
 
 
 class SweepSettings(ProbeSettings):
@@ -54,10 +56,16 @@ class SweepSettings(ProbeSettings):
         None, description="YAML of a dask cluster to make: cluster: slurm or local, jobs: N, its arguments"
     )
     dry_run: bool = Field(default=False, description="check everything, count the cells, and stop")
+    print_extract: bool = Field(
+        default=False, description="print the flags of extract run that store what the sweep reads, and stop"
+    )
 
 
 def run(settings: SweepSettings) -> int:
     """Fit what has no fresh record, print what failed and the best probes; exit status 2 when any cell failed."""
+    if settings.print_extract:
+        _say(_extract_flags(settings))
+        return 0
     stores = settings.stores()
     choices = settings.cells(stores, seeds=settings.seeds, train_sizes=settings.train_sizes)
     plan = plan_sweep(choices, stores, results=settings.results, refit=settings.refit)
@@ -130,6 +138,16 @@ def _counts(plan: SweepPlan, n_tasks: int, schedule: Schedule) -> str:
     )
 
 
+def _extract_flags(settings: SweepSettings) -> str:
+    """Layers, poolings and stored directions of all cells, as flags of `extract run`."""
+    named = {
+        "--layers": [part for layer in settings.layers for part in layer.split(JOIN)],
+        "--poolings": settings.poolings,
+        "--directions": [stored for name in settings.directions for stored in stored_directions(name)],
+    }
+    return " ".join(f"{flag} {shlex.quote(','.join(dict.fromkeys(names)))}" for flag, names in named.items())
+
+
 def _tables(settings: SweepSettings) -> str:
     """The command that makes the tables; the features tell which records are stale."""
     folders = {"--results": settings.results, "--features": settings.stores().root}
@@ -139,8 +157,15 @@ def _tables(settings: SweepSettings) -> str:
 
 
 def _complain(failures: list[tuple[str, str]]) -> None:
-    lines = [f"error: {len(failures)} cells failed; their records hold the errors. The first:"]
-    lines += [f"  {title}: {error}" for title, error in failures[:TOLD_FAILURES]]
+    """Print the errors, each once, with its first cell and how many cells have it."""
+    first: dict[str, str] = {}
+    for title, error in sorted(failures):
+        first.setdefault(error, title)
+    counts = Counter(error for _, error in failures)
+    lines = [f"error: {len(failures)} cells failed; their records hold the errors, other cells went on:"]
+    lines += [f"  {n} x {error} (first: {first[error]})" for error, n in counts.most_common(TOLD_ERRORS)]
+    if len(counts) > TOLD_ERRORS:
+        lines.append(f"  and {len(counts) - TOLD_ERRORS} other errors")
     sys.stderr.write("\n".join(lines) + "\n")
 
 
