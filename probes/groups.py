@@ -10,7 +10,7 @@ from cache.errors import BlindspotError, ConfigError, ProbeError
 
 from .controls import shuffled_by_star, star_ranks
 from .features import part_widths
-from .spec import MIXED_LAYERS, ProbeRequest
+from .spec import ProbeRequest, mixes_layers
 from .splits import SPLITS, Sample, Views, load_labels, load_sample
 from .statistics import Resamples
 from .together import TrainingSet
@@ -103,7 +103,7 @@ class Group:
                 return found
         if self._ranks is not None and (request.train_size or 0) > self.n_train_stars:
             return ConfigError(f"train_size is {request.train_size}, train has {self.n_train_stars} stars")
-        if request.params.get(MIXED_LAYERS) is not None and len(set(self._widths)) > 1:
+        if mixes_layers(request) and len(set(self._widths)) > 1:
             return ProbeError(
                 f"layers of {' and '.join(map(str, self._widths))} features cannot be mixed; mix layers of one width, "
                 "or join them with '+' without --mix softmax"

@@ -59,6 +59,11 @@ class ProbeRequest:
         return head
 
 
+def mixes_layers(request: ProbeRequest) -> bool:
+    """Whether the head is to mix the parts of X, by learned weights."""
+    return request.params.get(MIXED_LAYERS, 1) != 1
+
+
 def check_request(request: ProbeRequest) -> None:
     """Raise ConfigError for a request that cannot be meant, whatever the features."""
     head_entry(request.head)
@@ -82,10 +87,10 @@ def _check_choices(request: ProbeRequest) -> None:
     chosen = request.segments
     if chosen is not None and (not chosen or sorted(set(chosen)) != list(chosen) or chosen[0] < 0):
         raise ConfigError(f"segments are {chosen!r}; expected numbers from 0 on, each once, in order")
-    mixed = request.params.get(MIXED_LAYERS)
-    if mixed is None:
+    if not mixes_layers(request):
         return
-    if mixed != len(request.features) or mixed < 2:
+    mixed = request.params[MIXED_LAYERS]
+    if mixed != len(request.features):
         raise ConfigError(
             f"{MIXED_LAYERS} is {mixed!r}, the features have {len(request.features)} parts; join the layers to "
             "be mixed with '+' and say --mix softmax"
