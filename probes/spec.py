@@ -61,7 +61,7 @@ class ProbeRequest:
 
 def mixes_layers(request: ProbeRequest) -> bool:
     """Whether the head is to mix the parts of X, by learned weights."""
-    return request.params.get(MIXED_LAYERS, 1) != 1
+    return bool(request.params.get(MIXED_LAYERS, 1) != 1)
 
 
 def check_request(request: ProbeRequest) -> None:
