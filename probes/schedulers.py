@@ -18,7 +18,7 @@ from .sweep_task import Advance, SweepTask, TaskDone, run_task
 Scheduler = Literal["local", "processes", "dask"]
 IDLE_SECONDS = 20
 """After which worker processes without a task end."""
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.2
 """Between two looks of a worker process whether its parent lives."""
 GO_ON = "what is recorded stays, the same command goes on from there"
 

@@ -269,7 +269,7 @@ def test_faults_of_ours_pass(monkeypatch):
     def broken(*_, **__):
         raise TypeError("ours")
 
-    monkeypatch.setattr("probes.ridge.ridge_path", broken)
+    monkeypatch.setattr("probes.runner.fit_together", broken)
     with pytest.raises(TypeError, match="ours"):
         run_probe(ask(), make_views())
 

@@ -2,6 +2,10 @@
 
 import importlib
 import json
+import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,8 +25,8 @@ from probes.sweep_task import SweepTask, TaskDone, run_task
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 CHOICES = (
-    "--heads", "ols,ridge", "--labels", "log_g,T_eff,log_g+T_eff", "--params", "ridge.alpha=val", "--train-sizes",
-    "20,all", "--controls", "none,shuffled_labels", "--pca", "none,2", "--segments", "all,each",
+    "--heads", "ols,ridge", "--labels", "log_g,log_g+T_eff", "--params", "ridge.alpha=val", "--pca", "none,2",
+    "--controls", "none,shuffled_labels",
 )  # fmt: skip
 
 
@@ -53,14 +57,11 @@ def test_killed_resumed_or_under_dask_a_sweep_writes_the_same_bytes(sweeps, tmp_
     assert probes("sweep", "--config", config, "--results", tmp_path / "serial") == 0
     wanted = sweeps.contents(tmp_path / "serial")
     assert len(list((tmp_path / "serial/records").iterdir())) == 32
-    sweeps.kill(tmp_path, tmp_path / "killed", sweeps.PROCESSES, when=9)
-    killed = sweeps.compare(tmp_path / "killed", wanted)
-    assert len(killed.differing) > 0
+    sweeps.kill(tmp_path, tmp_path / "killed", sweeps.SERIAL, when=9)
     capsys.readouterr()
     assert probes("sweep", "--config", config, "--results", tmp_path / "killed") == 0
-    told = capsys.readouterr().out
-    assert "0 on record" not in told
-    assert " on record" in told
+    on_record = int(re.search(r"(\d+) on record", capsys.readouterr().out)[1])
+    assert 9 <= on_record < 32
     pytest.importorskip("distributed", reason="dask is an optional extra")
     assert probes("sweep", "--config", config, "--results", tmp_path / "dask", *sweeps.DASK) == 0
     for name in ("killed", "dask"):
@@ -69,22 +70,23 @@ def test_killed_resumed_or_under_dask_a_sweep_writes_the_same_bytes(sweeps, tmp_
 
 
 def test_every_record_is_the_one_that_run_makes(sweeps, features, tmp_path):
-    common = (
-        "--heads", "ols,ridge", "--labels", "log_g,log_g+T_eff", "--params", "ridge.alpha=val", "--pca", "none,2",
-        "--controls", "none,shuffled_labels", "--segments", "all,1",
-    )  # fmt: skip
-    argv = flags(features, tmp_path / "sweep", *common)
+    argv = flags(features, tmp_path / "sweep", *CHOICES, "--segments", "1")
     assert probes("sweep", *argv, "--seeds", "3", "--train-sizes", "20,all") == 0
     wanted = sweeps.contents(tmp_path / "sweep")
-    assert len(wanted) > 3 * 2**6
+    assert len(wanted) > 3 * 2**5
     for size in ((), ("--train-size", "20")):
-        assert probes("run", *flags(features, tmp_path / "run", *common), "--seed", "3", *size) == 0
+        assert (
+            probes(
+                "run", *flags(features, tmp_path / "run", *CHOICES, "--segments", "1"), "--seed", "3", *size
+            )
+            == 0
+        )
     assert sweeps.contents(tmp_path / "run") == wanted
 
 
 def test_a_cell_does_not_depend_on_the_cells_beside_it(sweeps, features, tmp_path):
     """Removing any records and sweeping again brings the same bytes back."""
-    argv = flags(features, tmp_path, *CHOICES)
+    argv = flags(features, tmp_path, *CHOICES, "--train-sizes", "20,all")
     assert probes("sweep", *argv) == 0
     wanted = sweeps.contents(tmp_path)
     records = sorted((tmp_path / "records").iterdir())
@@ -341,6 +343,29 @@ def test_jobs_are_what_cores_can_serve(features, tmp_path, monkeypatch, capsys):
 
 
 # --- workers ---
+
+KILLED = """
+import os, signal, sys
+from probes import schedulers
+from probes.sweep_task import TaskDone
+
+def work(task):
+    print("working", flush=True)
+    signal.pause()
+
+schedulers.run_task = work
+schedulers.IDLE_SECONDS = 3600
+list(schedulers.run_tasks([1, 2], schedulers.Schedule(scheduler="processes", jobs=2), print))
+"""
+
+
+def test_workers_end_with_a_sweep_that_is_killed():
+    with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout.readline() == "working\n"
+        parent.kill()
+        # workers have the same standard output, so this comes to an end when they have ended
+        parent.communicate(timeout=30)
+    assert parent.returncode == -signal.SIGKILL
 
 
 def test_a_killed_worker_is_told_and_the_rest_stays(tmp_path, monkeypatch):
