@@ -19,7 +19,7 @@ from cache.errors import (
     SchemaVersion,
     UnknownName,
 )
-from cache.records import read_arrays, read_predictions, read_record
+from cache.records import read_arrays, read_predictions, read_record, run_id
 from probes import make_probe, metrics
 from probes.features import FeaturePart
 from probes.persistence import HEAD_FILE, load_head, save_head
@@ -73,6 +73,25 @@ def test_defaults_and_the_same_values_given_are_one_spec():
     views = make_views()
     assert build_spec(ask(), views) == build_spec(ask(params={"alpha": 0.001}), views)
     assert build_spec(ask(), views) != build_spec(ask(params={"alpha": 0.01}), views)
+
+
+NAMED = [
+    ("ac4d31375e6fba3d78f99e3b947d626cf1ae19871cce7451bbbd95b3099f8839", {}),
+    (
+        "a93ff86d70411fcaed1920374f64875e396e25fdf8eb5bb43c7453d01dc0efad",
+        {"head": "ols", "labels": ("log_g", "T_eff"), "seed": 3, "train_size": 20},
+    ),
+    (
+        "4c9673b97aa1c9b85e636cd1a68eeadb38bbd2e20e291f8d67868f692e4fcd7f",
+        {"head": "lightgbm", "control": "shuffled_labels"},
+    ),
+]
+"""Names that records had before there were PCA, segments and mixed layers."""
+
+
+@pytest.mark.parametrize(("name", "options"), NAMED)
+def test_new_choices_leave_the_names_of_records_alone(name, options):
+    assert run_id("probe", build_spec(ask(**options), make_views())) == name
 
 
 def test_a_precision_is_told_where_it_is_not_fp32():
