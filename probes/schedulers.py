@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -73,6 +74,7 @@ def _by_processes(tasks: Sequence[SweepTask], n_jobs: int) -> Iterator[TaskDone]
     )
 
     options = {
+        "pre_dispatch": "n_jobs",  # what waits in a queue makes loky complain when it is interrupted
         "idle_worker_timeout": IDLE_SECONDS,
         "initializer": _begin_worker,
         "initargs": (os.getpid(),),
@@ -92,7 +94,7 @@ def _by_dask(tasks: Sequence[SweepTask], schedule: Schedule) -> Iterator[TaskDon
 
         try:
             with joblib.parallel_config(backend="dask", client=client):
-                yield from _parallel(None, -1, tasks)
+                yield from _parallel(None, -1, tasks, pre_dispatch="all")  # workers may join later
         except KilledWorker as error:
             raise CacheError(
                 f"a task killed every dask worker that took it, most likely for lack of memory; {GO_ON}"
@@ -101,6 +103,8 @@ def _by_dask(tasks: Sequence[SweepTask], schedule: Schedule) -> Iterator[TaskDon
             raise ConfigError(
                 f"a dask worker has no module {error.name}; workers need the environment of this machine"
             ) from error
+        except (CancelledError, OSError) as error:  # those of tasks are told by what they return
+            raise CacheError(f"the dask scheduler is lost ({error}); {GO_ON}") from error
 
 
 def _parallel(
@@ -110,7 +114,6 @@ def _parallel(
         n_jobs=n_jobs,
         backend=backend,
         batch_size=1,
-        pre_dispatch="all",
         return_as="generator_unordered",
         max_nbytes=None,
         **options,

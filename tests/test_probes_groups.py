@@ -1,5 +1,6 @@
 """Probes that share features: each as if it were alone, sizes nested, segments, axes and mixed layers as asked."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -178,6 +179,19 @@ def test_axes_that_do_not_fit_the_head_are_refused(tmp_path):
     save_head(tmp_path / "head", head, name="ols", use={}, axes=principal_axes(X, 2))
     with pytest.raises(Damaged, match=r"axes of shape \(2, 4\) for a head of 3 features"):
         load_head(tmp_path / "head")
+
+
+def test_heads_that_are_saved_at_once_replace_each_other(tmp_path):
+    head = make_probe("ols").fit(np.eye(4), np.arange(4.0))
+
+    def save(number):
+        for _ in range(10):
+            save_head(tmp_path / "head", head, name="ols", use={"number": number})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(save, range(4)))
+    assert load_head(tmp_path / "head").use["number"] in range(4)
+    assert [path.name for path in tmp_path.iterdir()] == ["head"]
 
 
 # --- segments ---
