@@ -82,8 +82,8 @@ NAMED = [
         {"head": "ols", "labels": ("log_g", "T_eff"), "seed": 3, "train_size": 20},
     ),
     (
-        "4c9673b97aa1c9b85e636cd1a68eeadb38bbd2e20e291f8d67868f692e4fcd7f",
-        {"head": "lightgbm", "control": "shuffled_labels"},
+        "c7beedc19653e26da6a6dc7df80c7a47ad2c35d78bec7e18c86c57dbf93758f5",
+        {"control": "shuffled_labels"},
     ),
 ]
 """Names that records had before there were PCA, segments and mixed layers."""
