@@ -11,10 +11,16 @@ def _run() -> Verb:
     return VERB
 
 
+def _sweep() -> Verb:
+    from .sweep_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
 def _predict() -> Verb:
     from .predict_command import VERB  # noqa: PLC0415
 
     return VERB
 
 
-VERBS: Mapping[str, Callable[[], Verb]] = {"run": _run, "predict": _predict}
+VERBS: Mapping[str, Callable[[], Verb]] = {"run": _run, "sweep": _sweep, "predict": _predict}

@@ -12,6 +12,9 @@ from cache.errors import ConfigError, UnknownName
 if TYPE_CHECKING:
     from .base import Head  # imports scikit-learn
 
+LINEAR_AT_ONCE = 512
+"""Linear fits of one matrix cost little more than the first of them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeadEntry:
@@ -25,17 +28,23 @@ class HeadEntry:
     """What this name fixes differently from the estimator's own defaults."""
     n_hidden: int | None = None
     """Number of hidden layers that the name promises."""
+    at_once: int = 8
+    """How many fits of a sweep are made together at most, before their records are written: a kill loses these."""
 
 
 HEADS: Mapping[str, HeadEntry] = MappingProxyType(
     {
         "ols": HeadEntry(
-            module="linear", estimator="OLS", summary="ordinary least squares; nothing to choose"
+            module="linear",
+            estimator="OLS",
+            summary="ordinary least squares; nothing to choose",
+            at_once=LINEAR_AT_ONCE,
         ),
         "ridge": HeadEntry(
             module="ridge",
             estimator="Ridge",
             summary="linear with penalty alpha (0.001 as published, or alpha=val) on standardised features",
+            at_once=LINEAR_AT_ONCE,
         ),
         "lightgbm": HeadEntry(
             module="boosting",
@@ -64,7 +73,14 @@ HEADS: Mapping[str, HeadEntry] = MappingProxyType(
 """The probes. `HEAD=all` means these."""
 
 BASELINES: Mapping[str, HeadEntry] = MappingProxyType(
-    {"mean": HeadEntry(module="linear", estimator="Mean", summary="the mean of the training labels")}
+    {
+        "mean": HeadEntry(
+            module="linear",
+            estimator="Mean",
+            summary="the mean of the training labels",
+            at_once=LINEAR_AT_ONCE,
+        )
+    }
 )
 """Made like heads, but used as controls only."""
 

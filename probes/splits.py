@@ -37,16 +37,16 @@ class Sample:
         """Number of different stars."""
         return int(np.unique(self.stars).size)
 
-    def where(self, mask: Array) -> "Sample":
-        """The rows at which `mask` is true."""
+    def where(self, rows: Array | slice) -> "Sample":
+        """The rows named by a mask, by positions (in their order), or by a slice (without a copy)."""
         return Sample(
             split=self.split,
-            X=self.X[mask],
-            y=self.y[mask],
-            rows=self.rows[mask],
-            stars=self.stars[mask],
-            draws=self.draws[mask],
-            stored={name: values[mask] for name, values in self.stored.items()},
+            X=self.X[rows],
+            y=self.y[rows],
+            rows=self.rows[rows],
+            stars=self.stars[rows],
+            draws=self.draws[rows],
+            stored={name: values[rows] for name, values in self.stored.items()},
         )
 
 
@@ -148,7 +148,12 @@ def check_disjoint(stars: Mapping[str, Array]) -> None:
 
 
 def load_sample(
-    views: Sequence[FeatureView], parts: Sequence[FeaturePart], *, labels: Sequence[str], split: str
+    views: Sequence[FeatureView],
+    parts: Sequence[FeaturePart],
+    *,
+    labels: Sequence[str],
+    split: str,
+    segments: Sequence[int] | None = None,
 ) -> Sample:
     """Join features and labels of one split; several views (draws, file lists) are stacked in the order given.
 
@@ -156,7 +161,7 @@ def load_sample(
     """
     names = list(dict.fromkeys(name for view in views for name in view.label_names))
     y = np.concatenate([load_labels(view, labels) for view in views])
-    X = [load_features(view, parts) for view in views]
+    X = [load_features(view, parts, segments=segments) for view in views]
     widths = {block.shape[1] for block in X}
     if len(widths) > 1:
         raise ProbeError(f"split {split!r}: its stores have different numbers of features {sorted(widths)}")
@@ -181,7 +186,7 @@ def load_sample(
 
 def load_labels(view: FeatureView, labels: Sequence[str]) -> Array:
     """The labels asked for, (n, t) float64; ProbeError when one is absent or not finite in a row."""
-    columns = []
+    columns: list[Array] = []
     for name in labels:
         if name not in view.label_names:
             raise ProbeError(
@@ -196,4 +201,4 @@ def load_labels(view: FeatureView, labels: Sequence[str]) -> Array:
                 f"{view.split!r} (first rows: {rows}); probe another label, or leave those rows out of the file"
             )
         columns.append(values)
-    return np.stack(columns, axis=1)
+    return np.stack(columns, axis=1) if columns else np.empty((view.rows.size, 0))

@@ -17,6 +17,8 @@ INTERVAL_METHOD = "bootstrap over stars, percentile, 95 %, 1000 resamples, seed 
 """What a record says about its intervals: the defaults of this module in words."""
 
 _COUNTS_AT_ONCE = 4_000_000
+_COUNTS_KEPT = 200_000_000
+"""Up to so many draws are kept for the next score, a byte each; more are made again."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,31 @@ class PairedDifference:
     interval: Interval
 
 
+class Resamples:
+    """Stars drawn with replacement, for any number of scores of the same rows; drawing is what costs.
+
+    The counts depend on the number of stars and the seed alone.
+    """
+
+    def __init__(self, stars: Array, *, n_resamples: int = N_RESAMPLES, seed: int = SEED) -> None:
+        """Take the star (n,) of each row, any integer type; nothing is drawn yet."""
+        unique, self.member = np.unique(stars, return_inverse=True)
+        self.n_stars, self.n_resamples, self.seed = unique.size, n_resamples, seed
+        self._kept: list[Array] = []
+
+    def counts(self) -> Iterator[Array]:
+        """Yield how often each star was drawn, (b, n_stars) float64, a slab of resamples at a time."""
+        if self._kept:
+            yield from (counts.astype(np.float64) for counts in self._kept)
+            return
+        kept = []
+        for counts in _drawn(self.n_stars, self.n_resamples, self.seed):
+            if self.n_stars * self.n_resamples <= _COUNTS_KEPT:
+                kept.append(counts.astype(np.min_scalar_type(int(counts.max()))))
+            yield counts.astype(np.float64)
+        self._kept = kept
+
+
 def intervals(
     y: Array,
     y_hat: Array,
@@ -55,8 +82,17 @@ def intervals(
     """
     y, y_hat = _columns(y), _columns(y_hat)
     _check(y, y_hat, stars)
-    sums = _star_sums(y, y_hat, stars)
-    replicates = [_replicate(total) for total in _resampled(sums, n_resamples, seed)]
+    return intervals_on(Resamples(stars, n_resamples=n_resamples, seed=seed), y, y_hat, level=level)
+
+
+def intervals_on(
+    resamples: Resamples, y: Array, y_hat: Array, *, level: float = LEVEL
+) -> list[dict[str, Interval]]:
+    """`intervals` of y, y_hat (n, t) or (n,) on draws that were made for these rows; the same bits."""
+    y, y_hat = _columns(y), _columns(y_hat)
+    _check(y, y_hat, resamples.member)
+    sums = _star_sums(y, y_hat, resamples.member)
+    replicates = [_replicate(total) for total in _resampled(sums, resamples)]
     r2, rmse, mae = (np.concatenate([part[k] for part in replicates]) for k in range(3))
     return [
         {
@@ -82,9 +118,10 @@ def paired_difference(
     y, both = _columns(y), np.stack([np.asarray(y_hat_a), np.asarray(y_hat_b)], axis=1)
     y = np.repeat(y, 2, axis=1)
     _check(y, both, stars)
-    sums = _star_sums(y, both, stars)
+    resamples = Resamples(stars, n_resamples=n_resamples, seed=seed)
+    sums = _star_sums(y, both, resamples.member)
     observed = _replicate(sums.sum(axis=0)[None])[0][0]
-    r2 = np.concatenate([_replicate(total)[0] for total in _resampled(sums, n_resamples, seed)])
+    r2 = np.concatenate([_replicate(total)[0] for total in _resampled(sums, resamples)])
     return PairedDifference(float(observed[0] - observed[1]), _percentile(r2[:, 0] - r2[:, 1], level))
 
 
@@ -100,12 +137,11 @@ def _check(y: Array, y_hat: Array, stars: Array) -> None:
         )
 
 
-def _star_sums(y: Array, y_hat: Array, stars: Array) -> Array:
-    """Sums over the rows of each star of (1, y, y^2, residual^2, |residual|), (n_stars, 5, t).
+def _star_sums(y: Array, y_hat: Array, member: Array) -> Array:
+    """Sums over the rows of each star of (1, y, y^2, residual^2, |residual|), (n_stars, 5, t); member (n,) from 0 on.
 
     y is centred first: R2 does not change and its sums of squares do not cancel.
     """
-    _, member = np.unique(stars, return_inverse=True)
     centred = y - y.mean(axis=0)
     residual = y_hat - y
     rows = np.stack([np.ones_like(y), centred, centred**2, residual**2, np.abs(residual)], axis=1)
@@ -114,17 +150,21 @@ def _star_sums(y: Array, y_hat: Array, stars: Array) -> Array:
     return sums.reshape(-1, *rows.shape[1:])
 
 
-def _resampled(sums: Array, n_resamples: int, seed: int) -> Iterator[Array]:
+def _resampled(sums: Array, resamples: Resamples) -> Iterator[Array]:
     """Yield sums over resampled stars, (b, 5, t), a slab of resamples at a time."""
+    flat = sums.reshape(len(sums), -1)
+    for counts in resamples.counts():
+        yield (counts @ flat).reshape(len(counts), *sums.shape[1:])
+
+
+def _drawn(n_stars: int, n_resamples: int, seed: int) -> Iterator[Array]:
+    """Yield how often each of the stars is drawn, (b, n_stars) integers."""
     rng = np.random.default_rng(seed)
-    n_stars = sums.shape[0]
-    flat = sums.reshape(n_stars, -1)
     slab = max(1, min(n_resamples, _COUNTS_AT_ONCE // n_stars))
     for start in range(0, n_resamples, slab):
         size = min(slab, n_resamples - start)
         drawn = rng.integers(0, n_stars, size=(size, n_stars)) + n_stars * np.arange(size)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=size * n_stars).reshape(size, n_stars)
-        yield (counts.astype(np.float64) @ flat).reshape(size, *sums.shape[1:])
+        yield np.bincount(drawn.ravel(), minlength=size * n_stars).reshape(size, n_stars)
 
 
 def _replicate(total: Array) -> tuple[Array, Array, Array]:

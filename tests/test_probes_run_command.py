@@ -18,14 +18,14 @@ N = {"train": 60, "val": 20, "test": 24}
 TRUTH = np.array([1.0, -2.0, 0.5, 0.0])
 
 
-def survey_store(root, split, *, arrays=(FORWARD, BACKWARD), labels=True, shared=0, **changes):
-    """Features with which log_g is linear up to noise; `shared` stars are those of train."""
+def survey_store(root, split, *, arrays=(FORWARD, BACKWARD), labels=True, shared=0, stars=None, **changes):
+    """Features with which log_g is linear up to noise; `shared` stars are those of train, or all are `stars`."""
     n = N[split]
     rng = np.random.default_rng([ord(split[1]), changes.get("noise", {}).get("draw", 0), 1])
     truth = np.random.default_rng(ord(split[1])).standard_normal((n, WIDTH))
     values = (truth + 0.05 * rng.standard_normal(truth.shape)).astype(np.float32)
     first = 1000 * list(N).index(split)
-    star = np.arange(first, first + n, dtype=np.uint64)
+    star = np.array(range(first, first + n) if stars is None else stars, dtype=np.uint64)
     star[:shared] = np.arange(shared)
     log_g = 3 + truth @ TRUTH
     table = {

@@ -19,7 +19,7 @@ from cache.errors import (
     SchemaVersion,
     UnknownName,
 )
-from cache.records import read_arrays, read_predictions, read_record
+from cache.records import read_arrays, read_predictions, read_record, run_id
 from probes import make_probe, metrics
 from probes.features import FeaturePart
 from probes.persistence import HEAD_FILE, load_head, save_head
@@ -73,6 +73,25 @@ def test_defaults_and_the_same_values_given_are_one_spec():
     views = make_views()
     assert build_spec(ask(), views) == build_spec(ask(params={"alpha": 0.001}), views)
     assert build_spec(ask(), views) != build_spec(ask(params={"alpha": 0.01}), views)
+
+
+NAMED = [
+    ("ac4d31375e6fba3d78f99e3b947d626cf1ae19871cce7451bbbd95b3099f8839", {}),
+    (
+        "a93ff86d70411fcaed1920374f64875e396e25fdf8eb5bb43c7453d01dc0efad",
+        {"head": "ols", "labels": ("log_g", "T_eff"), "seed": 3, "train_size": 20},
+    ),
+    (
+        "c7beedc19653e26da6a6dc7df80c7a47ad2c35d78bec7e18c86c57dbf93758f5",
+        {"control": "shuffled_labels"},
+    ),
+]
+"""Names that records had before there were PCA, segments and mixed layers."""
+
+
+@pytest.mark.parametrize(("name", "options"), NAMED)
+def test_new_choices_leave_the_names_of_records_alone(name, options):
+    assert run_id("probe", build_spec(ask(**options), make_views())) == name
 
 
 def test_a_precision_is_told_where_it_is_not_fp32():
@@ -225,7 +244,7 @@ def test_a_leak_behind_the_checks_makes_the_control_score(monkeypatch):
     )
     with pytest.raises(LeakError):
         run_probe(request, views)
-    monkeypatch.setattr("probes.spec.check_views", lambda *_: None)
+    monkeypatch.setattr("probes.runner.check_views", lambda *_: None)
     result = run_probe(request, views).result
     assert result["scores"]["test"]["log_g"]["r2"] > 0.5
     assert result["flags"] == ["control scores above zero (log_g)"]
@@ -269,7 +288,7 @@ def test_faults_of_ours_pass(monkeypatch):
     def broken(*_, **__):
         raise TypeError("ours")
 
-    monkeypatch.setattr("probes.ridge.problems", broken)
+    monkeypatch.setattr("probes.runner.fit_together", broken)
     with pytest.raises(TypeError, match="ours"):
         run_probe(ask(), make_views())
 
