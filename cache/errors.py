@@ -16,7 +16,12 @@ class UnknownName(ConfigError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         """Name the `kind` of thing (singular noun), the `name` asked for and the `known` names."""
-        super().__init__(f"unknown {kind} {name!r}; known: {', '.join(known)}")
+        self._parts = kind, name, tuple(known)
+        super().__init__(f"unknown {kind} {name!r}; known: {', '.join(self._parts[2])}")
+
+    def __reduce__(self) -> tuple[type["UnknownName"], tuple[str, str, tuple[str, ...]]]:
+        """How it comes whole out of another process."""
+        return type(self), self._parts
 
 
 class InputError(BlindspotError):
