@@ -4,6 +4,7 @@ import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -112,6 +113,9 @@ class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # sci
     def selection_rule(self) -> str:
         """How the head chooses: `fixed` (not at all) or `val_r2`."""
         return "fixed"
+
+    def keep_state_at(self, path: Path) -> None:
+        """Let later fits go on, after a kill, from the state kept at `path`; heads that fit in a moment keep none."""
 
     def check_settings(self) -> None:
         """Raise ConfigError when a setting cannot be meant; called on making and on fitting."""

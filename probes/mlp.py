@@ -143,6 +143,11 @@ class MLP(Head):
         self._checkpoint = (Path(path), seconds)
         return self
 
+    def keep_state_at(self, path: Path) -> None:
+        """Keep the state at `path` on the CPU; on a GPU a fit is short and alike ones are trained as one stack."""
+        if self.torch_device().type == "cpu":
+            self.checkpoint_to(path)
+
     def keeps_checkpoint(self) -> bool:
         """Whether `checkpoint_to` was called."""
         return self._checkpoint is not None

@@ -9,7 +9,7 @@ from cache.records import read_record, run_id
 
 from .cells import ALL, arrays_of, requests
 from .fresh import is_fresh
-from .runner import KIND, run_probe, store_result
+from .runner import KIND, run_probe, store_result, unfinished_folder
 from .scoring import ProbeOutcome
 from .settings import ProbeSettings
 from .spec import build_spec
@@ -50,7 +50,7 @@ def run(settings: RunSettings) -> None:
             continue
         about = {"encoder": stores.encoder(views), "threads": settings.threads}
         with blas_threads(settings.threads):
-            outcome = run_probe(request, views, about=about)
+            outcome = run_probe(request, views, about=about, unfinished=unfinished_folder(settings.results))
         store_result(settings.results, outcome)
         _say(f"{place}: {score(outcome.result, request.labels)} ({_seconds(outcome):.1f} s)")
 

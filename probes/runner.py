@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cache.errors import ConfigError, ProbeError
+from cache.errors import ConfigError, Damaged, ProbeError, Stale
 from cache.records import run_id, write_record
 from cache.runlog import run_log
 
@@ -14,9 +14,9 @@ from .groups import Basis, Column, Group, basis_key, columns_of, training_set
 from .persistence import save_head
 from .registry import head_entry
 from .scoring import ProbeOutcome, failed_outcome, scored_outcome
-from .spec import ProbeRequest, check_request
+from .spec import ProbeRequest, check_request, spec_of
 from .splits import Views, check_views
-from .together import Fit, fit_together
+from .together import Fit, TrainingSet, fit_together
 
 KIND = "probe"
 T = TypeVar("T")
@@ -24,10 +24,17 @@ T = TypeVar("T")
 Outcomes = Iterator[tuple[ProbeRequest, ProbeOutcome]]
 
 
-def run_probe(request: ProbeRequest, views: Views, *, about: Mapping[str, Any] | None = None) -> ProbeOutcome:
+def run_probe(
+    request: ProbeRequest,
+    views: Views,
+    *,
+    about: Mapping[str, Any] | None = None,
+    unfinished: Path | None = None,
+) -> ProbeOutcome:
     """Fit on train, choose on val, score train, val and test once.
 
-    `about` is added to `run` (display name of the encoder, threads). Raises what `check_request`, `check_views` and
+    `about` is added to `run` (display name of the encoder, threads). In the folder `unfinished` long fits keep their
+    state, from which they go on after a kill, to the same bits. Raises what `check_request`, `check_views` and
     the views raise, ProbeError for a label that is absent or not finite; what a head cannot fit becomes an outcome
     with status `failed`.
     """
@@ -40,12 +47,16 @@ def run_probe(request: ProbeRequest, views: Views, *, about: Mapping[str, Any] |
         raise refused
     basis = group.basis(request)
     notes.loaded(n_cells=1)
-    ((_, outcome),) = _fit_together([request], group, basis, notes)
+    ((_, outcome),) = _fit_together([request], group, basis, notes, unfinished)
     return outcome
 
 
 def run_group(
-    requests: Sequence[ProbeRequest], views: Views, *, about: Mapping[str, Any] | None = None
+    requests: Sequence[ProbeRequest],
+    views: Views,
+    *,
+    about: Mapping[str, Any] | None = None,
+    unfinished: Path | None = None,
 ) -> Outcomes:
     """The outcome of every request of one group (see `group_key`), those that share a fit one after the other.
 
@@ -64,10 +75,12 @@ def run_group(
         else:
             yield request, failed_outcome(request, views, str(refused), run=notes.take())
     for on_basis in _by(basis_key, left):
-        yield from _run_on_basis(on_basis, group, notes)
+        yield from _run_on_basis(on_basis, group, notes, unfinished)
 
 
-def _run_on_basis(requests: Sequence[ProbeRequest], group: Group, notes: "_Notes") -> Outcomes:
+def _run_on_basis(
+    requests: Sequence[ProbeRequest], group: Group, notes: "_Notes", unfinished: Path | None
+) -> Outcomes:
     try:
         basis = group.basis(requests[0])
     except (ConfigError, ProbeError) as error:  # more axes than the rows have
@@ -77,10 +90,12 @@ def _run_on_basis(requests: Sequence[ProbeRequest], group: Group, notes: "_Notes
     for of_head in _by(ProbeRequest.fitted_head, requests):
         at_once = head_entry(of_head[0].fitted_head()).at_once
         for start in range(0, len(of_head), at_once):
-            yield from _fit_together(of_head[start : start + at_once], group, basis, notes)
+            yield from _fit_together(of_head[start : start + at_once], group, basis, notes, unfinished)
 
 
-def _fit_together(requests: Sequence[ProbeRequest], group: Group, basis: Basis, notes: "_Notes") -> Outcomes:
+def _fit_together(
+    requests: Sequence[ProbeRequest], group: Group, basis: Basis, notes: "_Notes", unfinished: Path | None
+) -> Outcomes:
     """Fit, then score one by one; anything but ProbeError is a fault of ours and passes."""
     columns: dict[Column, int] = {}
     for request in requests:
@@ -94,7 +109,8 @@ def _fit_together(requests: Sequence[ProbeRequest], group: Group, basis: Basis, 
         )
         for request in requests
     ]
-    failures = fit_together(fits, training_set(group, basis, columns))
+    states = [] if unfinished is None else [_state_of(r, group.views, unfinished) for r in requests]
+    failures = _fit_all(fits, training_set(group, basis, columns), states)
     notes.fitted(n_cells=len(fits))
     for request, fit, failure in zip(requests, fits, failures, strict=True):
         samples = group.cell(request, basis)
@@ -110,6 +126,29 @@ def _fit_together(requests: Sequence[ProbeRequest], group: Group, basis: Basis, 
         else:
             outcome = failed_outcome(request, group.views, failure, samples=samples)
         yield request, replace(outcome, run=notes.take())
+
+
+def _state_of(request: ProbeRequest, views: Views, unfinished: Path) -> Path:
+    return unfinished / f"{run_id(KIND, spec_of(request, views))}.safetensors"
+
+
+def _fit_all(fits: Sequence[Fit], data: TrainingSet, states: Sequence[Path]) -> list[str | None]:
+    """Fit together; a state that is broken, or of features that were extracted anew since, is not gone on from."""
+    if not states:
+        return fit_together(fits, data)
+    for fit, state in zip(fits, states, strict=True):
+        fit.head.keep_state_at(state)
+    try:
+        return fit_together(fits, data)
+    except (Stale, Damaged):
+        for state in states:
+            state.unlink(missing_ok=True)
+        return fit_together(fits, data)
+
+
+def unfinished_folder(results_root: Path) -> Path:
+    """Where long fits keep their state until they are done."""
+    return results_root / "unfinished"
 
 
 def store_result(results_root: Path, outcome: ProbeOutcome) -> str:

@@ -11,7 +11,7 @@ from cache.records import run_id
 from cache.runlog import run_log
 
 from .cells import arrays_of
-from .runner import KIND, run_group, store_result
+from .runner import KIND, run_group, store_result, unfinished_folder
 from .scoring import ProbeOutcome, failed_outcome
 from .spec import ProbeRequest, spec_of
 from .splits import Views
@@ -76,8 +76,9 @@ def _compute(task: SweepTask, keep: Callable[[ProbeRequest, ProbeOutcome], None]
         "command": task.command,
     }
     left = {cell.name: cell.request for cell in task.cells}
+    unfinished = unfinished_folder(task.results)
     try:
-        for request, outcome in run_group(list(left.values()), views, about=about):
+        for request, outcome in run_group(list(left.values()), views, about=about, unfinished=unfinished):
             keep(request, outcome)
             del left[run_id(KIND, outcome.spec)]
     except OSError:

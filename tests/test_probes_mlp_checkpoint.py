@@ -3,11 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from probes_fakes import LAYER, POOLING, make_views
 from sklearn.base import clone
 
 from cache.errors import Damaged, Stale
+from cache.records import run_id
 from probes import make_probe
+from probes.features import FeaturePart
 from probes.learning_curve import LearningCurve
+from probes.runner import run_probe
+from probes.spec import ProbeRequest
 from probes.together import Fit, TrainingSet, fit_together
 
 SETTINGS = {
@@ -168,3 +173,34 @@ def test_heads_fitted_together_keep_their_own(tmp_path, monkeypatch):
     assert fit_together(again, data) == fit_together(plain, data) == [None, None]
     assert [f.head.to_files() for f in again] == [f.head.to_files() for f in plain]
     assert list(tmp_path.iterdir()) == []
+
+
+# Through the runner.
+
+
+@pytest.mark.parametrize("spoil", [lambda _: None, lambda path: path.write_bytes(b"broken")])
+def test_a_probe_that_was_killed_goes_on_with_the_next_command(tmp_path, monkeypatch, spoil):
+    """And begins anew where its state is broken: nothing but time is lost."""
+    parts = (FeaturePart(layer=LAYER, pooling=POOLING),)
+    wanted = ProbeRequest(features=parts, head="mlp_1", labels=("log_g",), params=SETTINGS)
+    views = make_views()
+    whole = run_probe(wanted, views)
+    monkeypatch.setattr("probes.mlp_checkpoint.Checkpoint.due", lambda _: True)
+    epochs = []
+    with monkeypatch.context() as patch:
+        killed_at(patch, 3)
+        with pytest.raises(Killed):
+            run_probe(wanted, views, unfinished=tmp_path)
+    (state,) = tmp_path.iterdir()
+    assert state.stem == run_id("probe", whole.spec)
+    spoil(state)
+    intact = state.read_bytes() != b"broken"
+    original = LearningCurve.add
+    monkeypatch.setattr(
+        LearningCurve, "add", lambda self, now, *a, **k: epochs.append(now) or original(self, now, *a, **k)
+    )
+    again = run_probe(wanted, views, unfinished=tmp_path)
+    assert epochs[0] == (3 if intact else 0)
+    assert again.result == whole.result
+    assert again.head.to_files() == whole.head.to_files()
+    assert not list(tmp_path.iterdir())
