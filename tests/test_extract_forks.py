@@ -30,10 +30,11 @@ def test_forks_are_processes_of_their_own():
 
 
 class Stubborn(Exception):
-    """An error that cannot be read back from its pickle."""
+    """An error that cannot be pickled."""
 
-    def __init__(self, first, second):
-        super().__init__(f"{first} and {second}")
+    def __init__(self, words):
+        super().__init__(words)
+        self.unpicklable = lambda: words
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ class Stubborn(Exception):
     [
         (InputError("row 3 of x.h5"), InputError, "row 3 of x.h5"),
         (UnknownName("layer", "x", ("a", "b")), UnknownName, "unknown layer 'x'; known: a, b"),
-        (Stubborn("this", "that"), CacheError, "Stubborn: this and that"),
+        (Stubborn("this and that"), CacheError, "Stubborn: this and that"),
     ],
 )
 def test_errors_come_up_where_the_answer_was_asked_for(error, raised, message):
