@@ -32,7 +32,7 @@ def run_probe(request: ProbeRequest, views: Views, *, about: Mapping[str, Any] |
     with status `failed`.
     """
     check_request(request)
-    check_views(views, request.cross)
+    check_views(views, request.cross, allow_leak=request.allow_leak)
     notes = _Notes(about or {})
     group = Group([request], views)
     refused = group.refusal(request)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ HELD_OUT = ("val", "test")
 SCORES_WITH_INTERVALS = {"val": ("r2", "rmse", "mae", "bias"), "test": tuple(METRICS)}
 """Val chooses; the intervals of its medians nobody asks for, and they are the dearest."""
 CONTROL_FLAG = "control scores above zero"
+LEAK_FLAG = "LEAK FORCED"
 NEGATIVE_FLAG = "train r2 negative"
 UNDEFINED_FLAG = "r2 not defined"
 
@@ -147,8 +149,17 @@ def _scored(
             name: dict(zip(labels, value, strict=True)) if isinstance(value, list) else value
             for name, value in head.chosen_.items()
         },
-        "flags": _flags(request, head, scored, spans),
+        "flags": [*_leaks(samples), *_flags(request, head, scored, spans)],
     }
+
+
+def _leaks(samples: Samples) -> list[str]:
+    """Which splits share stars, as they can when `allow_leak` forces it."""
+    shared = {
+        f"{one} and {other}": np.intersect1d(samples[one].stars, samples[other].stars).size
+        for one, other in combinations(samples, 2)
+    }
+    return [f"{LEAK_FLAG}: {n} stars stand in both {splits}" for splits, n in shared.items() if n]
 
 
 def _flags(
