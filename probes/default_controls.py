@@ -1,9 +1,9 @@
 """The controls that stand beside every probe unless they are declined, and the stores they need."""
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 from cache.arrays import PSEUDO_LAYERS, stored_directions
@@ -19,6 +19,8 @@ from .views import FeatureView
 
 DEFAULT = "default"
 """Stands for the plain probe and all of its controls."""
+SHAPED_AS = "shipped"
+"""The encoder whose shape a random one has where no YAML gives another (`extract run --checkpoint`)."""
 FLUX = "input_flux"
 FLUX_ARRAYS: Arrays = ((FLUX, "forward", "none"),)
 FLUX_AXES = (16, 32, 64, 128)
@@ -196,12 +198,20 @@ def _command(view: FeatureView, flags: Mapping[str, str]) -> str:
     made_by = shlex.split(str(getattr(view, "about", {}).get("command", "")))
     if made_by[:4] != ["python", "-m", "extract", "run"]:
         made_by = ["python", "-m", "extract", "run", "--data", "DATA", "--out", "FEATURES"]
-    own = any(word.partition("=")[0] == "--checkpoint" for word in made_by)
-    shaped = any(word.partition("=")[0] == "--config-model" for word in made_by)
+    own = _value(made_by, "--checkpoint")
     words = [*_without(made_by, {*flags, "--selection"})]
-    if "--checkpoint" in flags and own and not shaped:
+    if "--checkpoint" in flags and own not in (None, SHAPED_AS) and _value(made_by, "--config-model") is None:
         words += ["--config-model", "YAML_OF_THE_ENCODER"]
     return "run " + shlex.join([*words, *(word for pair in flags.items() for word in pair)])
+
+
+def _value(words: Sequence[str], flag: str) -> str | None:
+    """The value of a flag of a command line."""
+    for word, following in pairwise((*words, "")):
+        name, has_value, value = word.partition("=")
+        if name == flag:
+            return value if has_value else following
+    return None
 
 
 def _without(words: Iterable[str], flags: Iterable[str]) -> Iterator[str]:
