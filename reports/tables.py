@@ -74,7 +74,7 @@ def _not_run(rows: pd.DataFrame) -> Iterator[str]:
     if absent:
         yield (
             f"Not run: {', '.join(absent)}; without them the latents' scores cannot be judged "
-            "(configs/demo.sh has the commands)."
+            "(probes run and sweep fit them by default, and name the extractions they lack)."
         )
 
 
