@@ -21,7 +21,7 @@ from cache.records import (
 )
 from cache.runlog import run_log
 
-from .comparison import KIND, Comparable, comparable, comparison_spec, described, paired
+from .comparison import KIND, Comparable, binned, comparable, comparison_spec, described, paired
 
 ALPHA = 0.05
 
@@ -31,7 +31,7 @@ class CompareSettings(Command):
 
     Two scores on the same stars err together, so their difference is known better than either. One record per label
     and test set holds every pair's difference in R2 with its interval, its sign-flip p-value and that after Holm's
-    correction for all pairs; the spread over seeds; and each score minus those of its controls. What was compared
+    correction for all pairs; the spread over seeds; each score minus those of its controls; R2 by S/N and magnitude. What was compared
     already, and is unchanged, is not compared again.
     """
 
@@ -67,7 +67,15 @@ def _told(found: Comparable, settings: CompareSettings, every: list[Record]) -> 
     started, words = time.time(), " (on record)"
     result = _on_record(settings.results, run_id(KIND, spec), about)
     if result is None:
-        result = {"status": "ok", "error": None, **about, **paired(found), "flags": [], "stores": {}}
+        result = {
+            "status": "ok",
+            "error": None,
+            **about,
+            **paired(found),
+            **binned(found),
+            "flags": [],
+            "stores": {},
+        }
         _, log = run_log(started=started, about={})
         write_record(settings.results, kind=KIND, spec=spec, result=result, run=log)
         words = f" ({time.time() - started:.1f} s)"

@@ -10,6 +10,7 @@ import numpy as np
 from cache.canonical import canonical_json
 from cache.records import Record
 
+from .bins import binned_r2, quantile_bins
 from .bootstrap import Array
 from .features import prediction_columns
 from .metrics import r2
@@ -17,6 +18,7 @@ from .paired import paired_table
 from .statistics import PAIRED_METHOD, Resamples, spread
 
 KIND = "comparison"
+BIN_BY = ("snr", "mag")
 DIGITS = 6
 """Significant digits that are kept; the bootstrap has three."""
 
@@ -31,6 +33,8 @@ class TestRows:
     about: Mapping[str, Any]
     stars: Array
     y: Array
+    stored: Mapping[str, Array]
+    """What they are binned by, as far as it is stored and finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +99,15 @@ def _test_rows(
         "draws": spec["draws"]["test"],
         "rows": digest.hexdigest(),
     }
-    return TestRows(label=label, about=about, stars=stars, y=y), np.asarray(
-        columns[prediction][test], dtype=np.float64
+    stored = {name: np.asarray(columns[name][test]) for name in BIN_BY if name in columns and name != label}
+    rows = TestRows(
+        label=label,
+        about=about,
+        stars=stars,
+        y=y,
+        stored={name: values for name, values in stored.items() if np.isfinite(values).all()},
     )
+    return rows, np.asarray(columns[prediction][test], dtype=np.float64)
 
 
 def comparison_spec(found: Comparable, *, runs: Sequence[str]) -> dict[str, Any]:
@@ -147,6 +157,29 @@ def paired(found: Comparable) -> dict[str, Any]:
         "p": _rounded(table.p),
         "p_holm": _rounded(table.p_holm),
     }
+
+
+def binned(found: Comparable) -> dict[str, Any]:
+    """What it says of bins of the rows, by what is in BIN_BY: edges, number of stars, and R2 with its ends by run.
+
+    `r2` has of each run a list of [R2, lower end, upper end], bin by bin.
+    """
+    told = {}
+    rows = found.rows
+    for name, values in rows.stored.items():
+        bins = quantile_bins(values)
+        parts = list(binned_r2(rows.y, found.y_hat, stars=rows.stars, bins=bins))
+        told[name] = {
+            "edges": _rounded(bins.edges),
+            "n": [n_stars for n_stars, _ in parts],
+            "r2": {
+                record.run_id: [_rounded([value, *interval.as_list()]) for value, interval in by_bin]
+                for record, by_bin in zip(
+                    found.records, zip(*(scores for _, scores in parts), strict=True), strict=True
+                )
+            },
+        }
+    return {"bins": told}
 
 
 def _rounded(values: Any) -> list[float | None]:

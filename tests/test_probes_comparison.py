@@ -8,9 +8,12 @@ import pytest
 from test_probes_run_command import N, flags, probes, survey_store
 
 from cache.canonical import canonical_json
+from cache.errors import ProbeError
 from cache.records import read_predictions, read_records
-from probes.comparison import comparable, described, paired
-from probes.statistics import PAIRED_METHOD, paired_difference
+from probes.bins import quantile_bins
+from probes.comparison import binned, comparable, described, paired
+from probes.metrics import r2
+from probes.statistics import PAIRED_METHOD, intervals, paired_difference
 
 CHOICES = (
     "--heads", "ols,ridge,mlp_1", "--params", "mlp_1.max_epochs=3,mlp_1.hidden=[8],mlp_1.threads=1,ridge.alpha=1000",
@@ -145,6 +148,35 @@ def test_what_has_no_score_or_no_predictions_takes_no_part(results):
         ]
         (rest,) = [c for c in comparable(chosen, read(results)) if c.rows.label == "T_eff"]
         assert first.run_id not in {r.run_id for r in rest.records}
+
+
+def test_scores_by_bin_are_those_of_the_rows_in_it(results):
+    found, _ = of_label(results, "log_g")
+    told = binned(found)["bins"]
+    assert set(told) == {"snr"}
+    snr = read_predictions(results, found.records[0].run_id)
+    snr = snr["snr"][snr["split"] == "test"]
+    edges = told["snr"]["edges"]
+    assert sum(told["snr"]["n"]) == N["test"]
+    for k, n_stars in enumerate(told["snr"]["n"]):
+        last = k == len(edges) - 2
+        rows = (snr >= edges[k]) & ((snr <= edges[k + 1]) if last else (snr < edges[k + 1]))
+        assert rows.sum() == n_stars
+        for column, record in zip(found.y_hat.T, found.records, strict=True):
+            value, lo, hi = told["snr"]["r2"][record.run_id][k]
+            assert value == pytest.approx(r2(found.rows.y[rows], column[rows]), rel=1e-5)
+            alone = intervals(found.rows.y[rows], column[rows], stars=found.rows.stars[rows])[0]["r2"]
+            assert [lo, hi] == pytest.approx(alone.as_list(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("values", "counts"), [(np.arange(8.0), [2, 2, 2, 2]), (np.ones(5), [5]), ([1, 1, 1, 9], [3, 1])]
+)
+def test_bins_hold_every_row_once(values, counts):
+    bins = quantile_bins(np.asarray(values))
+    assert np.bincount(bins.member).tolist() == counts
+    with pytest.raises(ProbeError, match="1 of 2 values are NaN or inf"):
+        quantile_bins(np.array([1.0, np.nan]))
 
 
 # --- the command ---

@@ -46,6 +46,7 @@ def survey_store(
     table = {
         "log_g": log_g,
         "T_eff": 5000 + 100 * truth[:, 0],
+        "snr": 5 + np.arange(n) % 7,
         "gap": np.where(np.arange(n) == 3, np.nan, 1.0),
     }
     writer = StoreWriter.create(
