@@ -31,8 +31,8 @@ class CompareSettings(Command):
 
     Two scores on the same stars err together, so their difference is known better than either. One record per label
     and test set holds every pair's difference in R2 with its interval, its sign-flip p-value and that after Holm's
-    correction for all pairs; the spread over seeds; each score minus those of its controls; R2 by S/N and magnitude. What was compared
-    already, and is unchanged, is not compared again.
+    correction for all pairs; the spread over seeds; each score minus those of its controls; R2 by S/N and magnitude.
+    What was compared already, and is unchanged, is not compared again.
     """
 
     results: Path = Field(Path("artifacts/results"), description="folder of records and predictions")
