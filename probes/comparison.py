@@ -26,7 +26,7 @@ ReadPredictions = Callable[[str], Mapping[str, Array]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestRows:
+class ScoredRows:
     """The rows on which records were scored, (n,) each, and what names them."""
 
     label: str
@@ -41,7 +41,7 @@ class TestRows:
 class Comparable:
     """Records with their predictions (n, m) of the same rows, in order of run id."""
 
-    rows: TestRows
+    rows: ScoredRows
     records: tuple[Record, ...]
     y_hat: Array
 
@@ -53,7 +53,7 @@ def comparable(records: Sequence[Record], predictions: ReadPredictions) -> Itera
     with its star and label. Records with shuffled labels predict other labels, so they are never paired; nor are those
     without a score or without predictions. `predictions` reads those of a run id.
     """
-    groups: dict[str, list[tuple[Record, TestRows, Array]]] = {}
+    groups: dict[str, list[tuple[Record, ScoredRows, Array]]] = {}
     for record in sorted(records, key=lambda r: r.run_id):
         if (
             record.kind != "probe"
@@ -80,7 +80,7 @@ def comparable(records: Sequence[Record], predictions: ReadPredictions) -> Itera
 
 def _test_rows(
     record: Record, label: str, columns: Mapping[str, Array], truth: str, prediction: str
-) -> tuple[TestRows, Array]:
+) -> tuple[ScoredRows, Array]:
     """The rows of test in order of row and draw, and their predictions."""
     test = np.flatnonzero(columns["split"] == "test")
     test = test[np.lexsort((columns["draw"][test], columns["row"][test]))]
@@ -100,7 +100,7 @@ def _test_rows(
         "rows": digest.hexdigest(),
     }
     stored = {name: np.asarray(columns[name][test]) for name in BIN_BY if name in columns and name != label}
-    rows = TestRows(
+    rows = ScoredRows(
         label=label,
         about=about,
         stars=stars,

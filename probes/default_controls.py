@@ -101,7 +101,8 @@ def _once(choices: CellChoices) -> CellChoices:
 
 
 def _flux(once: CellChoices, stores: StoreChoice, view: FeatureView) -> Found:
-    """The noisy flux and its principal axes."""
+    """The noisy flux and its principal axes, of the family of the view: others may hold the flux as well."""
+    stores = replace(stores, family=view.family)
     try:
         train = stores.views(FLUX_ARRAYS)["train"]
     except NotExtracted:

@@ -102,7 +102,7 @@ def build_documents(
         safe_name("label", name)
         alarms = red_flags(frame, name)
         documents |= _both(f"layers_{name}", [_led(layers_table(frame, name, paired), alarms)])
-        documents |= _both(f"heads_{name}", [_led(heads_table(frame, name), alarms)])
+        documents |= _both(f"heads_{name}", [_led(heads_table(frame, name, paired), alarms)])
         documents |= _both(f"controls_{name}", [_led(controls_table(frame, name, paired), alarms)])
         curves = {run_id: arrays(run_id) for run_id in frame.loc[frame["label"] == name, "run_id"]}
         if progress := progress_tables(frame, name, curves):

@@ -186,6 +186,16 @@ def survey_families(root):
         yield header.family, header.provenance["encoder"]["origin"]
 
 
+def test_the_flux_is_taken_from_the_stores_of_the_encoder(tmp_path):
+    stores(tmp_path)
+    stores(tmp_path, arrays=(FLUX,), width=20)
+    stores(tmp_path, arrays=(FLUX,), width=20, encoder={"origin": "random:1", "weights": "77" * 32})
+    own = next(family for family, origin in survey_families(tmp_path) if origin == "checkpoint")
+    found = accompanied(choices(), StoreChoice(root=tmp_path))
+    assert told(found)[-1] == (("input_flux",), ("none",), ("none", 16), own)
+    assert "random encoder on enc_pre_latent: not stored" in found.missing[0]
+
+
 def test_inputs_and_random_encoders_need_no_further_controls(features):
     flux = choices(layers=("input_flux",), poolings=("none",))
     found = accompanied(flux, StoreChoice(root=features, family=family_of(features)))

@@ -8,6 +8,7 @@ from reports_fakes import fresh, record, write
 from cache.records import Record, run_id
 from reports.comparisons import comparisons_of, p_text
 from reports.generate import build_documents, red_flags
+from reports.pivots import heads_table
 from reports.rows import frame_of
 from reports.tables import controls_table, layers_table
 from reports.verdict import beats_clearly, comparable_rows, contest
@@ -87,6 +88,17 @@ def test_the_best_by_pairs_is_bold(three):
         table.notes
     )
     assert controls_table(frame_of(pair, fresh), "log_g").emphasis == frozenset()
+
+
+def test_heads_side_by_side_are_judged_by_pairs_too():
+    pair = with_predictions(record(0.55), record(0.53, head="ols"))
+    frame = frame_of(pair, fresh)
+    table = heads_table(
+        frame, "log_g", comparisons_of([*pair, comparison(pair, [(0.02, 0.01, 0.03, 0.0004)])])
+    )
+    assert len(table.emphasis) == 1
+    assert "paired difference" in table.notes[0]
+    assert heads_table(frame, "log_g").emphasis == frozenset()
 
 
 def test_a_comparison_of_other_predictions_says_nothing(three):
