@@ -96,4 +96,4 @@ def _pairs(label: str, result: Mapping[str, Any], same: set[str]) -> dict[tuple[
 
 def p_text(p: float) -> str:
     """A p-value as tables print it."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+    return "p below 0.001" if p < 0.001 else f"p = {p:.2g}"

@@ -68,10 +68,10 @@ def test_the_controls_table_says_how_far_rows_are_behind_and_what_pairs_decide(t
     assert [row["behind"] for row in table.rows] == [
         None,
         "0.005 [-0.002, 0.012], p = 0.4",
-        "0.020 [0.010, 0.030], p < 0.001",
+        "0.020 [0.010, 0.030], p below 0.001",
     ]
     text = " ".join((*table.lead, *table.notes))
-    assert "(by 0.020 [0.010, 0.030], paired: p < 0.001 after Holm over 3 pairs)" in text
+    assert "(by 0.020 [0.010, 0.030], paired: p below 0.001 after Holm over 3 pairs)" in text
     assert "in pairs (p = 0.4 after Holm) it cannot be told from enc_last" in text
     assert table.emphasis == frozenset()
     alone = controls_table(frame_of(records, fresh), "log_g")
@@ -172,6 +172,6 @@ def test_stored_comparisons_reach_the_tables(three, tmp_path):
     assert "behind the best" not in files["controls_log_g.md"]
 
 
-@pytest.mark.parametrize(("p", "text"), [(1e-9, "p < 0.001"), (0.0321, "p = 0.032"), (1.0, "p = 1")])
+@pytest.mark.parametrize(("p", "text"), [(1e-9, "p below 0.001"), (0.0321, "p = 0.032"), (1.0, "p = 1")])
 def test_p_values_are_short(p, text):
     assert p_text(p) == text
