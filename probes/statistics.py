@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cache.errors import ProbeError
+from cache.errors import ProbeError, UnknownName
 
 from .bootstrap import LEVEL, N_RESAMPLES, SEED, Interval, Resamples
 from .metrics import METRICS
@@ -100,8 +100,11 @@ def intervals_on(
     """`intervals` of y, y_hat (n, t) or (n,) on draws that were made for these rows; the same bits.
 
     Medians (`bias_median`, `sigma_mad`) cost as much as all others together: they are left out unless named in
-    `scores`.
+    `scores`. Raises UnknownName for a score that there is not, ProbeError on unequal shapes.
     """
+    for name in scores:
+        if name not in METRICS:
+            raise UnknownName("score", name, tuple(METRICS))
     y, y_hat = _columns(y), _columns(y_hat)
     _check(y, y_hat, resamples.member)
     found = score_intervals(resamples, y, y_hat, level=level)

@@ -14,7 +14,7 @@ from statistics_fakes import (
     predictions,
 )
 
-from cache.errors import ProbeError
+from cache.errors import ProbeError, UnknownName
 from probes import metrics
 from probes.bootstrap import Resamples
 from probes.paired import flip_values, holm
@@ -91,6 +91,8 @@ def test_every_metric_has_an_interval_around_it_and_medians_may_be_left_out():
         assert found[name].lo < value < found[name].hi
     some = intervals_on(Resamples(np.arange(300)), y, y_hat, scores=("mae", "r2"))[0]
     assert some == {"r2": found["r2"], "mae": found["mae"]}
+    with pytest.raises(UnknownName, match="unknown score 'bias_mean'; known: r2, rmse"):
+        intervals_on(Resamples(np.arange(300)), y, y_hat, scores=("bias_mean",))
 
 
 def test_labels_share_the_resamples_and_slabs_do_not_matter(monkeypatch):
