@@ -72,6 +72,7 @@ sweep: need-data  ## fit every combination in GRID, skip what is on record (extr
 
 tables: .venv/ready  ## regenerate every comparison table from the records
 	@ls $(OUT)/results/records/*.json >/dev/null 2>&1 || $(MAKE) --no-print-directory probe ARGS=
+	$(PY) -m probes compare --results $(OUT)/results
 	$(TABLES) $(ARGS)
 
 demo: .venv/ready  ## the whole job on a mock survey, at most 5 minutes after installation

@@ -62,6 +62,7 @@ SMALL = IN_BOTH | {
     "heads": ["ols", "ridge", "lightgbm"],
     "params": TREES,
     "labels": ["log_g", "T_eff"],
+    "controls": ["none"],
     "pca": ["none", 5],
 }
 

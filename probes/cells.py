@@ -48,6 +48,7 @@ class CellChoices:
     train_sizes: tuple[int | str, ...] = (ALL,)
     seeds: tuple[int, ...] = (0,)
     cross: tuple[str, ...] = ()
+    allow_leak: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,7 @@ def requests(choices: CellChoices) -> Iterator[ProbeRequest]:
             control=control,
             train_size=size,
             cross=choices.cross,
+            allow_leak=choices.allow_leak,
         )
         if seed == choices.seeds[0] or _seed_matters(request):
             yield request

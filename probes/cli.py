@@ -23,4 +23,15 @@ def _predict() -> Verb:
     return VERB
 
 
-VERBS: Mapping[str, Callable[[], Verb]] = {"run": _run, "sweep": _sweep, "predict": _predict}
+def _compare() -> Verb:
+    from .compare_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
+VERBS: Mapping[str, Callable[[], Verb]] = {
+    "run": _run,
+    "sweep": _sweep,
+    "compare": _compare,
+    "predict": _predict,
+}

@@ -8,11 +8,12 @@ from cache.commandline import Verb
 from cache.records import read_record, run_id
 
 from .cells import ALL, arrays_of, requests
+from .default_controls import accompanied
 from .fresh import is_fresh
 from .runner import KIND, run_probe, store_result, unfinished_folder
 from .scoring import ProbeOutcome
 from .settings import ProbeSettings
-from .spec import build_spec
+from .spec import build_spec, check_request
 from .splits import Views
 from .stores import Arrays
 from .threads import blas_threads
@@ -24,7 +25,8 @@ class RunSettings(ProbeSettings):
 
     Every combination of layers, directions, poolings, heads and labels is one probe, one record. Join with '+' what
     is to be taken together (--layers enc_last+enc_pre_latent, --labels log_g+T_eff). What has a record made from
-    the same stores is not fitted again. For hundreds of probes see `python -m probes sweep`.
+    the same stores is not fitted again. Controls are fitted beside them unless --controls says otherwise; what some of
+    them lack in stores is named with the command that makes them. For hundreds of probes see `python -m probes sweep`.
     """
 
     seed: int = Field(0, description="of heads that draw, shuffled labels and the choice of train stars")
@@ -35,24 +37,28 @@ def run(settings: RunSettings) -> None:
     """Fit what has no fresh record and print one line per probe."""
     stores = settings.stores()
     size = ALL if settings.train_size is None else settings.train_size
-    wanted = list(requests(settings.cells(stores, seeds=(settings.seed,), train_sizes=(size,))))
-    views_of: dict[Arrays, Views] = {}
-    for request in wanted:
+    asked = accompanied(settings.cells(stores, seeds=(settings.seed,), train_sizes=(size,)), stores)
+    wanted = [(request, batch.stores) for batch in asked.batches for request in requests(batch.choices)]
+    views_of: dict[tuple[str | None, Arrays], Views] = {}
+    for request, chosen in wanted:
         arrays = arrays_of(request)
-        if arrays not in views_of:
-            views_of[arrays] = stores.views(arrays)
-    for number, request in enumerate(wanted, start=1):
-        views = views_of[arrays_of(request)]
+        check_request(request)
+        if (chosen.family, arrays) not in views_of:
+            views_of[chosen.family, arrays] = chosen.views(arrays)
+    for number, (request, chosen) in enumerate(wanted, start=1):
+        views = views_of[chosen.family, arrays_of(request)]
         name = run_id(KIND, build_spec(request, views))
         place = f"[{number}/{len(wanted)}] {title(request)}"
         if not settings.refit and is_fresh(settings.results, name, views):
             _say(f"{place}: {score(read_record(settings.results, name).result, request.labels)} (on record)")
             continue
-        about = {"encoder": stores.encoder(views), "threads": settings.threads}
+        about = {"encoder": chosen.encoder(views), "threads": settings.threads}
         with blas_threads(settings.threads):
             outcome = run_probe(request, views, about=about, unfinished=unfinished_folder(settings.results))
         store_result(settings.results, outcome)
         _say(f"{place}: {score(outcome.result, request.labels)} ({_seconds(outcome):.1f} s)")
+    for words in asked.missing:
+        _say(f"control not run: {words}")
 
 
 def _seconds(outcome: ProbeOutcome) -> float:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .features import prediction_columns
-from .metrics import scores
+from .metrics import METRICS, scores
 from .persistence import model_digest
 from .spec import ProbeRequest, spec_of
 from .splits import Sample, Views
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from .pca import PrincipalAxes
 
 HELD_OUT = ("val", "test")
+SCORES_WITH_INTERVALS = {"val": ("r2", "rmse", "mae", "bias"), "test": tuple(METRICS)}
+"""Val chooses; the intervals of its medians nobody asks for, and they are the dearest."""
 CONTROL_FLAG = "control scores above zero"
+LEAK_FLAG = "LEAK FORCED"
 NEGATIVE_FLAG = "train r2 negative"
 UNDEFINED_FLAG = "r2 not defined"
 
@@ -131,10 +135,12 @@ def _scored(
         split: {
             label: {name: interval.as_list() for name, interval in found.items()}
             for label, found in zip(
-                labels, intervals_on(resamples[split], samples[split].y, y_hat[split]), strict=True
+                labels,
+                intervals_on(drawn, samples[split].y, y_hat[split], scores=SCORES_WITH_INTERVALS[split]),
+                strict=True,
             )
         }
-        for split in resamples
+        for split, drawn in resamples.items()
     }
     return {
         "scores": scored,
@@ -143,8 +149,17 @@ def _scored(
             name: dict(zip(labels, value, strict=True)) if isinstance(value, list) else value
             for name, value in head.chosen_.items()
         },
-        "flags": _flags(request, head, scored, spans),
+        "flags": [*_leaks(samples), *_flags(request, head, scored, spans)],
     }
+
+
+def _leaks(samples: Samples) -> list[str]:
+    """Which splits share stars, as they can when `allow_leak` forces it."""
+    shared = {
+        f"{one} and {other}": np.intersect1d(samples[one].stars, samples[other].stars).size
+        for one, other in combinations(samples, 2)
+    }
+    return [f"{LEAK_FLAG}: {n} stars stand in both {splits}" for splits, n in shared.items() if n]
 
 
 def _flags(

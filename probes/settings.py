@@ -8,6 +8,7 @@ from pydantic import Field
 from cache.commandline import Command
 
 from .cells import CellChoices
+from .default_controls import DEFAULT
 from .stores import StoreChoice
 
 
@@ -33,7 +34,11 @@ class ProbeSettings(Command):
     labels: tuple[str, ...] = Field(
         ("log_g",), description="labels of the stores; commas, or '+' to fit jointly"
     )
-    controls: tuple[str, ...] = Field(("none",), description="none, shuffled_labels, mean_predictor")
+    controls: tuple[str, ...] = Field(
+        (DEFAULT,),
+        description="default: none, and beside it shuffled labels, mean predictor, noisy flux and its PCA, random "
+        "encoder, as far as stored; or any of none, shuffled_labels, mean_predictor",
+    )
     params: tuple[str, ...] = Field(
         (),
         description="name=value or head.name=value: ridge.alpha=val, lightgbm.preset=conservative; "
@@ -43,6 +48,9 @@ class ProbeSettings(Command):
         None, description="train on this many stored noise draws (default: all selected)"
     )
     cross: tuple[str, ...] = Field((), description="noise-level, error-input: what may differ between splits")
+    allow_leak: bool = Field(
+        default=False, description="fit although stars stand in two splits; flagged in every record and table"
+    )
     selection: Path | None = Field(None, description="file written by extract run --selection")
     features: Path = Field(
         Path("artifacts/features"), description="folder of the stores, without --selection"
@@ -85,4 +93,5 @@ class ProbeSettings(Command):
             seeds=seeds,
             train_sizes=train_sizes,
             cross=self.cross,
+            allow_leak=self.allow_leak,
         )

@@ -30,7 +30,8 @@ class ProbeRequest:
     all splits are put before the fit, `segments` the wavelength segments of the parts whose columns are used; None
     leaves the features as they are. `seed` goes to heads that take one, to the shuffling of labels and to the choice
     of `train_size` stars. `cross` names what may differ between the splits; `group` ties records that are compared in
-    pairs. The control `mean_predictor` replaces the head by the baseline `mean`.
+    pairs. `allow_leak` fits although stars stand in two splits, which is told in the spec and flagged. The control
+    `mean_predictor` replaces the head by the baseline `mean`.
     """
 
     features: tuple[FeaturePart, ...]
@@ -44,6 +45,7 @@ class ProbeRequest:
     train_size: int | None = None
     cross: tuple[str, ...] = ()
     group: str | None = None
+    allow_leak: bool = False
 
     def fitted_head(self) -> str:
         """Name of the head that is fitted."""
@@ -107,7 +109,7 @@ def build_spec(request: ProbeRequest, views: Views) -> dict[str, Any]:
     It reads no features, so that what is done can be skipped.
     """
     check_request(request)
-    check_views(views, request.cross)
+    check_views(views, request.cross, allow_leak=request.allow_leak)
     return spec_of(request, views)
 
 
@@ -143,6 +145,7 @@ def spec_of(request: ProbeRequest, views: Views) -> dict[str, Any]:
         "data_kind": _data_kind(splits),
         "cross": sorted(request.cross),
         "group": request.group,
+        **({"allow_leak": True} if request.allow_leak else {}),
     }
 
 

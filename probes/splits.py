@@ -50,12 +50,12 @@ class Sample:
         )
 
 
-def check_views(views: Views, cross: Collection[str] = ()) -> None:
+def check_views(views: Views, cross: Collection[str] = (), *, allow_leak: bool = False) -> None:
     """Refuse views that must not be compared; nothing but rows, stars and provenance is read.
 
-    Raises LeakError when a star stands in two splits, ProbeError when families or noise levels differ and the
-    crossing is not named in `cross`, when a view is of another split than it is used for, or when a draw is given
-    twice.
+    Raises LeakError when a star stands in two splits, unless `allow_leak`, ProbeError when families or noise levels
+    differ and the crossing is not named in `cross`, when a view is of another split than it is used for, or when a
+    draw is given twice.
     """
     check_crossings(cross)
     for split, members in views.items():
@@ -69,7 +69,8 @@ def check_views(views: Views, cross: Collection[str] = ()) -> None:
             )
     _check_families(views, cross)
     _check_levels(views, cross)
-    check_disjoint({split: np.concatenate([view.stars for view in v]) for split, v in views.items() if v})
+    if not allow_leak:
+        check_disjoint({split: np.concatenate([view.stars for view in v]) for split, v in views.items() if v})
 
 
 def check_crossings(cross: Collection[str]) -> None:
@@ -143,7 +144,8 @@ def check_disjoint(stars: Mapping[str, Array]) -> None:
             rows = np.flatnonzero(np.isin(stars[other], shared))[:3].tolist()
             raise LeakError(
                 f"{shared.size} stars stand in both {one!r} and {other!r} (first: {first}; rows {rows} of {other!r}), "
-                "whatever their id says: their flux is the same; remove them from one of the files"
+                "whatever their id says: their flux is the same; remove them from one of the files (--allow-leak fits "
+                "all the same, to see what the leak does, and flags every record)"
             )
 
 

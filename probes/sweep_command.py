@@ -16,9 +16,10 @@ from cache.runlog import command_line
 
 from .best import best_lines
 from .cells import JOIN
+from .default_controls import accompanied
 from .schedulers import GO_ON, Schedule, Scheduler, run_tasks
 from .settings import ProbeSettings
-from .sweep_plan import SweepPlan, plan_sweep, tasks_of
+from .sweep_plan import SweepPlan, plan_batches, tasks_of, whole
 from .sweep_task import SweepTask
 
 TOLD_ERRORS = 5
@@ -68,19 +69,24 @@ def run(settings: SweepSettings) -> int:
         return 0
     stores = settings.stores()
     choices = settings.cells(stores, seeds=settings.seeds, train_sizes=settings.train_sizes)
-    plan = plan_sweep(choices, stores, results=settings.results, refit=settings.refit)
+    asked = accompanied(choices, stores)
+    plans = plan_batches(asked.batches, results=settings.results, refit=settings.refit)
+    plan = whole([part for part, _ in plans])
     schedule = _schedule(settings, plan)
     tasks = [
         SweepTask(
             cells=cells,
-            stores=stores.absolute(),
+            stores=chosen.absolute(),
             results=settings.results.absolute(),
             threads=settings.threads,
             command=command_line(),
         )
-        for cells in tasks_of(plan, schedule.n_workers)
+        for part, chosen in plans
+        for cells in tasks_of(part, schedule.n_workers)
     ]
     _say(_counts(plan, len(tasks), schedule))
+    for words in asked.missing:
+        _say(f"control not run: {words}")
     if settings.dry_run:
         return 0
     failures = _compute(tasks, schedule, plan.missing)

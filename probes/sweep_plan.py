@@ -1,6 +1,6 @@
 """What a sweep has to do: its cells, which are on record, and what is computed together."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from cache.errors import ConfigError
 from cache.records import run_id
 
 from .cells import CellChoices, arrays_of, requests
+from .default_controls import Batch
 from .fresh import is_fresh
 from .groups import group_key
 from .registry import head_entry
@@ -43,11 +44,19 @@ class SweepPlan:
         return sum(map(len, self.groups))
 
 
-def plan_sweep(choices: CellChoices, stores: StoreChoice, *, results: Path, refit: bool = False) -> SweepPlan:
+def plan_sweep(
+    choices: CellChoices,
+    stores: StoreChoice,
+    *,
+    results: Path,
+    refit: bool = False,
+    planned: Collection[str] = (),
+) -> SweepPlan:
     """Check every cell and every store it needs, and look up what is on record; nothing is computed.
 
     Raises what `requests`, `check_request`, `check_views` and `StoreChoice.views` raise: a leak, a mixture of
-    families or a missing store concerns the whole sweep. What is wrong with a label is left to its own cells.
+    families or a missing store concerns the whole sweep. What is wrong with a label is left to its own cells. Cells
+    whose names are `planned` already are left out.
     """
     views_of: dict[Arrays, Views] = {}
     n_stars: dict[Arrays, int] = {}
@@ -58,7 +67,7 @@ def plan_sweep(choices: CellChoices, stores: StoreChoice, *, results: Path, refi
         arrays = arrays_of(request)
         if arrays not in views_of:
             views_of[arrays] = stores.views(arrays)
-            check_views(views_of[arrays], choices.cross)
+            check_views(views_of[arrays], choices.cross, allow_leak=choices.allow_leak)
             n_stars[arrays] = _n_train_stars(views_of[arrays])
         views = views_of[arrays]
         if request.train_size is not None and request.train_size > n_stars[arrays]:
@@ -66,12 +75,33 @@ def plan_sweep(choices: CellChoices, stores: StoreChoice, *, results: Path, refi
                 f"--train-sizes {request.train_size}: train has {n_stars[arrays]} stars; leave that size out"
             )
         name = run_id(KIND, spec_of(request, views))
-        if name in cells:
+        if name in cells or name in planned:
             continue
         cells[name] = Cell(request=request, name=name)
         if refit or not is_fresh(results, name, views):
             groups.setdefault(group_key(request), []).append(cells[name])
     return SweepPlan(cells=tuple(cells.values()), groups=tuple(map(tuple, groups.values())))
+
+
+def plan_batches(
+    batches: Sequence[Batch], *, results: Path, refit: bool = False
+) -> list[tuple[SweepPlan, StoreChoice]]:
+    """The plan of every batch with its stores; a cell of several batches is planned once."""
+    plans: list[tuple[SweepPlan, StoreChoice]] = []
+    planned: set[str] = set()
+    for batch in batches:
+        plan = plan_sweep(batch.choices, batch.stores, results=results, refit=refit, planned=planned)
+        planned |= {cell.name for cell in plan.cells}
+        plans.append((plan, batch.stores))
+    return plans
+
+
+def whole(plans: Sequence[SweepPlan]) -> SweepPlan:
+    """Several plans as one."""
+    return SweepPlan(
+        cells=tuple(cell for plan in plans for cell in plan.cells),
+        groups=tuple(group for plan in plans for group in plan.groups),
+    )
 
 
 def tasks_of(plan: SweepPlan, n_workers: int) -> list[Cells]:

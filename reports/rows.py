@@ -15,7 +15,7 @@ from .vocabulary import role_of, unit_of
 SPLITS = ("train", "val", "test")
 METRICS = ("r2", "rmse", "mae", "bias", "bias_median", "sigma_mad")
 INTERVAL_SPLITS = ("test", "val")
-INTERVAL_METRICS = ("r2", "rmse", "mae")
+INTERVAL_METRICS = METRICS
 FRESH = "fresh"
 SHORT = 12
 KEY_DIGITS = 16

@@ -163,15 +163,20 @@ def test_the_main_job_through_make(tmp_path):
     assert "is there and fresh" in probed.stdout
     assert "test R2" in probed.stdout
     again = make("probe", *where, "HEAD=ridge", "LABEL=log_g,T_eff")
-    assert again.stdout.count("(on record)") == 2
+    assert again.stdout.count("(on record)") == 6  # with shuffled labels and the mean beside both
+    (random,) = re.findall("control not run: random encoder .*; run (.*)", again.stdout)
+    assert "--checkpoint random:0" in random
+    assert "YAML" not in random
     grid = tmp_path / "grid.yaml"
     grid.write_text("{labels: [log_g, T_eff], train-sizes: [20, all], pca: [none, 4]}")
     swept = make("sweep", *where, f"GRID={grid}")
     assert swept.returncode == 0, swept.stderr
-    assert "8 cells (ridge 8): 2 on record, 6 to compute in 2 groups" in swept.stdout
+    assert "12 cells (ridge 10, mean 2): 6 on record, 6 to compute in 2 groups" in swept.stdout
     assert "best on val" in swept.stdout
     tables = make("tables", *where)
     assert tables.returncode == 0, tables.stderr
+    assert "differences hold at 5 % for all pairs at once" in tables.stdout
+    assert "behind the best, paired" in tables.stdout
     assert "log_g: layer x pooling" in tables.stdout
     assert (tmp_path / "out/reports/layers_log_g.csv").exists()
 
