@@ -17,6 +17,7 @@ SEED      ?= 0#               of the noise and of the heads
 DEVICE    ?= auto#            auto cpu cuda cuda:0,1
 SCHEDULER ?= local#           local processes dask (docs/cluster.md)
 JOBS      ?=#                 compute tasks at once (default: cores)
+GRID      ?= configs/sweep.yaml# what make sweep combines; variables given beside it win
 OUT       ?= artifacts#       folder of everything that is written
 ARGS      ?=#                 anything else, appended to the command
 WITH      ?=#                 anything else for every extraction: WITH='--mask mask.npy' or WITH='--error-mode pixel'
@@ -33,9 +34,13 @@ WHERE   = --out $(OUT)/features --encoders $(OUT)/encoders --digests $(OUT)/dige
 EXTRACT = $(PY) -m extract run $(SOURCE) $(if $(CONFIG),--config-model '$(CONFIG)') --noise-level $(NOISE) --draws $(DRAWS) --seed $(SEED) \
           --device $(DEVICE) --scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)) $(WHERE) $(WITH)
 PROBE   = $(PY) -m probes run --results $(OUT)/results --seed $(SEED)
+GIVEN   = $(if $(filter command environment,$(origin $(1))),--$(2) '$($(1))')
+SWEEP   = $(PY) -m probes sweep --config '$(GRID)' --results $(OUT)/results $(call GIVEN,LAYER,layers) $(call GIVEN,POOL,poolings) \
+          $(call GIVEN,DIRECTION,directions) $(call GIVEN,HEAD,heads) $(call GIVEN,LABEL,labels) $(call GIVEN,SEED,seeds) \
+          $(if $(filter-out local,$(SCHEDULER)),--scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)))
 TABLES  = $(PY) -m reports tables --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports
 
-.PHONY: help setup demo mock extract probe tables pretrain bench readme test check clean clean-all
+.PHONY: help setup demo mock extract probe sweep tables pretrain bench readme test check clean clean-all
 help:  ## this text
 	@echo 'usage: make VERB [VAR=value ...]'; echo
 	@awk -F '## ' '/^[a-z-]+:.*## / {split($$1, verb, ":"); printf "  %-10s %s\n", verb[1], $$2}' $(MAKEFILE_LIST); echo
@@ -61,8 +66,13 @@ probe: need-data  ## fit heads on stored features (extracts what is missing)
 	$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER) --poolings $(POOL) --directions $(STORED) --selection $(SELECT)
 	$(PROBE) --selection $(SELECT) --layers $(LAYER) --poolings $(POOL) --directions $(DIRECTION) --heads $(HEAD) --labels $(LABEL) $(ARGS)
 
+sweep: need-data  ## fit every combination in GRID, skip what is on record (extracts what is missing)
+	flags=$$($(SWEEP) --print-extract) && $(EXTRACT) --checkpoint '$(CKPT)' $$flags --selection $(SELECT)
+	$(SWEEP) --selection $(SELECT) $(ARGS)
+
 tables: .venv/ready  ## regenerate every comparison table from the records
 	@ls $(OUT)/results/records/*.json >/dev/null 2>&1 || $(MAKE) --no-print-directory probe ARGS=
+	$(PY) -m probes compare --results $(OUT)/results
 	$(TABLES) $(ARGS)
 
 demo: .venv/ready  ## the whole job on a mock survey, at most 5 minutes after installation

@@ -153,7 +153,15 @@ def peak_memory(pid: int) -> int:
     return int(found[0]) * 1024 if found else 0
 
 
-def command(work: Path, data: Path, checkpoint: str, directions: tuple[str, ...]) -> Finished:
+def command(
+    work: Path,
+    data: Path,
+    checkpoint: str,
+    directions: tuple[str, ...],
+    *,
+    device: str = "cpu",
+    precision: str = "fp32",
+) -> Finished:
     """One run of the whole command into an empty cache."""
     shutil.rmtree(work / "out", ignore_errors=True)
     argv = [
@@ -178,7 +186,7 @@ def command(work: Path, data: Path, checkpoint: str, directions: tuple[str, ...]
     ]
     for name in ("out", "digests", "encoders"):
         argv += [f"--{name}", str(work / "out" / name)]
-    argv += ["--device", "cpu", "--stats", str(work / "stats.json")]
+    argv += ["--device", device, "--precision", precision, "--stats", str(work / "stats.json")]
     started = time.perf_counter()
     peak = 0
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as process:  # noqa: S603 - our own command

@@ -11,10 +11,7 @@ machine, versions, medians. Leaves nothing behind.
 import argparse
 import json
 import os
-import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +19,9 @@ from pathlib import Path
 
 import h5py
 import torch
+from command import LAYER, N_PIXELS, POOLING, REFERENCE
+from command import command as run_command
+from engines import BOTH, random_network, users_way
 
 from cache.runlog import versions
 from extract.checkpoint import load_encoder, save_checkpoint
@@ -29,15 +29,10 @@ from extract.encoder import BlindspotModel1D
 from extract.engine import make_engine
 from extract.fast.folding import fold
 from extract.mock.survey import write_survey
-from extract.model_yaml import config_from_yaml
-from extract.pooling import pool
 from extract.tf32 import float32_products
 
-LAYER, POOLING = "enc_pre_latent", "seg_mean_K8"
-BOTH = ("forward", "backward")
 PRECISIONS = ("fp32", "tf32", "bf16")
-REFERENCE = {"num_layers": 9, "embed_dim": 48, "kernel_size": 25, "use_bn": True, "output_channels": 2}
-N_PIXELS, CHUNK_ROWS = 4096, 4096
+CHUNK_ROWS = 4096
 FOUR = ("global_mean", "mean_max", "seg_mean_K8", "seg_mean_K16")
 
 
@@ -52,11 +47,13 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="for the files (default: a temporary folder)")
     flags = parser.parse_args()
     if not torch.cuda.is_available():
-        raise SystemExit("this machine has no usable CUDA device")
+        print("not measured: this machine has no usable CUDA device")
+        return
     print(f"{torch.cuda.get_device_name()}, {os.cpu_count()} cores; {versions()}", flush=True)
     with tempfile.TemporaryDirectory(dir=flags.folder) as folder:
         work = Path(folder)
-        model = network(work / "reference.ckpt")
+        model = random_network(REFERENCE["embed_dim"], REFERENCE["kernel_size"])
+        save_checkpoint(model, work / "reference.ckpt")
         parts = flags.parts.split(",")
         if "engine" in parts:
             engine(model, [int(size) for size in flags.batches.split(",")])
@@ -64,17 +61,6 @@ def main() -> None:
             equal(load_encoder(flags.checkpoint, None) if flags.checkpoint else model)
         if "command" in parts:
             command(work, flags.rows, flags.repeats)
-
-
-def network(path: Path) -> BlindspotModel1D:
-    """The reference architecture with random weights and norms that are not the identity, saved as well."""
-    torch.manual_seed(0)
-    model = BlindspotModel1D(config_from_yaml(REFERENCE)).eval()
-    for name, tensor in model.state_dict().items():
-        if name.endswith(("running_mean", "running_var")):
-            tensor.uniform_(0.5, 1.5)
-    save_checkpoint(model, path)
-    return model
 
 
 def engine(model: BlindspotModel1D, sizes: list[int]) -> None:
@@ -110,16 +96,6 @@ def engine(model: BlindspotModel1D, sizes: list[int]) -> None:
         f"every layer x 4 poolings takes {rates_of_two[0] / rates_of_two[1]:.2f}x of enc_last with one (tf32)"
     )
     model.cpu()
-
-
-def users_way(model: BlindspotModel1D, x: torch.Tensor) -> torch.Tensor:
-    """The whole network runs with torch's own flags, a hook keeps the input of the last encoder block."""
-    kept: list[torch.Tensor] = []
-    hook = model.encoders[-1].register_forward_pre_hook(lambda _module, inputs: kept.append(inputs[0]))
-    with torch.inference_mode():
-        model(x)
-    hook.remove()
-    return pool(kept[0], POOLING)
 
 
 def rate_of(call: Callable[[], object], n: int, turns: int = 5) -> float:
@@ -192,7 +168,8 @@ def command(work: Path, n_rows: int, repeats: int) -> None:
     seconds: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
     for _ in range(repeats):
         for precision in PRECISIONS:
-            took, stats = run_command(work, data, precision)
+            done = run_command(work, data, "reference.ckpt", ("forward",), device="cuda", precision=precision)
+            took, stats = done.seconds, done.stats["splits"]["test"]
             seconds[precision].append(took)
             print(
                 f"{precision}: {took:.1f} s from start to exit, {n_rows / took:.0f}/s; while extracting "
@@ -216,30 +193,8 @@ def survey_file(work: Path, n_rows: int) -> Path:
             )
             for number, lo in enumerate(range(0, n_rows, CHUNK_ROWS)):
                 out[lo : lo + CHUNK_ROWS] = rows[: n_rows - lo] * (1 + 1e-4 * number)
+    os.sync()  # or its way to the disk would stand in the way of the stores'
     return target
-
-
-def run_command(work: Path, data: Path, precision: str) -> tuple[float, dict]:
-    """One run of the whole command into an empty cache: seconds, and what it says of its stages."""
-    shutil.rmtree(work / "out", ignore_errors=True)
-    argv = [
-        sys.executable,
-        "-m",
-        "extract",
-        "run",
-        "--data",
-        str(data),
-        "--checkpoint",
-        str(work / "reference.ckpt"),
-    ]
-    argv += ["--error-mode", "pixel", "--layers", LAYER, "--poolings", POOLING, "--precision", precision]
-    argv += ["--device", "cuda", "--stats", str(work / "stats.json")]
-    for name in ("out", "digests", "encoders"):
-        argv += [f"--{name}", str(work / "out" / name)]
-    started = time.perf_counter()
-    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)  # noqa: S603  our own command
-    took = time.perf_counter() - started
-    return took, json.loads((work / "stats.json").read_text())["splits"]["test"]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,12 @@ class UnknownName(ConfigError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         """Name the `kind` of thing (singular noun), the `name` asked for and the `known` names."""
-        super().__init__(f"unknown {kind} {name!r}; known: {', '.join(known)}")
+        self._parts = kind, name, tuple(known)
+        super().__init__(f"unknown {kind} {name!r}; known: {', '.join(self._parts[2])}")
+
+    def __reduce__(self) -> tuple[type["UnknownName"], tuple[str, str, tuple[str, ...]]]:
+        """How it comes whole out of another process."""
+        return type(self), self._parts
 
 
 class InputError(BlindspotError):
@@ -27,8 +32,8 @@ class CheckpointError(BlindspotError):
     """A checkpoint or its configuration cannot be used."""
 
 
-class ProbeError(BlindspotError):
-    """A head cannot be fitted or applied to what it was given."""
+class ProbeError(BlindspotError, ValueError):
+    """A head cannot be fitted or applied to what it was given; a ValueError too, as scikit-learn's tools expect."""
 
 
 class LeakError(BlindspotError):

@@ -42,5 +42,6 @@ def _line(label: str, finished: int, total: int, unit: str, seconds: float) -> N
     rate = finished / seconds if seconds > 0 else 0.0
     left = (total - finished) / rate if rate > 0 else 0.0
     ending = f"{left:.0f} s left" if finished < total else f"{seconds:.1f} s"
-    sys.stderr.write(f"{label}: {finished}/{total} {unit}, {rate:.0f} {unit}/s, {ending}\n")
+    told = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
+    sys.stderr.write(f"{label}: {finished}/{total} {unit}, {told} {unit}/s, {ending}\n")
     sys.stderr.flush()

@@ -8,6 +8,7 @@ latents="--layers enc_pre_latent,enc_last --poolings global_mean,mean_max,seg_me
 labels=log_g,T_eff,M_H,a_M,C_M
 trained=$OUT/features/demo_trained.json random=$OUT/features/demo_random.json
 probe() { "$PY" -m probes run --results "$OUT/results" "$@"; }
+plain='--controls none'
 
 step 'extract: the shipped encoder, and the spectra themselves'
 "$PY" -m extract run --data "$OUT/data/mock" $where --layers enc_pre_latent,enc_last,input_flux,input_error \
@@ -17,17 +18,18 @@ step 'extract: a random encoder of the same shape'
     --selection "$random"
 
 step 'probe: ridge, published alpha and alpha chosen on val, five labels'
-probe --selection "$trained" $latents --directions forward,concat --labels "$labels"
-probe --selection "$trained" $latents --directions forward,concat --labels "$labels" --params alpha=val
+probe $plain --selection "$trained" $latents --directions forward,concat --labels "$labels"
+probe $plain --selection "$trained" $latents --directions forward,concat --labels "$labels" --params alpha=val
 step 'probe: LightGBM and MLP'
-probe --selection "$trained" $latents --directions concat --heads lightgbm,mlp_1
+probe $plain --selection "$trained" $latents --directions concat --heads lightgbm,mlp_1
 step 'controls: raw flux, error alone, random encoder, shuffled labels, mean'
-probe --selection "$trained" --layers input_flux,input_error --poolings none --params alpha=val --labels log_g,T_eff
-probe --selection "$random" $latents --directions concat --params alpha=val --labels log_g,T_eff
+probe $plain --selection "$trained" --layers input_flux,input_error --poolings none --params alpha=val --labels log_g,T_eff
+probe $plain --selection "$random" $latents --directions concat --params alpha=val --labels log_g,T_eff
 probe --selection "$trained" --directions concat --layers enc_pre_latent --params alpha=val \
     --controls shuffled_labels,mean_predictor --labels log_g,T_eff
 
-step 'tables'
+step 'compare all records of a label in pairs; tables'
+"$PY" -m probes compare --results "$OUT/results"
 "$PY" -m reports tables --results "$OUT/results" --features "$OUT/features" --out "$OUT/reports" --show layers,heads,controls,progress,labels
 "$PY" -m reports figure --results "$OUT/results" --features "$OUT/features" --out "$OUT/reports/overview_log_g.png"
 step 'done'

@@ -49,7 +49,8 @@ def chosen(
     found = [
         record
         for record in records
-        if record.spec["labels"] == [label]
+        if record.kind == "probe"
+        and record.spec["labels"] == [label]
         and record.spec["features"]["parts"] == [part]
         and (record.spec["head"], record.spec["selection"]) == ("ridge", "val_r2")
         and record.spec["control"] == control

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from cache.records import read_records
+from reports.comparisons import comparisons_of
 from reports.figures import overview_figure
 from reports.generate import store_state
 from reports.render_markdown import markdown
@@ -61,11 +62,13 @@ def copy(artifacts: Path) -> None:
 def table() -> str:
     """The table of README: one head, latents beside inputs and controls, with its notes."""
     # the stores were fresh when the records were copied; they are not committed
-    frame = frame_of(read_records(RECORDS), lambda _key, _digest: "fresh")
+    records = read_records(RECORDS)
+    frame = frame_of(records, lambda _key, _digest: "fresh")
     same_head = (frame["selection"] == "val_r2") & (frame["head"] == "ridge")
     one_way = frame["direction"].isin(["concat"]) | frame["layer"].isin(["input_flux", "input_error"])
     baseline = frame["control"] == "mean_predictor"
-    return markdown([controls_table(frame[(same_head & one_way) | baseline].reset_index(drop=True), LABEL)])
+    rows = frame[(same_head & one_way) | baseline].reset_index(drop=True)
+    return markdown([controls_table(rows, LABEL, comparisons_of(records))])
 
 
 def with_table(text: str, rendered: str) -> str:

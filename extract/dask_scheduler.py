@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError
 from dataclasses import replace
 from typing import Any
 
+from cache.dask_cluster import Cluster
 from cache.errors import BlindspotError, CacheError, ConfigError, InputError, UnknownName
 from cache.header import read_header
 from cache.provenance import NUMERICS, SCHEMA
@@ -17,7 +18,6 @@ from cache.writer import StoreWriter
 
 from .block_task import BlockDone, BlockTask, computed_with
 from .blocks import compute_block
-from .dask_cluster import Cluster
 from .noise import NOISE_VERSION
 
 LOOK_SECONDS = 5.0

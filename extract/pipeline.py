@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cache.atomic import TEMPORARY_PREFIX, sweep
+from cache.dask_cluster import Cluster
 from cache.errors import CheckpointError, Incomplete, Stale
 from cache.locks import in_use
 from cache.progress import progress
@@ -17,7 +18,6 @@ from cache.writer import StoreWriter, leftovers
 
 from .block_task import BlockTask, Target, computed_with
 from .checkpoint import weights_digest
-from .dask_cluster import Cluster
 from .fingerprint import FileChanged, forget
 from .plan import StorePlan, arrays_of, check_room, open_writer, row_table
 from .prepare import Prepared, Say, prepare

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.dask_cluster import Cluster
 from cache.errors import ConfigError
 from cache.plan_file import Plan, read_plan
 from cache.progress import progress
 
 from .choices import FROM_TRAIN, MICRO_BATCH
 from .chosen_encoder import is_random, load_named, mask_ratio, random_encoder
-from .dask_cluster import Cluster
 from .encoder import BlindspotModel1D
 from .engine import check_precision, choose_device
 from .error_input import channels

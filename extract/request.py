@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache.arrays import PSEUDO_LAYERS, STORED_DIRECTIONS, safe_name
+from cache.dask_cluster import check_dask_flags
 from cache.errors import ConfigError, InputError, UnknownName
 
 from .choices import ENGINES, ERROR_INPUTS, MICRO_BATCH, PRECISIONS, devices_of
@@ -90,7 +91,7 @@ class ExtractConfig:
         self._check_numbers()
         if self.part is not None:
             parse_part(self.part)
-        self._check_dask()
+        check_dask_flags(self.scheduler, dask_address=self.dask_address, dask_config=self.dask_config)
         if self.device != "auto":
             devices_of(self.device)
         for split in self.data:
@@ -117,15 +118,6 @@ class ExtractConfig:
             )
         if self.noise == "stored" and self.noise_level != 1:
             raise ConfigError("--noise stored is what the file holds; --noise-level must stay 1 with it")
-
-    def _check_dask(self) -> None:
-        given = [f"--dask-{n}" for n in ("address", "config") if getattr(self, f"dask_{n}") is not None]
-        if given and self.scheduler != "dask":
-            raise ConfigError(f"{given[0]} goes with --scheduler dask, not with {self.scheduler}")
-        if len(given) > 1:
-            raise ConfigError(
-                "say either --dask-address (a running scheduler) or --dask-config (a cluster to make), not both"
-            )
 
     @property
     def pseudo_layers(self) -> tuple[str, ...]:

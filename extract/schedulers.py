@@ -12,12 +12,12 @@ from concurrent.futures.process import BrokenProcessPool
 from contextvars import ContextVar
 from multiprocessing.connection import wait
 
+from cache.dask_cluster import Cluster
 from cache.errors import CacheError
 from cache.progress import Advance
 
 from .block_task import BlockDone, BlockTask
 from .blocks import compute_block, compute_blocks
-from .dask_cluster import Cluster
 from .dask_scheduler import dask_run
 
 Run = Callable[[list[int]], Iterator[tuple[int, BlockDone]]]

@@ -2,7 +2,9 @@
 
 import abc
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Real
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +20,17 @@ Chosen = dict[str, int | float | list[int] | list[float]]
 
 ROWS_AT_ONCE = 8192
 """Rows handled at a time where a float64 or boolean copy of the whole matrix would double the memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedSample:
+    """What a head is fitted to, checked: X (n, d), Y (n, t), the same of val or None, groups (n,) or None."""
+
+    X: Array
+    Y: Array
+    X_val: Array | None = None
+    Y_val: Array | None = None
+    groups: Array | None = None
 
 
 class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-learn carries no types
@@ -50,9 +63,22 @@ class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # sci
         X_val, y_val are used only to choose; `groups` (n,), the star of each row, is there for heads that need it.
         Raises ProbeError before fitting on wrong shapes, fewer than two rows, or anything not finite.
         """
+        self._fit_sample(self.prepare(X, y, X_val=X_val, y_val=y_val, groups=groups))
+        return self
+
+    def prepare(
+        self,
+        X: Array,
+        y: Array,
+        *,
+        X_val: Array | None = None,
+        y_val: Array | None = None,
+        groups: Array | None = None,
+    ) -> CheckedSample:
+        """The part of `fit` before any arithmetic: check settings and sample, forget an earlier fit."""
         self.check_settings()
         X, Y = checked_sample(X, y, "training")
-        self.single_label_ = np.ndim(y) == 1
+        self.single_label_ = np.asarray(y).ndim == 1
         self.n_features_in_, self.n_labels_ = X.shape[1], Y.shape[1]
         if groups is not None and np.shape(groups) != (X.shape[0],):
             raise ProbeError(
@@ -60,8 +86,7 @@ class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # sci
             )
         X_chosen, Y_chosen = self._checked_validation(X_val, y_val)
         self.chosen_, self.arrays_, self.flags_ = {}, {}, []
-        self._fit(X, Y, X_chosen, Y_chosen)
-        return self
+        return CheckedSample(X=X, Y=Y, X_val=X_chosen, Y_val=Y_chosen, groups=groups)
 
     def predict(self, X: Array) -> Array:
         """Predictions (n,) or (n, t), as y was, float64; ProbeError when X is not what the head was fitted to."""
@@ -75,6 +100,12 @@ class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # sci
         y_hat = self._predict(X)
         return y_hat[:, 0] if self.single_label_ else y_hat
 
+    def __sklearn_tags__(self) -> Any:
+        """Every head takes several labels."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
     def settings(self) -> dict[str, Any]:
         """Every setting that shapes the answer, as JSON, with presets and `auto` resolved."""
         return {name: _plain(value) for name, value in self.get_params(deep=False).items()}
@@ -83,6 +114,9 @@ class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # sci
         """How the head chooses: `fixed` (not at all) or `val_r2`."""
         return "fixed"
 
+    def keep_state_at(self, path: Path) -> None:
+        """Let later fits go on, after a kill, from the state kept at `path`; heads that fit in a moment keep none."""
+
     def check_settings(self) -> None:
         """Raise ConfigError when a setting cannot be meant; called on making and on fitting."""
 
@@ -90,6 +124,10 @@ class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # sci
     def fit_several(cls, fits: Sequence[Fit], data: TrainingSet) -> list[str | None]:
         """Fit heads of this class; for each, None or why not (see `fit_together`). Overridden where sharing pays."""
         return [fit_alone(fit, data) for fit in fits]
+
+    def _fit_sample(self, sample: CheckedSample) -> None:
+        """Fit to what `prepare` gave; a head that needs groups overrides this."""
+        self._fit(sample.X, sample.Y, sample.X_val, sample.Y_val)
 
     @abc.abstractmethod
     def _fit(self, X: Array, Y: Array, X_val: Array | None, Y_val: Array | None) -> None:
@@ -132,6 +170,13 @@ class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # sci
         return X_val, Y_val
 
 
+@dataclass(frozen=True, kw_only=True)
+class CheckedMatrix:
+    """What `checked_matrix` gave; it passes there again at no cost, for fits that share one X."""
+
+    values: Array
+
+
 def check_numbers(settings: Mapping[str, Any]) -> None:
     """Raise ConfigError for the first setting that is no number; "1e-3" from a YAML file is text, 1.0e-3 is not."""
     for name, value in settings.items():
@@ -156,8 +201,12 @@ def checked_sample(X: Array, y: Array, what: str) -> tuple[Array, Array]:
     return X, Y
 
 
-def checked_matrix(X: Array, what: str) -> Array:
+def checked_matrix(X: Array | CheckedMatrix, what: str) -> Array:
     """X as a (n, d) array of float32 (kept) or float64, finite; ProbeError otherwise."""
+    if isinstance(X, CheckedMatrix):
+        return X.values
+    if hasattr(X, "toarray"):
+        raise ProbeError(f"{what} are sparse, which is not supported; give a dense array: X.toarray()")
     X = np.asarray(X)
     if X.ndim != 2 or X.size == 0 or X.dtype.kind not in "fiu":
         raise ProbeError(f"{what} have shape {X.shape} and type {X.dtype}; expected numbers, (n, d)")

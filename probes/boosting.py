@@ -1,6 +1,6 @@
 """Gradient-boosted trees (LightGBM) with the group's published settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from cache.errors import ConfigError, ProbeError, UnknownName
 
-from .base import Array, Head, check_numbers
+from .base import Array, CheckedSample, Head, check_numbers
+from .together import Fit, TrainingSet, arguments_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,19 @@ PRESETS: dict[str, Preset] = {
 }
 """The settings of the published tables (REFERENCE 5)."""
 
+BINNING = {
+    "data_random_seed": 38,
+    "feature_pre_filter": False,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbosity": -1,
+}
+"""What the bins depend on, the same for all heads so that they can be shared.
+
+Where there are more than 200,000 rows, LightGBM draws those that set the bins by a seed that it derives from `seed`, 38
+for seed 0. It is fixed here: `seed` moves the drawing of rows and columns for trees, not the bins.
+"""
+
 PRESET_FIELDS = tuple(Preset.__dataclass_fields__)
 
 
@@ -49,8 +63,8 @@ class LightGBM(Head):
 
     `preset` names the settings; a setting given by itself overrides it. `early_stopping` is a number of rounds
     without a better val error (the same as a better val R2) after which a booster stops and keeps its best
-    iteration; it needs X_val. Results repeat bit for bit for equal seed and
-    library version, and did so for 1, 2 and 4 threads.
+    iteration; it needs X_val. Results repeat bit for bit for equal seed, threads and library version. For 1, 2 and 4
+    threads predictions were equal too (benchmarks/heads/boosting.py); the saved text names the number of threads.
     """
 
     boosters_: list[lightgbm.Booster]
@@ -110,26 +124,41 @@ class LightGBM(Head):
             told = ", ".join(f"{name} {settings[name]!r}" for name in wrong)
             raise ConfigError(f"lightgbm: {told}: out of range; see the presets {', '.join(PRESETS)}")
 
+    @classmethod
+    def fit_several(cls, fits: Sequence[Fit], data: TrainingSet) -> list[str | None]:
+        """Fit on one binned copy for each training size, whatever the labels, settings and seeds."""
+        failures: list[str | None] = [None] * len(fits)
+        for n_rows in dict.fromkeys(fit.n_rows for fit in fits):
+            bins = None
+            for k, fit in enumerate(fits):
+                if fit.n_rows != n_rows:
+                    continue
+                assert isinstance(fit.head, cls)
+                try:
+                    sample = fit.head.prepare(**arguments_of(fit, data))
+                    bins = bins or Bins(sample, threads=fit.head.threads)
+                    fit.head.grow(sample, bins)
+                except ProbeError as error:
+                    failures[k] = str(error)
+        return failures
+
     def _fit(self, X: Array, Y: Array, X_val: Array | None, Y_val: Array | None) -> None:
+        sample = CheckedSample(X=X, Y=Y, X_val=X_val, Y_val=Y_val)
+        self.grow(sample, Bins(sample, threads=self.threads))
+
+    def grow(self, sample: CheckedSample, bins: "Bins") -> None:
+        """Fit to a prepared sample whose features are binned; ProbeError with LightGBM's reason when it refuses."""
         settings = self.settings()
-        parameters = _parameters(settings)
-        train = lightgbm.Dataset(X, label=Y[:, 0], params=parameters)
         stop = self.early_stopping
-        val = (
-            None
-            if stop is None or X_val is None
-            else lightgbm.Dataset(X_val, reference=train, params=parameters)
-        )
         self.boosters_ = []
         try:
             for label in range(self.n_labels_):
-                train.construct().set_label(Y[:, label])
-                if val is not None and Y_val is not None:
-                    val.construct().set_label(Y_val[:, label])
-                self.boosters_.append(_grow(parameters, settings["n_trees"], train, val, stop))
+                train = bins.train(sample.Y[:, label])
+                val = None if stop is None or sample.Y_val is None else bins.val(sample.Y_val[:, label])
+                self.boosters_.append(_grow(_parameters(settings), settings["n_trees"], train, val, stop))
         except lightgbm.basic.LightGBMError as error:
             raise ProbeError(f"LightGBM refused the fit: {error}") from error
-        if val is not None:
+        if stop is not None:
             self.chosen_ = {"best_iteration": [_n_trees(booster) for booster in self.boosters_]}
 
     def _predict(self, X: Array) -> Array:
@@ -154,6 +183,34 @@ class LightGBM(Head):
         ]
 
 
+class Bins:
+    """The features of one sample in LightGBM's bins; binning costs as much as growing fifty small trees.
+
+    A Dataset remembers the parameters it is made with, so these are `BINNING` alone, the same for every head.
+    """
+
+    def __init__(self, sample: CheckedSample, *, threads: int) -> None:
+        """Nothing is binned before it is asked for."""
+        self._sample = sample
+        self._parameters = {**BINNING, "num_threads": threads}
+        self._train: lightgbm.Dataset | None = None
+        self._val: lightgbm.Dataset | None = None
+
+    def train(self, y: Array) -> lightgbm.Dataset:
+        """The train rows with the label y (n,); the label given last holds."""
+        if self._train is None:
+            self._train = lightgbm.Dataset(self._sample.X, label=y, params=self._parameters)
+        return self._train.construct().set_label(y)
+
+    def val(self, y: Array) -> lightgbm.Dataset:
+        """The val rows in the bins of train, with the label y (n,); `train` must have been asked for."""
+        if self._val is None:
+            self._val = lightgbm.Dataset(
+                self._sample.X_val, label=y, reference=self._train, params=self._parameters
+            )
+        return self._val.construct().set_label(y)
+
+
 def _preset(name: str) -> Preset:
     if name not in PRESETS:
         raise UnknownName("LightGBM preset", name, PRESETS)
@@ -174,10 +231,7 @@ def _parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
         "lambda_l2": settings["reg_lambda"],
         "seed": settings["seed"],
         "num_threads": settings["threads"],
-        "deterministic": True,
-        "force_row_wise": True,
-        "feature_pre_filter": False,
-        "verbosity": -1,
+        **BINNING,
     }
 
 

@@ -1,7 +1,8 @@
-"""The product of features, heads, labels and controls that one command stands for."""
+"""The product of features, heads, labels, controls, sizes and seeds that one command stands for."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,16 @@ from cache.errors import ConfigError, UnknownName
 
 from .features import FeaturePart
 from .registry import HEADS, head_parameters
-from .spec import ProbeRequest
+from .spec import MIXED_LAYERS, ProbeRequest
 
 JOIN = "+"
-"""Joins layers, or labels, that are taken together: enc_last+enc_pre_latent."""
+"""Joins what is taken together: layers enc_last+enc_pre_latent, labels log_g+T_eff, segments 0+1."""
+ALL = "all"
+EACH = "each"
+"""Stands for every single segment of a pooling."""
+NONE = "none"
+SOFTMAX = "softmax"
+MIXES = (NONE, SOFTMAX)
 
 Assignment = tuple[str | None, str, Any]
 """Head or None for all, name of a parameter, value."""
@@ -22,7 +29,11 @@ Assignment = tuple[str | None, str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class CellChoices:
-    """What to combine; a name with '+' stands for several taken together."""
+    """What to combine; a name with '+' stands for several taken together.
+
+    `pca` are numbers of axes or `none`, `segments` are `all`, `each`, or numbers, `train_sizes` numbers of stars or
+    `all`; `mix` is `none` or `softmax`.
+    """
 
     layers: tuple[str, ...]
     poolings: tuple[str, ...]
@@ -31,30 +42,53 @@ class CellChoices:
     labels: tuple[str, ...]
     controls: tuple[str, ...] = ("none",)
     params: tuple[str, ...] = ()
-    seed: int = 0
-    train_size: int | None = None
+    pca: tuple[int | str, ...] = (NONE,)
+    segments: tuple[int | str, ...] = (ALL,)
+    mix: str = NONE
+    train_sizes: tuple[int | str, ...] = (ALL,)
+    seeds: tuple[int, ...] = (0,)
     cross: tuple[str, ...] = ()
+    allow_leak: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Features:
+    """One choice of columns."""
+
+    parts: tuple[FeaturePart, ...]
+    segments: tuple[int, ...] | None
+    pca: int | None
 
 
 def requests(choices: CellChoices) -> Iterator[ProbeRequest]:
-    """Every combination, in a fixed order; raises ConfigError or UnknownName before the first."""
-    heads = tuple(HEADS) if choices.heads == ("all",) else choices.heads
-    settings = {head: _settings(head, heads, choices.params) for head in heads}
-    for layer, direction, pooling, control, head, labels in itertools.product(
-        choices.layers, choices.directions, choices.poolings, choices.controls, heads, choices.labels
+    """Every combination, in a fixed order; raises ConfigError or UnknownName before the first.
+
+    Where the seed changes nothing, the first seed alone is taken.
+    """
+    if choices.mix not in MIXES:
+        raise UnknownName("mix of layers", choices.mix, MIXES)
+    heads = tuple(HEADS) if choices.heads == (ALL,) else choices.heads
+    settings = [(head, params) for head in heads for params in _settings(head, heads, choices.params)]
+    features = list(_features(choices))
+    sizes = [_number("--train-sizes", size, ALL) for size in choices.train_sizes]
+    for chosen, control, (head, params), labels, size, seed in itertools.product(
+        features, choices.controls, settings, choices.labels, sizes, choices.seeds
     ):
-        yield ProbeRequest(
-            features=tuple(
-                FeaturePart(layer=part, pooling=pooling, direction=direction) for part in layer.split(JOIN)
-            ),
+        request = ProbeRequest(
+            features=chosen.parts,
             head=head,
-            params=settings[head],
+            params=params | _mixed(choices.mix, head, chosen.parts),
             labels=tuple(labels.split(JOIN)),
-            seed=choices.seed,
+            pca=chosen.pca,
+            segments=chosen.segments,
+            seed=seed,
             control=control,
-            train_size=choices.train_size,
+            train_size=size,
             cross=choices.cross,
+            allow_leak=choices.allow_leak,
         )
+        if seed == choices.seeds[0] or _seed_matters(request):
+            yield request
 
 
 def arrays_of(request: ProbeRequest) -> tuple[tuple[str, str, str], ...]:
@@ -62,20 +96,88 @@ def arrays_of(request: ProbeRequest) -> tuple[tuple[str, str, str], ...]:
     return tuple((part.layer, part.direction, part.pooling) for part in request.features)
 
 
-def _settings(head: str, heads: Sequence[str], params: Sequence[str]) -> Mapping[str, Any]:
-    """The parameters of one head among `name=value` and `head.name=value`."""
+def _seed_matters(request: ProbeRequest) -> bool:
+    """Whether another seed may give another answer: of the head, the shuffling, or the choice of stars."""
+    return (
+        request.train_size is not None
+        or request.control == "shuffled_labels"
+        or ("seed" in head_parameters(request.fitted_head()) and "seed" not in request.params)
+    )
+
+
+def _features(choices: CellChoices) -> Iterator[_Features]:
+    """Every choice of columns, those of one store beside each other."""
+    axes = [_number("--pca", k, NONE) for k in choices.pca]
+    for layer, direction, pooling in itertools.product(choices.layers, choices.directions, choices.poolings):
+        parts = tuple(
+            FeaturePart(layer=part, pooling=pooling, direction=direction) for part in layer.split(JOIN)
+        )
+        segments = [chosen for text in choices.segments for chosen in _segments(text, pooling)]
+        for chosen, pca in itertools.product(dict.fromkeys(segments), axes):
+            yield _Features(parts=parts, segments=chosen, pca=pca)
+
+
+def _segments(text: int | str, pooling: str) -> Iterator[tuple[int, ...] | None]:
+    """The choices of segments that one word of --segments stands for; None is all of them."""
+    if text == ALL:
+        yield None
+    elif text == EACH:
+        found = re.fullmatch(r"seg_mean_K(\d+)", pooling)
+        if found is None:
+            raise ConfigError(
+                f"--segments each: pooling {pooling!r} is not cut into wavelength segments; use seg_mean_K8, or say "
+                "--segments all"
+            )
+        yield from ((segment,) for segment in range(int(found[1])))
+    else:
+        try:
+            yield tuple(sorted({int(number) for number in str(text).split(JOIN)}))
+        except ValueError:
+            raise ConfigError(
+                f"--segments {text!r}: expected all, each, or numbers such as 0,3,7 or 0+1,2 ('+' joins)"
+            ) from None
+
+
+def _number(flag: str, value: int | str, no_number: str) -> int | None:
+    """A number, or None for the word that stands for no choice."""
+    if value == no_number:
+        return None
+    if isinstance(value, str) and not value.isdecimal():
+        raise ConfigError(f"{flag} {value!r}: expected numbers or {no_number!r}")
+    return int(value)
+
+
+def _mixed(mix: str, head: str, parts: Sequence[FeaturePart]) -> dict[str, int]:
+    """The parameter with which a head mixes layers, if it is to."""
+    if mix == NONE:
+        return {}
+    if MIXED_LAYERS not in head_parameters(head):
+        able = [name for name in HEADS if MIXED_LAYERS in head_parameters(name)]
+        raise ConfigError(
+            f"--mix softmax: {head} learns no weights of layers; heads that do: {', '.join(able) or 'none'}"
+        )
+    if len(parts) < 2:
+        raise ConfigError(
+            f"--mix softmax: {parts[0].layer} is one layer; join those to be mixed with '+', as in "
+            "--layers enc_last+enc_pre_latent"
+        )
+    return {MIXED_LAYERS: len(parts)}
+
+
+def _settings(head: str, heads: Sequence[str], params: Sequence[str]) -> list[dict[str, Any]]:
+    """The parameters of one head among `name=value` and `head.name=value`; a name given twice makes two choices."""
     known = head_parameters(head)
-    chosen = {}
+    values: dict[str, list[Any]] = {}
     for owner, name, value in map(_assignment, params):
         if owner is not None and owner not in heads:
             raise UnknownName("head in --params", owner, heads)
         if owner not in (None, head):
             continue
         if name in known:
-            chosen[name] = value
+            values.setdefault(name, []).append(value)
         elif owner == head or not any(name in head_parameters(other) for other in heads):
             raise UnknownName(f"parameter of {head}", name, known)
-    return chosen
+    return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
 
 
 def _assignment(text: str) -> Assignment:

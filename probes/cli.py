@@ -11,10 +11,27 @@ def _run() -> Verb:
     return VERB
 
 
+def _sweep() -> Verb:
+    from .sweep_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
 def _predict() -> Verb:
     from .predict_command import VERB  # noqa: PLC0415
 
     return VERB
 
 
-VERBS: Mapping[str, Callable[[], Verb]] = {"run": _run, "predict": _predict}
+def _compare() -> Verb:
+    from .compare_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
+VERBS: Mapping[str, Callable[[], Verb]] = {
+    "run": _run,
+    "sweep": _sweep,
+    "compare": _compare,
+    "predict": _predict,
+}

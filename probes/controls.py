@@ -23,9 +23,12 @@ def shuffled_by_star(y: Array, stars: Array, *, seed: int) -> Array:
     return np.asarray(y)[first[permutation]][member]
 
 
-def subset_of_stars(stars: Array, size: int, *, seed: int) -> Array:
-    """Boolean mask (n,) of the rows of `size` stars; a larger subset of the same seed contains the smaller one."""
+def star_ranks(stars: Array, *, seed: int) -> Array:
+    """Place of each row's star, (n,) int64, in a random order of the stars that depends on their set and `seed`.
+
+    The rows of the first `size` stars, `ranks < size`, are a subset; a larger subset contains the smaller one.
+    """
     unique, member = np.unique(stars, return_inverse=True)
     rank = np.empty(unique.size, dtype=np.int64)
     rank[np.random.default_rng(seed).permutation(unique.size)] = np.arange(unique.size)
-    return np.asarray(rank[member] < size)
+    return np.asarray(rank[member])

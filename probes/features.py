@@ -1,4 +1,4 @@
-"""Which cached arrays make up the columns of X."""
+"""Which cached arrays, and which of their wavelength segments, make up the columns of X."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from cache.errors import ConfigError
+from cache.arrays import STATISTICS
+from cache.errors import ConfigError, ProbeError
 
 from .views import Array, FeatureView
+
+_VALUE = STATISTICS.index("value")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +37,50 @@ def prediction_columns(labels: Sequence[str]) -> list[tuple[str, str]]:
     return [("y", "y_hat")] if len(labels) == 1 else [(f"y_{label}", f"y_hat_{label}") for label in labels]
 
 
-def load_features(view: FeatureView, parts: Sequence[FeaturePart]) -> Array:
-    """The parts side by side in the order given, (N, D) float32; raises what the view raises if one is missing."""
+def load_features(
+    view: FeatureView, parts: Sequence[FeaturePart], *, segments: Sequence[int] | None = None
+) -> Array:
+    """The parts side by side in the order given, (N, D) float32; with `segments`, their columns of these alone.
+
+    Raises what the view raises if a part is missing, ProbeError for a part without those segments.
+    """
     if not parts:
         raise ConfigError("no features were asked for; name at least one layer and pooling")
-    loaded = [view.features(part.layer, part.pooling, part.direction) for part in parts]
+    columns = [_columns_of(view, part, segments) for part in parts]
+    loaded = [
+        view.features(part.layer, part.pooling, part.direction)[:, chosen]
+        for part, chosen in zip(parts, columns, strict=True)
+    ]
     return loaded[0] if len(loaded) == 1 else np.concatenate(loaded, axis=1)
+
+
+def part_widths(
+    view: FeatureView, parts: Sequence[FeaturePart], *, segments: Sequence[int] | None = None
+) -> list[int]:
+    """Columns that each part brings, by its stored coordinates."""
+    return [
+        view.coordinates(part.layer, part.pooling, part.direction)["channel"][
+            _columns_of(view, part, segments)
+        ].size
+        for part in parts
+    ]
+
+
+def _columns_of(
+    view: FeatureView, part: FeaturePart, segments: Sequence[int] | None
+) -> slice | np.ndarray[Any, np.dtype[np.intp]]:
+    """Where the columns of the chosen segments are, by the stored coordinate `segment`; in stored order."""
+    if segments is None:
+        return slice(None)
+    coordinates = view.coordinates(part.layer, part.pooling, part.direction)
+    stored = coordinates["segment"]
+    there = np.unique(stored)
+    name = f"{part.layer}/{part.direction}/{part.pooling}"
+    if there.size < 2 or np.any(coordinates["statistic"] == _VALUE):
+        raise ProbeError(
+            f"{name} is not cut into wavelength segments, so none can be chosen; use a pooling such as seg_mean_K8"
+        )
+    absent = sorted(set(segments) - set(there.tolist()))
+    if absent:
+        raise ProbeError(f"{name} has segments 0 to {int(there[-1])}, not {', '.join(map(str, absent))}")
+    return np.flatnonzero(np.isin(stored, list(segments)))

@@ -1,7 +1,8 @@
 """What happened epoch by epoch while a head was trained."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -43,3 +44,18 @@ class LearningCurve:
         """`history_*` arrays: (epochs,) for epoch, lr and a single label, (epochs, t) otherwise."""
         arrays = {f"history_{name}": np.array(values) for name, values in self.columns.items() if values}
         return {name: a[:, 0] if a.ndim == 2 and single_label else a for name, a in arrays.items()}
+
+    def state(self) -> dict[str, Array]:
+        """What was added so far, by column; `from_state` makes the same curve of it."""
+        columns = {name: np.array(values) for name, values in self.columns.items() if values}
+        return {**columns, "mean_val_r2": np.array(self.mean_val_r2, dtype=np.float64)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Array]) -> Self:
+        """The curve of which `state` was taken."""
+        curve = cls()
+        for name in curve.columns:
+            curve.columns[name] = list(state.get(name, ()))
+        curve.mean_val_r2 = state["mean_val_r2"].tolist()
+        curve.best = int(np.argmax(curve.mean_val_r2)) if curve.mean_val_r2 else 0
+        return curve

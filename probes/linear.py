@@ -1,16 +1,29 @@
 """Heads whose prediction is one matrix product; ordinary least squares is the plainest of them."""
 
+import abc
 import io
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
-import scipy.linalg
 
-from cache.errors import Damaged
+from cache.errors import Damaged, ProbeError
 
-from .base import Head
-from .gram import Array, Scaling, column_scaling, slabs
+from .base import CheckedMatrix, Head, checked_matrix
+from .gram import Array, Scaling, slabs
+from .least_squares import triangles
+from .together import Fit, TrainingSet, arguments_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearFit:
+    """A head to be fitted to its checked labels Y (n, t): `columns` of all labels, on the first n rows."""
+
+    head: "LinearHead"
+    columns: tuple[int, ...]
+    Y: Array
+    Y_val: Array | None
 
 
 class LinearHead(Head):
@@ -18,6 +31,43 @@ class LinearHead(Head):
 
     coef_: Array
     intercept_: Array
+
+    @classmethod
+    def fit_several(cls, fits: Sequence[Fit], data: TrainingSet) -> list[str | None]:
+        """Features are checked once, and labels, settings and sizes share whatever does not depend on them."""
+        try:
+            return cls._fit_checked(fits, data)
+        except ProbeError:  # of rows that only some of the fits see; each will say its own
+            return super().fit_several(fits, data)
+
+    @classmethod
+    def _fit_checked(cls, fits: Sequence[Fit], data: TrainingSet) -> list[str | None]:
+        X = checked_matrix(data.X[: max(fit.n_rows for fit in fits)], "training features")
+        X_val = None if data.X_val is None else checked_matrix(data.X_val, "val features")
+        checked_val: object = X_val if X_val is None else CheckedMatrix(values=X_val)
+        ready, failures = list[LinearFit](), list[str | None]()
+        for fit in fits:
+            arguments = arguments_of(fit, data)
+            arguments |= {"X": CheckedMatrix(values=X[: fit.n_rows]), "X_val": checked_val}
+            try:
+                sample = fit.head.prepare(**arguments)
+            except ProbeError as error:
+                failures.append(str(error))
+                continue
+            failures.append(None)
+            assert isinstance(fit.head, LinearHead)
+            ready.append(LinearFit(head=fit.head, columns=fit.columns, Y=sample.Y, Y_val=sample.Y_val))
+        if ready:
+            cls._fit_all(ready, X, X_val)
+        return failures
+
+    def _fit(self, X: Array, Y: Array, X_val: Array | None, Y_val: Array | None) -> None:
+        self._fit_all([LinearFit(head=self, columns=tuple(range(Y.shape[1])), Y=Y, Y_val=Y_val)], X, X_val)
+
+    @classmethod
+    @abc.abstractmethod
+    def _fit_all(cls, fits: Sequence[LinearFit], X: Array, X_val: Array | None) -> None:
+        """Fit every head; its bits must not depend on the other fits."""
 
     def _predict(self, X: Array) -> Array:
         return np.concatenate([X[rows] @ self.coef_.T for rows in slabs(X)]) + self.intercept_
@@ -45,46 +95,56 @@ class OLS(LinearHead):
     Dependent columns share their weight, constant ones get none. It is Ridge with alpha 0.
     """
 
-    def _fit(self, X: Array, Y: Array, X_val: Array | None, Y_val: Array | None) -> None:
-        del X_val, Y_val  # nothing is chosen
-        scaling = column_scaling(X)
-        y_mean = Y.mean(axis=0)
-        weights = shortest_least_squares(X, Y - y_mean, scaling)
-        self.coef_, self.intercept_ = in_units_of_x(weights.T, y_mean, scaling)
+    @classmethod
+    def _fit_all(cls, fits: Sequence[LinearFit], X: Array, X_val: Array | None) -> None:
+        del X_val  # nothing is chosen
+        labels = AllLabels.of(fits)
+        for triangle in triangles(X[: len(labels.Y)], labels.Y, [len(fit.Y) for fit in fits]):
+            weights = triangle.shortest()
+            for fit in fits:
+                if len(fit.Y) == triangle.n:
+                    slots = [labels.slots[column] for column in fit.columns]
+                    solved = [
+                        in_units_of_x(weights[k], triangle.label_mean[k], triangle.scaling) for k in slots
+                    ]
+                    fit.head.coef_ = np.stack([coef for coef, _ in solved])
+                    fit.head.intercept_ = np.array([intercept for _, intercept in solved])
 
 
 class Mean(LinearHead):
     """The mean of the training labels, whatever the features say: the floor that every probe must clear."""
 
-    def _fit(self, X: Array, Y: Array, X_val: Array | None, Y_val: Array | None) -> None:
-        del X_val, Y_val  # nothing is chosen
-        self.coef_, self.intercept_ = np.zeros((Y.shape[1], X.shape[1])), Y.mean(axis=0)
+    @classmethod
+    def _fit_all(cls, fits: Sequence[LinearFit], X: Array, X_val: Array | None) -> None:
+        del X_val  # nothing is chosen
+        for fit in fits:
+            fit.head.coef_ = np.zeros((fit.Y.shape[1], X.shape[1]))
+            fit.head.intercept_ = fit.Y.mean(axis=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllLabels:
+    """The labels of several fits side by side, Y (n, t); column c of all labels is column slots[c] of Y.
+
+    Rows that no fit has of a label are 0.
+    """
+
+    Y: Array
+    slots: Mapping[int, int]
+
+    @classmethod
+    def of(cls, fits: Sequence[LinearFit]) -> Self:
+        """Take each label from the longest of the fits that have it."""
+        columns = dict.fromkeys(column for fit in fits for column in fit.columns)
+        slots = {column: slot for slot, column in enumerate(columns)}
+        Y = np.zeros((max(len(fit.Y) for fit in fits), len(slots)))
+        for fit in fits:
+            for k, column in enumerate(fit.columns):
+                Y[: len(fit.Y), slots[column]] = fit.Y[:, k]
+        return cls(Y=Y, slots=slots)
 
 
 def in_units_of_x(weights: Array, y_mean: Array, scaling: Scaling) -> tuple[Array, Array]:
-    """Coefficients (..., t, d) and intercepts (..., t) for raw X from weights on scaled features."""
+    """Coefficients (..., d) and intercepts (...) for raw X from the weights of one label on scaled features."""
     coef = np.where(scaling.constant, 0.0, weights / scaling.scale)
     return coef, y_mean - coef @ scaling.mean
-
-
-def shortest_least_squares(X: Array, Y: Array, scaling: Scaling) -> Array:
-    """Least-squares weights (d, t) on scaled features; the shortest ones where the rank is deficient.
-
-    [1 Z Y] is reduced to its triangle by QR, slab by slab, so that no condition number is squared and no second copy
-    of X is made. Without its first row and column the triangle is that of the centred columns, free of the rounding
-    of their means, which would otherwise pass for a direction of its own when n <= d. It is solved by SVD; singular
-    values below max(n, d) * eps of the largest are dropped.
-    """
-    n, d = X.shape
-    width = 1 + d + Y.shape[1]
-    whole: Array = np.empty((0, width))
-    for start in range(0, n, 4 * width):
-        rows = slice(start, start + 4 * width)
-        Z = scaling.apply(X[rows])
-        block = np.concatenate([np.ones((len(Z), 1)), Z, Y[rows]], axis=1)
-        whole = np.asarray(np.linalg.qr(np.concatenate([whole, block]), mode="r"))
-    triangle = whole[1:, 1:]
-    solved: Any = scipy.linalg.lstsq(
-        triangle[:, :d], triangle[:, d:], cond=max(n, d) * float(np.finfo(np.float64).eps)
-    )
-    return np.asarray(solved[0])

@@ -1,11 +1,9 @@
 """Small multilayer perceptrons, trained by the recipe of the group's end-to-end system."""
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
 
-import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -13,32 +11,24 @@ from torch import Tensor, nn
 
 from cache.errors import ConfigError, Damaged, ProbeError, UnknownName
 
-from .base import ROWS_AT_ONCE, Array, Head, check_numbers
-from .gram import Scaling, column_scaling, slabs
-from .learning_curve import LearningCurve
+from .base import ROWS_AT_ONCE, Array, CheckedSample, Head, check_numbers
+from .gram import Scaling, slabs
+from .mlp_checkpoint import Checkpoint
+from .mlp_features import Features, data_digest, scaled, unscaled
+from .mlp_member import Member
+from .mlp_network import Stack, make_network
+from .mlp_stacking import fit_in_stacks, fit_stack, torch_threads
+from .together import Fit, TrainingSet
 
 SCALING_FIELDS = tuple(Scaling.__dataclass_fields__)
 CUT_SHORT_FLAG = "best epoch is the last one allowed"
 CHOICES: dict[str, tuple[str, ...]] = {
     "selection": ("val_r2", "fixed"),
     "label_scaling": ("standard", "none"),
+    "augment": ("none", "draw_per_epoch"),
     "device": ("cpu", "cuda", "auto"),
 }
-
-
-def make_network(
-    n_features: int, n_labels: int, *, hidden: Sequence[int] = (256,), dropout: float = 0.1
-) -> nn.Sequential:
-    """Linear, GELU, Dropout for each hidden size, then Linear: (B, n_features) -> (B, n_labels).
-
-    384 features, one hidden layer of 256 and one label have 98,817 parameters.
-    """
-    modules: list[nn.Module] = []
-    width = n_features
-    for size in hidden:
-        modules += [nn.Linear(width, size), nn.GELU(), nn.Dropout(dropout)]
-        width = size
-    return nn.Sequential(*modules, nn.Linear(width, n_labels))
+COUNTS = ("batch_size", "max_epochs", "mixed_layers", "patience", "plateau_patience", "threads")
 
 
 class MLP(Head):
@@ -50,11 +40,17 @@ class MLP(Head):
     val. `label_scaling="standard"` trains on labels of mean 0 and std 1, so that one learning rate and one clip
     suit kelvins and dex; the document trained on raw labels (`none`). The learning curve is in the label's units either
     way, its losses in their square. Equal seed, threads and torch version repeat bit for bit on CPU.
+
+    `augment="draw_per_epoch"`: with several rows (noise draws) of one star, given by groups, each epoch visits one row
+    of each star, the next one each time; `none` visits all rows. `mixed_layers` > 1: the features are that many
+    equally wide blocks (encoder layers) side by side, and a learned softmax over them makes one; the shares at the
+    end are `arrays_["layer_weights"]`.
     """
 
     network_: nn.Sequential
     x_scaling_: Scaling
     y_scaling_: Scaling
+    _checkpoint: tuple[Path, float] | None = None
 
     def __init__(
         self,
@@ -72,12 +68,15 @@ class MLP(Head):
         clip: float = 0.5,
         label_scaling: str = "standard",
         seed: int = 0,
+        augment: str = "none",
+        mixed_layers: int = 1,
         device: str = "cpu",
         threads: int = 1,
     ) -> None:
         """Settings; `device` is cpu, cuda or auto (cuda where there is one).
 
-        Batches of 256 are too small for a second CPU thread to pay, and on a shared machine it costs.
+        A second CPU thread makes a fit 1.4 times faster where it has a core to itself; two fits of one thread side
+        by side gain 1.8. Fit side by side in processes: threads of one process share torch's generator and settings.
         """
         self.hidden = hidden
         self.dropout = dropout
@@ -92,12 +91,14 @@ class MLP(Head):
         self.clip = clip
         self.label_scaling = label_scaling
         self.seed = seed
+        self.augment = augment
+        self.mixed_layers = mixed_layers
         self.device = device
         self.threads = threads
 
     def settings(self) -> dict[str, Any]:
         """Every setting, with device `auto` resolved."""
-        return {**super().settings(), "device": self._device().type}
+        return {**super().settings(), "device": self.torch_device().type}
 
     def selection_rule(self) -> str:
         """`val_r2`, unless the number of epochs is fixed."""
@@ -113,106 +114,119 @@ class MLP(Head):
             {name: value for name, value in self.get_params(deep=False).items() if name not in words}
         )
         check_numbers({f"hidden[{k}]": size for k, size in enumerate(self.hidden)})
-        counts = {"max_epochs", "patience", "batch_size", "plateau_patience", "threads"}
-        wrong = [name for name in sorted(counts) if getattr(self, name) < 1]
+        wrong = [name for name in COUNTS if getattr(self, name) < 1]
         wrong += [name for name in ("learning_rate", "clip", "plateau_factor") if getattr(self, name) <= 0]
         wrong += ["plateau_factor"] if self.plateau_factor >= 1 else []
         wrong += ["weight_decay"] if self.weight_decay < 0 else []
+        wrong += ["seed"] if self.seed != int(self.seed) else []
         wrong += ["dropout"] if not 0 <= self.dropout < 1 else []
         wrong += ["hidden"] if not self.hidden or min(self.hidden) < 1 else []
         if wrong:
             told = ", ".join(f"{name} {getattr(self, name)!r}" for name in wrong)
             raise ConfigError(f"mlp: {told}: out of range")
-        self._device()
+        self.torch_device()
 
-    def _device(self) -> torch.device:
+    def torch_device(self) -> torch.device:
+        """The device that `device` means here."""
         available = torch.cuda.is_available()
         if self.device == "cuda" and not available:
             raise ConfigError("device 'cuda' was asked for and this machine offers none; say 'cpu' or 'auto'")
         return torch.device("cuda" if available and self.device != "cpu" else "cpu")
 
+    def checkpoint_to(self, path: Path, *, seconds: float = 30.0) -> Self:
+        """Keep the state of later fits at `path`, at most every `seconds`, and go on from what is there.
+
+        A fit that goes on ends with the bits of one that was never stopped; when it is done the file is removed. `fit`
+        raises Stale when the file is of another fit (settings, data, torch version) and Damaged when it is not
+        whole. Not a setting: a clone has none.
+        """
+        self._checkpoint = (Path(path), seconds)
+        return self
+
+    def keep_state_at(self, path: Path) -> None:
+        """Keep the state at `path` on the CPU; on a GPU a fit is short and alike ones are trained as one stack."""
+        if self.torch_device().type == "cpu":
+            self.checkpoint_to(path)
+
+    def keeps_checkpoint(self) -> bool:
+        """Whether `checkpoint_to` was called."""
+        return self._checkpoint is not None
+
+    @classmethod
+    def fit_several(cls, fits: Sequence[Fit], data: TrainingSet) -> list[str | None]:
+        """Fit one after another on the CPU and as stacks on a GPU; rows are scaled once for each training size.
+
+        Two fits of one thread side by side would be faster on two idle cores, but `threads` is what a head may use, and
+        whoever runs several processes has given those cores away.
+        """
+        return fit_in_stacks(fits, data)
+
+    def prepare(self, X: Array, y: Array, **others: Array | None) -> CheckedSample:
+        """As every head, and refuse what augmentation and mixing cannot work on."""
+        sample = super().prepare(X, y, **others)
+        if self.augment == "draw_per_epoch" and sample.groups is None:
+            raise ProbeError(
+                "augment 'draw_per_epoch' was given no groups; it must know which rows are draws of one star"
+            )
+        if sample.X.shape[1] % self.mixed_layers:
+            raise ProbeError(
+                f"features have {sample.X.shape[1]} columns, not {self.mixed_layers} blocks of one width; give "
+                "mixed_layers layers of one pooling, or set mixed_layers to 1"
+            )
+        return sample
+
+    def _fit_sample(self, sample: CheckedSample) -> None:
+        features = Features.of(sample, self.torch_device())
+        (failure,) = fit_stack([self], [sample], features)
+        if failure is not None:
+            raise ProbeError(failure)
+
     def _fit(self, X: Array, Y: Array, X_val: Array | None, Y_val: Array | None) -> None:
-        self.x_scaling_ = column_scaling(X)
-        self.y_scaling_ = _label_scaling(Y, self.label_scaling)
-        device = self._device()
-        train = _Data(_scaled(self.x_scaling_, X, device), _scaled(self.y_scaling_, Y, device))
-        val = None if X_val is None else _scaled(self.x_scaling_, X_val, device)
-        with _quiet_seed(self.seed, device), _torch_threads(self.threads):
-            network = make_network(
-                self.n_features_in_, self.n_labels_, hidden=self.hidden, dropout=self.dropout
-            ).to(device)
-            curve = self._train(network, train, val, Y_val)
-        self.network_ = network.cpu().eval()
-        self.arrays_ = curve.as_arrays(single_label=self.single_label_)
+        self._fit_sample(CheckedSample(X=X, Y=Y, X_val=X_val, Y_val=Y_val))
+
+    def take_over(self, member: Member, stack: Stack, scaling: Scaling) -> None:
+        """Keep what a finished member learned."""
+        network = self.seeded_network()
+        assert member.best_values is not None
+        network.load_state_dict(stack.state_dict(member.best_values))
+        self.network_ = network.eval()
+        self.x_scaling_, self.y_scaling_ = scaling, member.y_scaling
+        self.arrays_ = member.curve.as_arrays(single_label=self.single_label_)
+        if self.mixed_layers > 1:
+            logits = network.get_parameter("0.logits").detach()
+            self.arrays_["layer_weights"] = torch.softmax(logits.double(), dim=0).numpy()
         if self.selection == "val_r2":
-            self.chosen_ = {"best_epoch": curve.best}
-            if curve.best == self.max_epochs - 1:
+            self.chosen_ = {"best_epoch": member.curve.best}
+            if member.curve.best == self.max_epochs - 1:
                 self.flags_ = [(CUT_SHORT_FLAG, None)]
 
-    def _train(
-        self, network: nn.Sequential, train: "_Data", val: Tensor | None, Y_val: Array | None
-    ) -> LearningCurve:
-        """Train in place, restore the best epoch where one is chosen, and return the learning curve."""
-        optimiser = torch.optim.AdamW(
-            network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
-        )
-        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimiser, mode="max", factor=self.plateau_factor, patience=self.plateau_patience
-        )
-        order = torch.Generator().manual_seed(self.seed)
-        curve = LearningCurve()
-        best_state: dict[str, Tensor] = {}
-        for epoch in range(self.max_epochs):
-            rate = float(optimiser.param_groups[0]["lr"])
-            train_loss = self._one_epoch(network, optimiser, train, order)
-            y_hat = None if val is None else _unscaled(self.y_scaling_, _forward(network, val))
-            curve.add(epoch, rate, train_loss, y=Y_val, y_hat=y_hat)
-            if self.selection == "fixed":
-                continue
-            if curve.best == epoch:
-                best_state = {name: value.clone() for name, value in network.state_dict().items()}
-            elif epoch - curve.best >= self.patience:
-                break
-            plateau.step(curve.mean_val_r2[-1])
-        if best_state:
-            network.load_state_dict(best_state)
-        return curve
-
-    def _one_epoch(
-        self,
-        network: nn.Sequential,
-        optimiser: torch.optim.Optimizer,
-        train: "_Data",
-        order: torch.Generator,
-    ) -> Array:
-        """One pass in random order; returns the mean squared residual per label (t,), in the label's unit."""
-        network.train()
-        rows = torch.randperm(len(train.X), generator=order).to(train.X.device)
-        squared = torch.zeros(train.y.shape[1], device=train.X.device)
-        for batch in torch.split(rows, self.batch_size):
-            y = train.y[batch]
-            y_hat = network(train.X[batch])
-            loss = nn.functional.mse_loss(y_hat, y)
-            optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            nn.utils.clip_grad_norm_(network.parameters(), self.clip)
-            optimiser.step()
-            squared += (y_hat.detach() - y).square().sum(dim=0)
-        mean: Array = squared.double().cpu().numpy() / len(train.X) * self.y_scaling_.scale**2
-        if not np.isfinite(mean).all():
-            raise ProbeError(
-                f"the training loss became {mean.tolist()}; lower learning_rate ({self.learning_rate:g}) "
-                "or set label_scaling to 'standard'"
+    def seeded_network(self) -> nn.Sequential:
+        """The network as it starts; torch's global generator is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.seed)
+            return make_network(
+                self.n_features_in_,
+                self.n_labels_,
+                hidden=self.hidden,
+                dropout=self.dropout,
+                mixed_layers=self.mixed_layers,
             )
-        return mean
+
+    def checkpoint(self, sample: CheckedSample) -> Checkpoint | None:
+        """Where this fit keeps its state, if anywhere."""
+        if self._checkpoint is None:
+            return None
+        path, seconds = self._checkpoint
+        described = {**self.settings(), "torch": str(torch.__version__), "data": data_digest(sample)}
+        return Checkpoint(path, fit=described, seconds=seconds)
 
     def _predict(self, X: Array) -> Array:
-        with _torch_threads(self.threads):
-            scaled = [
-                _forward(self.network_, _scaled(self.x_scaling_, X[rows], torch.device("cpu")))
+        with torch_threads(self.threads):
+            parts = [
+                _forward(self.network_, scaled(self.x_scaling_, X[rows], torch.device("cpu")))
                 for rows in slabs(X)
             ]
-        return _unscaled(self.y_scaling_, torch.cat(scaled))
+        return unscaled(self.y_scaling_, torch.cat(parts))
 
     def to_files(self) -> dict[str, bytes]:
         """One safetensors file: weights `network.*`, and mean, scale and constancy of features and labels."""
@@ -223,7 +237,7 @@ class MLP(Head):
 
     def from_files(self, files: Mapping[str, bytes]) -> None:
         """Read what `to_files` gave; Damaged when tensors are missing or of another shape."""
-        network = make_network(self.n_features_in_, self.n_labels_, hidden=self.hidden, dropout=self.dropout)
+        network = self.seeded_network()
         try:
             tensors = safetensors.torch.load(files["weights.safetensors"])
             scalings = {
@@ -238,53 +252,7 @@ class MLP(Head):
         self.network_, self.x_scaling_, self.y_scaling_ = network.eval(), scalings["x"], scalings["y"]
 
 
-@dataclass(frozen=True)
-class _Data:
-    """Scaled features (n, d) and labels (n, t), float32, on the device for the whole training."""
-
-    X: Tensor
-    y: Tensor
-
-
-def _label_scaling(Y: Array, how: str) -> Scaling:
-    if how == "standard":
-        return column_scaling(Y)
-    ones = np.ones(Y.shape[1])
-    return Scaling(mean=0 * ones, scale=ones, constant=np.zeros(Y.shape[1], dtype=bool))
-
-
-def _scaled(scaling: Scaling, values: Array, device: torch.device) -> Tensor:
-    """Scaled in float64, kept in float32 on the device; a slab of rows at a time."""
-    scaled = np.empty(values.shape, dtype=np.float32)
-    for rows in slabs(values):
-        scaled[rows] = scaling.apply(values[rows])
-    return torch.from_numpy(scaled).to(device)
-
-
-def _unscaled(scaling: Scaling, y: Tensor) -> Array:
-    return y.double().cpu().numpy() * scaling.scale + scaling.mean
-
-
 @torch.no_grad()
 def _forward(network: nn.Sequential, X: Tensor) -> Tensor:
     network.eval()
     return torch.cat([network(rows) for rows in torch.split(X, ROWS_AT_ONCE)])
-
-
-@contextlib.contextmanager
-def _quiet_seed(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators, which initialisation and dropout use, and put them back afterwards."""
-    devices = [torch.cuda.current_device()] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
-
-
-@contextlib.contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

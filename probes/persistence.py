@@ -1,14 +1,17 @@
 """Fitted heads on disk, without pickle: one folder with a sealed head.json and the head's own files."""
 
+import contextlib
+import errno
+import io
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cache.atomic import TEMPORARY_PREFIX, publish_bytes, publish_json, sync
+import numpy as np
+
+from cache.atomic import building, publish_bytes, publish_json, sync
 from cache.canonical import digest_json, read_sealed, sha256
 from cache.errors import Damaged, NotExtracted, SchemaVersion
 
@@ -16,44 +19,55 @@ from .registry import make_probe
 
 if TYPE_CHECKING:
     from .base import Head  # imports scikit-learn
+    from .pca import PrincipalAxes
 
 HEAD_SCHEMA = 1
 HEAD_FILE = "head.json"
+AXES_FILE = "principal_axes.npz"
+"""Beside a head that was fitted to coordinates on principal axes."""
+
+_TRIES = 20
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
 class SavedHead:
-    """A fitted head read back, its name in the registry, and what it was fitted to (`use`)."""
+    """A fitted head read back, its name in the registry, and what it was fitted to (`use`, `axes`)."""
 
     head: "Head"
     name: str
     use: dict[str, Any]
+    axes: "PrincipalAxes | None" = None
 
 
-def model_digest(head: "Head", name: str) -> str:
-    """sha256 over the saved bytes of a fitted head and the settings it was made with."""
-    return digest_json(_description(head, name, head.to_files()))
+def model_digest(head: "Head", name: str, axes: "PrincipalAxes | None" = None) -> str:
+    """sha256 over the saved bytes of a fitted head, its axes, and the settings it was made with."""
+    return digest_json(_description(head, name, _files(head, axes)))
 
 
-def save_head(folder: Path, head: "Head", *, name: str, use: Mapping[str, Any]) -> str:
+def save_head(
+    folder: Path,
+    head: "Head",
+    *,
+    name: str,
+    use: Mapping[str, Any],
+    axes: "PrincipalAxes | None" = None,
+) -> str:
     """Write a fitted head into `folder`, whole or not at all, replacing an older one; returns its digest.
 
-    `use` is what `predict` must know: labels, feature parts, family, noise level of training.
+    `use` is what `predict` must know: labels, feature parts, segments, family, noise level of training; `axes` are
+    those on which the features were put.
     """
-    files = head.to_files()
+    files = _files(head, axes)
     description = _description(head, name, files)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=TEMPORARY_PREFIX))
-    try:
+    with building(folder) as temporary:
+        new = temporary / "new"
+        new.mkdir()
         for file, content in files.items():
-            publish_bytes(temporary / file, content)
-        publish_json(temporary / HEAD_FILE, {**description, "use": dict(use)})
-        temporary.chmod(0o755)
-        _replace_folder(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            publish_bytes(new / file, content)
+        publish_json(new / HEAD_FILE, {**description, "use": dict(use)})
+        _replace_folder(new, folder, aside=temporary)
     return digest_json(description)
 
 
@@ -83,7 +97,43 @@ def load_head(folder: Path) -> SavedHead:
     head.single_label_ = described["single_label"]
     head.chosen_, head.arrays_, head.flags_ = described["chosen"], {}, []
     head.from_files(files)
-    return SavedHead(head, described["head"], described["use"])
+    axes = _axes_from(folder, files[AXES_FILE], head) if AXES_FILE in files else None
+    return SavedHead(head, described["head"], described["use"], axes)
+
+
+def has_head(folder: Path) -> bool:
+    """Whether a fitted head was saved there; its files are not looked at."""
+    return (folder / HEAD_FILE).is_file()
+
+
+def _files(head: "Head", axes: "PrincipalAxes | None") -> dict[str, bytes]:
+    files = head.to_files()
+    if axes is None:
+        return files
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **vars(axes))
+    return {**files, AXES_FILE: buffer.getvalue()}
+
+
+def _axes_from(folder: Path, content: bytes, head: "Head") -> "PrincipalAxes":
+    from .pca import PrincipalAxes  # noqa: PLC0415  imports scikit-learn
+
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            found = {
+                name: stored[name] if stored[name].ndim else stored[name].item() for name in stored.files
+            }
+        axes = PrincipalAxes(**found)
+    except (TypeError, ValueError) as error:
+        raise Damaged(
+            f"{folder / AXES_FILE}: holds no principal axes ({error}); fit the head again"
+        ) from error
+    if axes.axes.shape != (head.n_features_in_, axes.mean.size):
+        raise Damaged(
+            f"{folder / AXES_FILE}: axes of shape {axes.axes.shape} for a head of {head.n_features_in_} features and "
+            f"{axes.mean.size} columns; fit the head again"
+        )
+    return axes
 
 
 def _description(head: "Head", name: str, files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -111,13 +161,18 @@ def _checked_file(folder: Path, name: str, digest: str) -> bytes:
     return content
 
 
-def _replace_folder(source: Path, target: Path) -> None:
-    """Rename `source` to `target`; an older `target` is moved aside first, because folders cannot be replaced."""
-    if target.exists():
-        aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=TEMPORARY_PREFIX))
-        target.replace(aside / target.name)
-        source.replace(target)
-        shutil.rmtree(aside)
-    else:
-        source.replace(target)
+def _replace_folder(source: Path, target: Path, *, aside: Path) -> None:
+    """Rename `source` to `target`; an older `target` is moved into `aside` first: folders cannot be replaced.
+
+    Another process may do the same at the same time; the last one stays.
+    """
+    for attempt in range(_TRIES):
+        with contextlib.suppress(FileNotFoundError):
+            target.replace(aside / f"old-{attempt}")
+        try:
+            source.replace(target)
+            break
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or attempt == _TRIES - 1:
+                raise
     sync(target.parent)

@@ -23,7 +23,9 @@ def predict_view(folder: Path, view: FeatureView, *, cross: Collection[str] = ()
     check_crossings(cross)
     saved = load_head(folder)
     _check_kind(folder, saved, view, cross)
-    X = load_features(view, parts_from_json(saved.use["parts"]))
+    X = load_features(view, parts_from_json(saved.use["parts"]), segments=saved.use.get("segments"))
+    if saved.axes is not None:
+        X = saved.axes.apply(X)
     y_hat = saved.head.predict(X).reshape(len(X), -1)
     columns = {
         "row": view.rows,

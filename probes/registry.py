@@ -12,6 +12,9 @@ from cache.errors import ConfigError, UnknownName
 if TYPE_CHECKING:
     from .base import Head  # imports scikit-learn
 
+LINEAR_AT_ONCE = 512
+"""Linear fits of one matrix cost little more than the first of them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeadEntry:
@@ -25,27 +28,35 @@ class HeadEntry:
     """What this name fixes differently from the estimator's own defaults."""
     n_hidden: int | None = None
     """Number of hidden layers that the name promises."""
+    at_once: int = 8
+    """How many fits of a sweep are made together at most, before their records are written: a kill loses these."""
 
 
 HEADS: Mapping[str, HeadEntry] = MappingProxyType(
     {
         "ols": HeadEntry(
-            module="linear", estimator="OLS", summary="ordinary least squares; nothing to choose"
+            module="linear",
+            estimator="OLS",
+            summary="ordinary least squares; nothing to choose",
+            at_once=LINEAR_AT_ONCE,
         ),
         "ridge": HeadEntry(
             module="ridge",
             estimator="Ridge",
             summary="linear with penalty alpha (0.001 as published, or alpha=val) on standardised features",
+            at_once=LINEAR_AT_ONCE,
         ),
         "lightgbm": HeadEntry(
             module="boosting",
             estimator="LightGBM",
             summary="boosted trees; presets conservative, default, large, full_spectrum",
+            version=2,  # bins no longer depend on the seed
         ),
         "mlp_1": HeadEntry(
             module="mlp",
             estimator="MLP",
             summary="one hidden layer of 256, GELU, dropout 0.1, early stopping on val",
+            version=2,  # dropout masks come from another stream
             settings={"hidden": (256,)},
             n_hidden=1,
         ),
@@ -53,6 +64,7 @@ HEADS: Mapping[str, HeadEntry] = MappingProxyType(
             module="mlp",
             estimator="MLP",
             summary="two hidden layers of 256 and 64, else as mlp_1",
+            version=2,
             settings={"hidden": (256, 64)},
             n_hidden=2,
         ),
@@ -61,7 +73,14 @@ HEADS: Mapping[str, HeadEntry] = MappingProxyType(
 """The probes. `HEAD=all` means these."""
 
 BASELINES: Mapping[str, HeadEntry] = MappingProxyType(
-    {"mean": HeadEntry(module="linear", estimator="Mean", summary="the mean of the training labels")}
+    {
+        "mean": HeadEntry(
+            module="linear",
+            estimator="Mean",
+            summary="the mean of the training labels",
+            at_once=LINEAR_AT_ONCE,
+        )
+    }
 )
 """Made like heads, but used as controls only."""
 

@@ -1,18 +1,16 @@
 """Ridge regression for all penalties and labels at the price of one factorisation."""
 
-import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 
 from cache.errors import ConfigError
 
 from .base import check_numbers, checked_sample
-from .gram import Array, Scaling, column_scaling, scaled_gram, slabs
-from .linear import LinearHead, in_units_of_x
-from .metrics import r2
+from .gram import Array
+from .linear import AllLabels, LinearFit, LinearHead
+from .moments import Moments
+from .ridge_solutions import RidgePath, checked_alphas, path_r2, primal, problems
 
 PUBLISHED_ALPHA = 0.001
 """The penalty of the group's published tables, on standardised features (REFERENCE 5)."""
@@ -21,25 +19,6 @@ ALPHA_ON_VAL = "val"
 """Value of `alpha` that asks for a choice on val."""
 
 EDGE_FLAG = "alpha at the edge of the grid"
-
-_FEW_ALPHAS = 8
-"""Up to here one Cholesky factorisation per alpha is cheaper than an eigendecomposition (about 13 x at d 2048)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RidgePath:
-    """Solutions for each alpha: coef (a, t, d) and intercept (a, t), float64, in the units of X."""
-
-    alphas: Array
-    coef: Array
-    intercept: Array
-
-    def predict(self, X: Array) -> Array:
-        """Predictions (a, n, t) float64 for X (n, d)."""
-        a, t, d = self.coef.shape
-        stacked = self.coef.reshape(a * t, d).T
-        flat = np.concatenate([X[rows] @ stacked for rows in slabs(X)])
-        return flat.reshape(len(X), a, t).transpose(1, 0, 2) + self.intercept[:, None, :]
 
 
 def ridge_path(X: Array, Y: Array, alphas: Sequence[float] | Array) -> RidgePath:
@@ -50,14 +29,30 @@ def ridge_path(X: Array, Y: Array, alphas: Sequence[float] | Array) -> RidgePath
     alphas. Constant columns get coefficient 0; at alpha 0 directions without variance are dropped (the head `ols`
     resolves them better, not squaring the condition number). Raises ProbeError on anything not finite.
     """
+    return ridge_paths(X, Y, alphas, sizes=[len(X)])[0]
+
+
+def ridge_paths(
+    X: Array, Y: Array, alphas: Sequence[float] | Array, *, sizes: Sequence[int]
+) -> list[RidgePath]:
+    """The `ridge_path` of the first n rows for each of `sizes`, to the very bits, by one pass over the rows.
+
+    Raises ConfigError for a size below 2 or beyond the rows.
+    """
     X, Y = checked_sample(X, Y, "training")
-    penalties = _checked_alphas(alphas)
-    scaling = column_scaling(X)
-    y_mean = Y.mean(axis=0)
-    solve = _solve_dual if len(X) < X.shape[1] else _solve_primal
-    weights = solve(X, Y - y_mean, scaling, penalties)
-    coef, intercept = in_units_of_x(weights, y_mean, scaling)
-    return RidgePath(alphas=penalties, coef=coef, intercept=intercept)
+    penalties = checked_alphas(alphas)
+    if not sizes or min(sizes) < 2 or max(sizes) > len(X):
+        raise ConfigError(f"sizes are {list(sizes)}; expected numbers of rows from 2 to {len(X)}")
+    found = {problem.n: problem.path(penalties) for problem in problems(X, Y, sizes)}
+    return [found[n] for n in sizes]
+
+
+def path_from_moments(found: Moments, alphas: Sequence[float] | Array) -> RidgePath:
+    """The `ridge_path` of rows of which only the moments are known; to its bits, unless n < d (then to rounding).
+
+    With `moments` over blocks of rows, X need not be in memory.
+    """
+    return primal(found).path(checked_alphas(alphas))
 
 
 class Ridge(LinearHead):
@@ -93,76 +88,61 @@ class Ridge(LinearHead):
         check_numbers(grid)
         if self.selection_rule() == "fixed":
             check_numbers({"alpha": self.alpha})
-            _checked_alphas([float(self.alpha)])
+            checked_alphas([float(self.alpha)])
         elif not (0 < self.alpha_min < self.alpha_max and self.n_alphas >= 2):
             raise ConfigError(
                 f"the grid of alpha is {self.n_alphas} values from {self.alpha_min} to {self.alpha_max}; "
                 "expected at least 2 values and 0 < alpha_min < alpha_max"
             )
 
-    def _fit(self, X: Array, Y: Array, X_val: Array | None, Y_val: Array | None) -> None:
-        if X_val is None or Y_val is None or self.selection_rule() == "fixed":
-            path = ridge_path(X, Y, [float(self.alpha)])
-            self.coef_, self.intercept_ = path.coef[0], path.intercept[0]
-            return
-        path = ridge_path(X, Y, np.geomspace(self.alpha_min, self.alpha_max, self.n_alphas))
-        val_r2 = path_r2(path, X_val, Y_val)
-        best = len(val_r2) - 1 - np.argmax(val_r2[::-1], axis=0)
-        every = np.arange(self.n_labels_)
-        self.coef_, self.intercept_ = path.coef[best, every], path.intercept[best, every]
-        self.chosen_ = {"alpha": path.alphas[best].tolist()}
-        self.arrays_ = {"alpha": path.alphas, "val_r2": val_r2[:, 0] if self.single_label_ else val_r2}
-        edges = {0, len(path.alphas) - 1}
-        self.flags_ = [(EDGE_FLAG, label) for label, chosen in enumerate(best.tolist()) if chosen in edges]
+    def grid(self) -> tuple[float, ...]:
+        """The penalties that are tried; one when nothing is chosen."""
+        if self.selection_rule() == "fixed":
+            return (float(self.alpha),)
+        return tuple(np.geomspace(self.alpha_min, self.alpha_max, self.n_alphas).tolist())
+
+    @classmethod
+    def _fit_all(cls, fits: Sequence[LinearFit], X: Array, X_val: Array | None) -> None:
+        labels = AllLabels.of(fits)
+        for problem in problems(X[: len(labels.Y)], labels.Y, [len(fit.Y) for fit in fits]):
+            by_grid: dict[tuple[float, ...], list[LinearFit]] = {}
+            for fit in fits:
+                if len(fit.Y) == problem.n:
+                    by_grid.setdefault(_ridge(fit).grid(), []).append(fit)
+            for grid, mine in by_grid.items():
+                columns = list(dict.fromkeys(column for fit in mine for column in fit.columns))
+                path = problem.path(np.array(grid), labels=[labels.slots[column] for column in columns])
+                val_r2 = None if len(grid) == 1 else _r2_on_val(path, mine, columns, X_val)
+                for fit in mine:
+                    _take(_ridge(fit), path, val_r2, [columns.index(column) for column in fit.columns])
 
 
-def path_r2(path: RidgePath, X: Array, Y: Array) -> Array:
-    """R2 (a, t) of every solution of a path on X (n, d), Y (n, t)."""
-    return np.array(
-        [[r2(Y[:, k], y_hat[:, k]) for k in range(Y.shape[1])] for y_hat in path.predict(X)], dtype=np.float64
-    )
+def _ridge(fit: LinearFit) -> Ridge:
+    assert isinstance(fit.head, Ridge)
+    return fit.head
 
 
-def _checked_alphas(alphas: Sequence[float] | Array) -> Array:
-    penalties: Array = np.asarray(alphas, dtype=np.float64)
-    if penalties.ndim != 1 or not penalties.size or not np.all(np.isfinite(penalties) & (penalties >= 0)):
-        raise ConfigError(f"alphas are {penalties.tolist()!r}; expected one or more finite numbers >= 0")
-    return penalties
+def _take(head: Ridge, path: RidgePath, val_r2: Array | None, labels: list[int]) -> None:
+    """Give a head the solutions for its labels: those that are best on val, or the only ones."""
+    if val_r2 is None:
+        head.coef_, head.intercept_ = path.coef[0, labels], path.intercept[0, labels]
+        return
+    curves = val_r2[:, labels]
+    best = len(curves) - 1 - np.argmax(curves[::-1], axis=0)
+    head.coef_, head.intercept_ = path.coef[best, labels], path.intercept[best, labels]
+    head.chosen_ = {"alpha": path.alphas[best].tolist()}
+    head.arrays_ = {"alpha": path.alphas, "val_r2": curves[:, 0] if head.single_label_ else curves}
+    edges = {0, len(path.alphas) - 1}
+    head.flags_ = [(EDGE_FLAG, label) for label, chosen in enumerate(best.tolist()) if chosen in edges]
 
 
-def _solve_primal(X: Array, Y: Array, scaling: Scaling, alphas: Array) -> Array:
-    """Weights (a, t, d) from (Z'Z + alpha I) W = Z'Y."""
-    gram = scaled_gram(X, Y, scaling)
-    return _solve_symmetric(gram.xx, gram.xy, alphas, cut=len(X)).transpose(0, 2, 1)
-
-
-def _solve_dual(X: Array, Y: Array, scaling: Scaling, alphas: Array) -> Array:
-    """Weights (a, t, d) from W = Z'(Z Z' + alpha I)^-1 Y, for n < d."""
-    Z = scaling.apply(X)
-    return _solve_symmetric(Z @ Z.T, Y, alphas, cut=X.shape[1]).transpose(0, 2, 1) @ Z
-
-
-def _solve_symmetric(A: Array, B: Array, alphas: Array, *, cut: int) -> Array:
-    """Solutions (a, m, t) of (A + alpha I) W = B for A (m, m) positive semidefinite, B (m, t).
-
-    An alpha below the rounding of A, eps * trace(A), is as good as 0: then eigenvalues below `cut` (the longer side
-    of Z) * eps of the largest are dropped.
-    """
-    eps = np.finfo(np.float64).eps
-    rounding = eps * np.trace(A)
-    if len(alphas) <= _FEW_ALPHAS and alphas.min() > rounding:
-        with contextlib.suppress(scipy.linalg.LinAlgError):  # close to rounding; eigenvalues bear that
-            return np.stack([_solve_shifted(A, B, float(alpha)) for alpha in alphas])
-    values, vectors = np.linalg.eigh(A)
-    values = np.maximum(values, 0.0)
-    shifted = values + alphas[:, None]
-    kept = (alphas[:, None] > rounding) | (values > values[-1] * cut * eps)
-    inverse = np.where(kept, 1.0 / np.where(kept, shifted, 1.0), 0.0)
-    return np.asarray(vectors @ (inverse[:, :, None] * (vectors.T @ B)))
-
-
-def _solve_shifted(A: Array, B: Array, alpha: float) -> Array:
-    shifted = A.copy()
-    shifted[np.diag_indices_from(shifted)] += alpha
-    factor = scipy.linalg.cho_factor(shifted, lower=True, overwrite_a=True, check_finite=False)
-    return np.asarray(scipy.linalg.cho_solve(factor, B, check_finite=False))
+def _r2_on_val(
+    path: RidgePath, fits: Sequence[LinearFit], columns: Sequence[int], X_val: Array | None
+) -> Array:
+    """R2 on val (a, t) of every solution, for these columns of all labels."""
+    assert X_val is not None  # a head that chooses has refused to go on without
+    y_val: dict[int, Array] = {}
+    for fit in fits:
+        assert fit.Y_val is not None
+        y_val |= dict(zip(fit.columns, fit.Y_val.T, strict=True))
+    return path_r2(path, X_val, np.stack([y_val[column] for column in columns], axis=1))

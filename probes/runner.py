@@ -1,86 +1,154 @@
-"""One probe from request to record: join, check, fit, score."""
+"""Probes from request to record: join, check, fit together what shares features, score one by one."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
-import numpy as np
-
-from cache.errors import ConfigError, ProbeError
+from cache.errors import ConfigError, Damaged, ProbeError, Stale
 from cache.records import run_id, write_record
 from cache.runlog import run_log
 
-from .controls import shuffled_by_star, subset_of_stars
-from .features import prediction_columns
-from .metrics import scores
-from .persistence import model_digest, save_head
-from .spec import ProbeRequest, build_spec
-from .splits import SPLITS, Sample, Views, load_sample
-from .statistics import INTERVAL_METHOD, intervals
-from .views import Array
-
-if TYPE_CHECKING:
-    from .base import Head  # imports scikit-learn
+from .groups import Basis, Column, Group, basis_key, columns_of, training_set
+from .persistence import save_head
+from .registry import head_entry
+from .scoring import ProbeOutcome, failed_outcome, scored_outcome
+from .spec import ProbeRequest, check_request, spec_of
+from .splits import Views, check_views
+from .together import Fit, TrainingSet, fit_together
 
 KIND = "probe"
-HELD_OUT = ("val", "test")
-CONTROL_FLAG = "control scores above zero"
-NEGATIVE_FLAG = "train r2 negative"
-UNDEFINED_FLAG = "r2 not defined"
+T = TypeVar("T")
 
-Samples = dict[str, Sample]
+Outcomes = Iterator[tuple[ProbeRequest, ProbeOutcome]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProbeOutcome:
-    """What a record holds: `result` is deterministic, `run` is not.
-
-    `predictions` has a row for each row of val and test, `arrays` the curves behind a choice; `head` is None when
-    the fit failed.
-    """
-
-    spec: dict[str, Any]
-    result: dict[str, Any]
-    run: dict[str, Any]
-    predictions: dict[str, Array]
-    arrays: dict[str, Array]
-    head: "Head | None"
-
-
-def run_probe(request: ProbeRequest, views: Views, *, about: Mapping[str, Any] | None = None) -> ProbeOutcome:
+def run_probe(
+    request: ProbeRequest,
+    views: Views,
+    *,
+    about: Mapping[str, Any] | None = None,
+    unfinished: Path | None = None,
+) -> ProbeOutcome:
     """Fit on train, choose on val, score train, val and test once.
 
-    `about` is added to `run` (display name of the encoder, folder of the features). Raises what `build_spec` and
-    `load_sample` raise; what a head cannot fit becomes an outcome with status `failed`.
+    `about` is added to `run` (display name of the encoder, threads). In the folder `unfinished` long fits keep their
+    state, from which they go on after a kill, to the same bits. Raises what `check_request`, `check_views` and
+    the views raise, ProbeError for a label that is absent or not finite; what a head cannot fit becomes an outcome
+    with status `failed`.
     """
-    started = time.time()
-    spec = build_spec(request, views)
-    clock = _Clock()
-    samples = _load(request, views)
-    clock.lap("load")
-    head = request.make_head()
-    failure = _fit(head, samples)
-    clock.lap("fit")
-    result: dict[str, Any] = _bare_result(samples, views)
-    predictions: dict[str, Array] = {}
-    if failure is None:
-        y_hat = {split: head.predict(s.X).reshape(s.y.shape) for split, s in samples.items()}
-        result |= _scored(request, head, samples, y_hat)
-        predictions = _predictions(request.labels, samples, y_hat)
-    else:
-        result |= {"status": "failed", "error": failure}
-    clock.lap("score")
-    _, note = run_log(started=started, about={**(about or {}), "seconds": clock.seconds})
-    return ProbeOutcome(
-        spec=spec,
-        result=result,
-        run=note,
-        predictions=predictions,
-        arrays={} if failure else head.arrays_,
-        head=None if failure else head,
-    )
+    check_request(request)
+    check_views(views, request.cross, allow_leak=request.allow_leak)
+    notes = _Notes(about or {})
+    group = Group([request], views)
+    refused = group.refusal(request)
+    if refused is not None:
+        raise refused
+    basis = group.basis(request)
+    notes.loaded(n_cells=1)
+    ((_, outcome),) = _fit_together([request], group, basis, notes, unfinished)
+    return outcome
+
+
+def run_group(
+    requests: Sequence[ProbeRequest],
+    views: Views,
+    *,
+    about: Mapping[str, Any] | None = None,
+    unfinished: Path | None = None,
+) -> Outcomes:
+    """The outcome of every request of one group (see `group_key`), those that share a fit one after the other.
+
+    Requests and views were checked before. An outcome does not depend on which other requests there are: on the CPU
+    it has the bits that `run_probe` gives. What is wrong with a request becomes its outcome, with status `failed`;
+    raises what concerns all of them (a damaged store), and faults of ours.
+    """
+    notes = _Notes(about or {})
+    group = Group(requests, views)
+    notes.loaded(n_cells=len(requests))
+    left = []
+    for request in requests:
+        refused = group.refusal(request)
+        if refused is None:
+            left.append(request)
+        else:
+            yield request, failed_outcome(request, views, str(refused), run=notes.take())
+    for on_basis in _by(basis_key, left):
+        yield from _run_on_basis(on_basis, group, notes, unfinished)
+
+
+def _run_on_basis(
+    requests: Sequence[ProbeRequest], group: Group, notes: "_Notes", unfinished: Path | None
+) -> Outcomes:
+    try:
+        basis = group.basis(requests[0])
+    except (ConfigError, ProbeError) as error:  # more axes than the rows have
+        for request in requests:
+            yield request, failed_outcome(request, group.views, str(error), run=notes.take())
+        return
+    for of_head in _by(ProbeRequest.fitted_head, requests):
+        at_once = head_entry(of_head[0].fitted_head()).at_once
+        for start in range(0, len(of_head), at_once):
+            yield from _fit_together(of_head[start : start + at_once], group, basis, notes, unfinished)
+
+
+def _fit_together(
+    requests: Sequence[ProbeRequest], group: Group, basis: Basis, notes: "_Notes", unfinished: Path | None
+) -> Outcomes:
+    """Fit, then score one by one; anything but ProbeError is a fault of ours and passes."""
+    columns: dict[Column, int] = {}
+    for request in requests:
+        for column in columns_of(request):
+            columns.setdefault(column, len(columns))
+    fits = [
+        Fit(
+            head=request.make_head(),
+            columns=tuple(columns[column] for column in columns_of(request)),
+            n_rows=group.n_rows(request),
+        )
+        for request in requests
+    ]
+    states = [] if unfinished is None else [_state_of(r, group.views, unfinished) for r in requests]
+    failures = _fit_all(fits, training_set(group, basis, columns), states)
+    notes.fitted(n_cells=len(fits))
+    for request, fit, failure in zip(requests, fits, failures, strict=True):
+        samples = group.cell(request, basis)
+        if failure is None:
+            outcome = scored_outcome(
+                request,
+                group.views,
+                samples,
+                head=fit.head,
+                resamples=group.resamples,
+                axes=basis.axes,
+            )
+        else:
+            outcome = failed_outcome(request, group.views, failure, samples=samples)
+        yield request, replace(outcome, run=notes.take())
+
+
+def _state_of(request: ProbeRequest, views: Views, unfinished: Path) -> Path:
+    return unfinished / f"{run_id(KIND, spec_of(request, views))}.safetensors"
+
+
+def _fit_all(fits: Sequence[Fit], data: TrainingSet, states: Sequence[Path]) -> list[str | None]:
+    """Fit together; a state that is broken, or of features that were extracted anew since, is not gone on from."""
+    if not states:
+        return fit_together(fits, data)
+    for fit, state in zip(fits, states, strict=True):
+        fit.head.keep_state_at(state)
+    try:
+        return fit_together(fits, data)
+    except (Stale, Damaged):
+        for state in states:
+            state.unlink(missing_ok=True)
+        return fit_together(fits, data)
+
+
+def unfinished_folder(results_root: Path) -> Path:
+    """Where long fits keep their state until they are done."""
+    return results_root / "unfinished"
 
 
 def store_result(results_root: Path, outcome: ProbeOutcome) -> str:
@@ -90,11 +158,18 @@ def store_result(results_root: Path, outcome: ProbeOutcome) -> str:
         use = {
             "labels": spec["labels"],
             "parts": spec["features"]["parts"],
+            "segments": spec["features"]["segments"],
             "family": spec["family"],
             "noise_level": spec["noise_levels"]["train"],
             "control": spec["control"],
         }
-        save_head(head_folder(results_root, run_id(KIND, spec)), outcome.head, name=spec["head"], use=use)
+        save_head(
+            head_folder(results_root, run_id(KIND, spec)),
+            outcome.head,
+            name=spec["head"],
+            use=use,
+            axes=outcome.axes,
+        )
     return write_record(
         results_root,
         kind=KIND,
@@ -111,147 +186,36 @@ def head_folder(results_root: Path, name: str) -> Path:
     return results_root / "heads" / name
 
 
-class _Clock:
-    """Seconds by step; they go to `run` and are never compared."""
+class _Notes:
+    """What goes to `run` and is never compared; seconds that cells share are divided among them."""
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+    def __init__(self, about: Mapping[str, Any]) -> None:
+        _, self._common = run_log(started=time.time(), about=about)
+        self._seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
-    def lap(self, step: str) -> None:
+    def loaded(self, *, n_cells: int) -> None:
+        """Reading is done, for so many cells."""
+        self._seconds["load"] = self._lap() / n_cells
+
+    def fitted(self, *, n_cells: int) -> None:
+        """A fit is done, of so many cells."""
+        self._seconds["fit"] = self._lap() / n_cells
+
+    def take(self) -> dict[str, Any]:
+        """The note of the cell that was scored last."""
+        seconds = {**self._seconds, "score": self._lap()}
+        return {**self._common, "seconds": {step: round(value, 3) for step, value in seconds.items()}}
+
+    def _lap(self) -> float:
         now = time.perf_counter()
-        self.seconds[step] = round(now - self._last, 3)
-        self._last = now
+        passed, self._last = now - self._last, now
+        return passed
 
 
-def _load(request: ProbeRequest, views: Views) -> Samples:
-    """The samples of all splits, with control and training size applied."""
-    samples = {
-        split: load_sample(views[split], request.features, labels=request.labels, split=split)
-        for split in SPLITS
-        if views.get(split)
-    }
-    if request.train_size is not None:
-        train = samples["train"]
-        if request.train_size > train.n_stars:
-            raise ConfigError(f"train_size is {request.train_size}, train has {train.n_stars} stars")
-        samples["train"] = train.where(subset_of_stars(train.stars, request.train_size, seed=request.seed))
-    return _shuffled(samples, request.seed) if request.control == "shuffled_labels" else samples
-
-
-def _shuffled(samples: Samples, seed: int) -> Samples:
-    stars = np.concatenate([sample.stars for sample in samples.values()])
-    y = shuffled_by_star(np.concatenate([s.y for s in samples.values()]), stars, seed=seed)
-    ends = np.cumsum([len(sample.y) for sample in samples.values()])
-    return {
-        split: replace(sample, y=part)
-        for (split, sample), part in zip(samples.items(), np.split(y, ends[:-1]), strict=True)
-    }
-
-
-def _fit(head: "Head", samples: Samples) -> str | None:
-    """Fit, or say why that is not possible; anything but ProbeError is a fault of ours and passes."""
-    train, val = samples["train"], samples.get("val")
-    try:
-        head.fit(
-            train.X,
-            train.y,
-            X_val=None if val is None else val.X,
-            y_val=None if val is None else val.y,
-            groups=train.stars,
-        )
-    except ProbeError as error:
-        return str(error)
-    return None
-
-
-def _bare_result(samples: Samples, views: Views) -> dict[str, Any]:
-    """A result without scores: what is known before the fit."""
-    encoder = views["train"][0].provenance["encoder"]
-    return {
-        "status": "ok",
-        "error": None,
-        "d": samples["train"].X.shape[1],
-        "n": {split: sample.n_stars for split, sample in samples.items()},
-        "n_rows": {split: len(sample.rows) for split, sample in samples.items()},
-        "scores": {},
-        "intervals": {},
-        "interval_method": INTERVAL_METHOD,
-        "chosen": {},
-        "flags": [],
-        "weights": encoder.get("weights"),
-        "model": None,
-        "stores": {
-            key: digest for split in samples for view in views[split] for key, digest in view.stores.items()
-        },
-    }
-
-
-def _scored(
-    request: ProbeRequest, head: "Head", samples: Samples, y_hat: Mapping[str, Array]
-) -> dict[str, Any]:
-    labels = request.labels
-    scored = {
-        split: {label: scores(sample.y[:, k], y_hat[split][:, k]) for k, label in enumerate(labels)}
-        for split, sample in samples.items()
-    }
-    spans = {
-        split: {
-            label: {name: interval.as_list() for name, interval in found.items()}
-            for label, found in zip(
-                labels, intervals(samples[split].y, y_hat[split], stars=samples[split].stars), strict=True
-            )
-        }
-        for split in HELD_OUT
-        if split in samples
-    }
-    return {
-        "scores": scored,
-        "intervals": spans,
-        "chosen": {
-            name: dict(zip(labels, value, strict=True)) if isinstance(value, list) else value
-            for name, value in head.chosen_.items()
-        },
-        "flags": _flags(request, head, scored, spans),
-        "model": model_digest(head, request.fitted_head()),
-    }
-
-
-def _flags(
-    request: ProbeRequest, head: "Head", scored: Mapping[str, Any], spans: Mapping[str, Any]
-) -> list[str]:
-    """What a reader of the table must know, as `text` or `text (label)`."""
-    flags = [text if k is None else f"{text} ({request.labels[k]})" for text, k in head.flags_]
-    for label in request.labels:
-        lowest = spans["test"][label]["r2"][0]
-        if request.control == "shuffled_labels" and lowest is not None and lowest > 0:
-            flags.append(f"{CONTROL_FLAG} ({label})")
-        train_r2 = scored["train"][label]["r2"]
-        if train_r2 is not None and train_r2 < 0 and request.control == "none":
-            flags.append(f"{NEGATIVE_FLAG} ({label})")
-        undefined = [split for split, of in scored.items() if of[label]["r2"] is None]
-        flags += [f"{UNDEFINED_FLAG} ({label}): one value in all of {split}" for split in undefined]
-    return flags
-
-
-def _predictions(labels: tuple[str, ...], samples: Samples, y_hat: Mapping[str, Array]) -> dict[str, Array]:
-    """Columns row, star, split, draw, those of `prediction_columns`, and every stored label, for val and test.
-
-    A stored label whose name is one of ours is left out.
-    """
-    held_out = [samples[split] for split in HELD_OUT if split in samples]
-    columns: dict[str, Array] = {
-        "row": np.concatenate([s.rows for s in held_out]),
-        "star": np.concatenate([s.stars for s in held_out]),
-        "split": np.concatenate([np.full(len(s.rows), s.split) for s in held_out]),
-        "draw": np.concatenate([s.draws for s in held_out]),
-    }
-    for k, (truth, prediction) in enumerate(prediction_columns(labels)):
-        columns[truth] = np.concatenate([s.y[:, k] for s in held_out])
-        columns[prediction] = np.concatenate([y_hat[s.split][:, k] for s in held_out])
-    stored = dict.fromkeys(name for s in held_out for name in s.stored)
-    for name in stored:
-        if name not in columns:
-            nothing = [s.stored.get(name, np.full(len(s.rows), np.nan)) for s in held_out]
-            columns[name] = np.concatenate(nothing)
-    return columns
+def _by(key: Callable[[T], Hashable], items: Iterable[T]) -> Iterable[list[T]]:
+    """Items with equal keys together, in the order of first appearance."""
+    groups: dict[Hashable, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups.values()

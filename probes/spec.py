@@ -15,6 +15,9 @@ from .views import FeatureView, draw_of, noise_level_of
 if TYPE_CHECKING:
     from .base import Head  # imports scikit-learn
 
+MIXED_LAYERS = "mixed_layers"
+"""Parameter of heads that mix layers by learned softmax weights: how many equal parts X consists of."""
+
 RANDOM_ORIGIN = "random:"
 """How the provenance of features from an untrained encoder begins its origin."""
 
@@ -23,20 +26,26 @@ RANDOM_ORIGIN = "random:"
 class ProbeRequest:
     """One fit: these features, this head, these labels.
 
-    `params` are the head's; those not given are its defaults. `seed` goes to heads that take one, to the shuffling
-    of labels and to the choice of `train_size` stars. `cross` names what may differ between the splits; `group` ties
-    records that are compared in pairs. The control `mean_predictor` replaces the head by the baseline `mean`.
+    `params` are the head's; those not given are its defaults. `pca` is a number of principal axes of train on which
+    all splits are put before the fit, `segments` the wavelength segments of the parts whose columns are used; None
+    leaves the features as they are. `seed` goes to heads that take one, to the shuffling of labels and to the choice
+    of `train_size` stars. `cross` names what may differ between the splits; `group` ties records that are compared in
+    pairs. `allow_leak` fits although stars stand in two splits, which is told in the spec and flagged. The control
+    `mean_predictor` replaces the head by the baseline `mean`.
     """
 
     features: tuple[FeaturePart, ...]
     head: str
     labels: tuple[str, ...]
     params: Mapping[str, Any] = field(default_factory=dict)
+    pca: int | None = None
+    segments: tuple[int, ...] | None = None
     seed: int = 0
     control: str = "none"
     train_size: int | None = None
     cross: tuple[str, ...] = ()
     group: str | None = None
+    allow_leak: bool = False
 
     def fitted_head(self) -> str:
         """Name of the head that is fitted."""
@@ -52,6 +61,11 @@ class ProbeRequest:
         return head
 
 
+def mixes_layers(request: ProbeRequest) -> bool:
+    """Whether the head is to mix the parts of X, by learned weights."""
+    return bool(request.params.get(MIXED_LAYERS, 1) != 1)
+
+
 def check_request(request: ProbeRequest) -> None:
     """Raise ConfigError for a request that cannot be meant, whatever the features."""
     head_entry(request.head)
@@ -65,15 +79,42 @@ def check_request(request: ProbeRequest) -> None:
         raise ConfigError("no features were asked for; name at least one layer and pooling")
     if request.train_size is not None and request.train_size < 2:
         raise ConfigError(f"train_size is {request.train_size}; expected a number of stars, at least 2")
+    _check_choices(request)
+
+
+def _check_choices(request: ProbeRequest) -> None:
+    """Refuse choices among the features that cannot be meant."""
+    if request.pca is not None and request.pca < 1:
+        raise ConfigError(f"pca is {request.pca}; expected a number of axes, at least 1")
+    chosen = request.segments
+    if chosen is not None and (not chosen or sorted(set(chosen)) != list(chosen) or chosen[0] < 0):
+        raise ConfigError(f"segments are {chosen!r}; expected numbers from 0 on, each once, in order")
+    if not mixes_layers(request):
+        return
+    mixed = request.params[MIXED_LAYERS]
+    if mixed != len(request.features):
+        raise ConfigError(
+            f"{MIXED_LAYERS} is {mixed!r}, the features have {len(request.features)} parts; join the layers to "
+            "be mixed with '+' and say --mix softmax"
+        )
+    if request.pca is not None:
+        raise ConfigError(
+            "principal axes mix the columns of all layers: say --pca or --mix softmax, not both"
+        )
 
 
 def build_spec(request: ProbeRequest, views: Views) -> dict[str, Any]:
-    """The complete spec, as JSON, of a request on these views; equal specs have equal run ids.
+    """The complete spec, as JSON, of a request on these views, both checked first (see `check_views`).
 
-    Checks request and views (see `check_views`) and reads no features, so that a sweep can skip what is done.
+    It reads no features, so that what is done can be skipped.
     """
     check_request(request)
-    check_views(views, request.cross)
+    check_views(views, request.cross, allow_leak=request.allow_leak)
+    return spec_of(request, views)
+
+
+def spec_of(request: ProbeRequest, views: Views) -> dict[str, Any]:
+    """The spec of a request on views that were both checked; equal specs have equal run ids."""
     head = request.make_head()
     first = views["train"][0]
     splits = {split: members for split, members in views.items() if members}
@@ -82,7 +123,11 @@ def build_spec(request: ProbeRequest, views: Views) -> dict[str, Any]:
         "params": head.settings(),
         "probe_version": head_entry(request.fitted_head()).version,
         "labels": list(request.labels),
-        "features": {"parts": [p.to_json() for p in request.features], "pca": None, "segments": None},
+        "features": {
+            "parts": [p.to_json() for p in request.features],
+            "pca": request.pca,
+            "segments": None if request.segments is None else list(request.segments),
+        },
         "family": first.family,
         "stores": {split: _store_keys(members) for split, members in splits.items()},
         "draws": {split: [draw_of(view) for view in members] for split, members in splits.items()},
@@ -100,6 +145,7 @@ def build_spec(request: ProbeRequest, views: Views) -> dict[str, Any]:
         "data_kind": _data_kind(splits),
         "cross": sorted(request.cross),
         "group": request.group,
+        **({"allow_leak": True} if request.allow_leak else {}),
     }
 
 

@@ -37,25 +37,25 @@ class Sample:
         """Number of different stars."""
         return int(np.unique(self.stars).size)
 
-    def where(self, mask: Array) -> "Sample":
-        """The rows at which `mask` is true."""
+    def where(self, rows: Array | slice) -> "Sample":
+        """The rows named by a mask, by positions (in their order), or by a slice (without a copy)."""
         return Sample(
             split=self.split,
-            X=self.X[mask],
-            y=self.y[mask],
-            rows=self.rows[mask],
-            stars=self.stars[mask],
-            draws=self.draws[mask],
-            stored={name: values[mask] for name, values in self.stored.items()},
+            X=self.X[rows],
+            y=self.y[rows],
+            rows=self.rows[rows],
+            stars=self.stars[rows],
+            draws=self.draws[rows],
+            stored={name: values[rows] for name, values in self.stored.items()},
         )
 
 
-def check_views(views: Views, cross: Collection[str] = ()) -> None:
+def check_views(views: Views, cross: Collection[str] = (), *, allow_leak: bool = False) -> None:
     """Refuse views that must not be compared; nothing but rows, stars and provenance is read.
 
-    Raises LeakError when a star stands in two splits, ProbeError when families or noise levels differ and the
-    crossing is not named in `cross`, when a view is of another split than it is used for, or when a draw is given
-    twice.
+    Raises LeakError when a star stands in two splits, unless `allow_leak`, ProbeError when families or noise levels
+    differ and the crossing is not named in `cross`, when a view is of another split than it is used for, or when a
+    draw is given twice.
     """
     check_crossings(cross)
     for split, members in views.items():
@@ -69,7 +69,8 @@ def check_views(views: Views, cross: Collection[str] = ()) -> None:
             )
     _check_families(views, cross)
     _check_levels(views, cross)
-    check_disjoint({split: np.concatenate([view.stars for view in v]) for split, v in views.items() if v})
+    if not allow_leak:
+        check_disjoint({split: np.concatenate([view.stars for view in v]) for split, v in views.items() if v})
 
 
 def check_crossings(cross: Collection[str]) -> None:
@@ -143,12 +144,18 @@ def check_disjoint(stars: Mapping[str, Array]) -> None:
             rows = np.flatnonzero(np.isin(stars[other], shared))[:3].tolist()
             raise LeakError(
                 f"{shared.size} stars stand in both {one!r} and {other!r} (first: {first}; rows {rows} of {other!r}), "
-                "whatever their id says: their flux is the same; remove them from one of the files"
+                "whatever their id says: their flux is the same; remove them from one of the files (--allow-leak fits "
+                "all the same, to see what the leak does, and flags every record)"
             )
 
 
 def load_sample(
-    views: Sequence[FeatureView], parts: Sequence[FeaturePart], *, labels: Sequence[str], split: str
+    views: Sequence[FeatureView],
+    parts: Sequence[FeaturePart],
+    *,
+    labels: Sequence[str],
+    split: str,
+    segments: Sequence[int] | None = None,
 ) -> Sample:
     """Join features and labels of one split; several views (draws, file lists) are stacked in the order given.
 
@@ -156,7 +163,7 @@ def load_sample(
     """
     names = list(dict.fromkeys(name for view in views for name in view.label_names))
     y = np.concatenate([load_labels(view, labels) for view in views])
-    X = [load_features(view, parts) for view in views]
+    X = [load_features(view, parts, segments=segments) for view in views]
     widths = {block.shape[1] for block in X}
     if len(widths) > 1:
         raise ProbeError(f"split {split!r}: its stores have different numbers of features {sorted(widths)}")
@@ -181,7 +188,7 @@ def load_sample(
 
 def load_labels(view: FeatureView, labels: Sequence[str]) -> Array:
     """The labels asked for, (n, t) float64; ProbeError when one is absent or not finite in a row."""
-    columns = []
+    columns: list[Array] = []
     for name in labels:
         if name not in view.label_names:
             raise ProbeError(
@@ -196,4 +203,4 @@ def load_labels(view: FeatureView, labels: Sequence[str]) -> Array:
                 f"{view.split!r} (first rows: {rows}); probe another label, or leave those rows out of the file"
             )
         columns.append(values)
-    return np.stack(columns, axis=1)
+    return np.stack(columns, axis=1) if columns else np.empty((view.rows.size, 0))

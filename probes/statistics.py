@@ -1,42 +1,73 @@
-"""How sure a score is: bootstrap over stars, so that rows of one star stand or fall together."""
+"""How sure a score is, and a difference between two: bootstrap over stars, so that rows of one star stay together."""
 
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cache.errors import ProbeError
+from cache.errors import ProbeError, UnknownName
+
+from .bootstrap import LEVEL, N_RESAMPLES, SEED, Interval, Resamples
+from .metrics import METRICS
+from .paired import N_FLIPS, PairedTable, flip_values, holm, paired_table
+from .robust_intervals import robust_intervals
+from .score_intervals import score_intervals
+
+__all__ = [
+    "INTERVAL_METHOD",
+    "LEVEL",
+    "N_FLIPS",
+    "N_RESAMPLES",
+    "PAIRED_METHOD",
+    "SEED",
+    "Interval",
+    "PairedDifference",
+    "PairedTable",
+    "Resamples",
+    "Spread",
+    "flip_values",
+    "holm",
+    "intervals",
+    "intervals_on",
+    "paired_difference",
+    "paired_differences",
+    "spread",
+]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-N_RESAMPLES = 1000
-LEVEL = 0.95
-SEED = 0
-INTERVAL_METHOD = "bootstrap over stars, percentile, 95 %, 1000 resamples, seed 0"
-"""What a record says about its intervals: the defaults of this module in words."""
+INTERVAL_METHOD = (
+    "bootstrap over stars, the wider of percentile and symmetric studentised (medians: percentile), 95 %, "
+    "1000 resamples, seed 0"
+)
+"""What a record says about its intervals: the defaults of this package in words."""
 
-_COUNTS_AT_ONCE = 4_000_000
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Both ends are None where too few resamples define the score (constant labels, a single star)."""
-
-    lo: float | None
-    hi: float | None
-
-    def as_list(self) -> list[float | None]:
-        """As records hold it."""
-        return [self.lo, self.hi]
+PAIRED_METHOD = (
+    "paired bootstrap over stars, the wider of percentile and symmetric studentised, 95 %, 1000 resamples, seed 0; "
+    "sign flips by star, 9999 flips, seed 0, Holm"
+)
+"""What a comparison says about its intervals and p-values."""
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """R2 of a minus R2 of b on the same rows, with the interval of that difference."""
+    """R2 of a minus R2 of b on the same rows, with the interval of that difference and its sign-flip p-value."""
 
     difference: float
     interval: Interval
+    p: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Scores of fits that differ in the seed alone: mean, standard deviation of one (n - 1), and the extremes."""
+
+    n: int
+    mean: float
+    std: float
+    lowest: float
+    highest: float
 
 
 def intervals(
@@ -48,24 +79,59 @@ def intervals(
     level: float = LEVEL,
     seed: int = SEED,
 ) -> list[dict[str, Interval]]:
-    """Percentile intervals of r2, rmse and mae for each label.
+    """Intervals of every score of `metrics.METRICS`, for each label.
 
     y, y_hat (n, t) or (n,); stars (n,), any integer type. Whole stars are drawn with replacement; the same draws
     serve all labels. Raises ProbeError on unequal shapes.
     """
     y, y_hat = _columns(y), _columns(y_hat)
     _check(y, y_hat, stars)
-    sums = _star_sums(y, y_hat, stars)
-    replicates = [_replicate(total) for total in _resampled(sums, n_resamples, seed)]
-    r2, rmse, mae = (np.concatenate([part[k] for part in replicates]) for k in range(3))
-    return [
-        {
-            "r2": _percentile(r2[:, k], level),
-            "rmse": _percentile(rmse[:, k], level),
-            "mae": _percentile(mae[:, k], level),
-        }
-        for k in range(y.shape[1])
-    ]
+    return intervals_on(Resamples(stars, n_resamples=n_resamples, seed=seed), y, y_hat, level=level)
+
+
+def intervals_on(
+    resamples: Resamples,
+    y: Array,
+    y_hat: Array,
+    *,
+    scores: Collection[str] = tuple(METRICS),
+    level: float = LEVEL,
+) -> list[dict[str, Interval]]:
+    """`intervals` of y, y_hat (n, t) or (n,) on draws that were made for these rows; the same bits.
+
+    Medians (`bias_median`, `sigma_mad`) cost as much as all others together: they are left out unless named in
+    `scores`. Raises UnknownName for a score that there is not, ProbeError on unequal shapes.
+    """
+    for name in scores:
+        if name not in METRICS:
+            raise UnknownName("score", name, tuple(METRICS))
+    y, y_hat = _columns(y), _columns(y_hat)
+    _check(y, y_hat, resamples.member)
+    found = score_intervals(resamples, y, y_hat, level=level)
+    if {"bias_median", "sigma_mad"} & set(scores):
+        found |= robust_intervals(resamples, y_hat - y, level=level)
+    found = {name: found[name] for name in METRICS if name in scores}
+    return [{name: by_label[k] for name, by_label in found.items()} for k in range(y.shape[1])]
+
+
+def paired_differences(
+    y: Array,
+    y_hat: Array,
+    *,
+    stars: Array,
+    n_resamples: int = N_RESAMPLES,
+    n_flips: int = N_FLIPS,
+    level: float = LEVEL,
+    seed: int = SEED,
+) -> PairedTable:
+    """Differences in R2 between all pairs of predictions y_hat (n, m) of the same labels y (n,).
+
+    stars (n,), any integer type. Raises ProbeError on unequal shapes.
+    """
+    y, y_hat = np.asarray(y, dtype=np.float64), _columns(y_hat)
+    _check(np.broadcast_to(_columns(y), (len(y), y_hat.shape[1])), y_hat, stars)
+    resamples = Resamples(stars, n_resamples=n_resamples, seed=seed)
+    return paired_table(resamples, y, y_hat, n_flips=n_flips, level=level, seed=seed)
 
 
 def paired_difference(
@@ -75,17 +141,35 @@ def paired_difference(
     *,
     stars: Array,
     n_resamples: int = N_RESAMPLES,
+    n_flips: int = N_FLIPS,
     level: float = LEVEL,
     seed: int = SEED,
 ) -> PairedDifference:
     """R2(a) - R2(b) for two predictions (n,) of the same rows, both scored on the same resampled stars."""
-    y, both = _columns(y), np.stack([np.asarray(y_hat_a), np.asarray(y_hat_b)], axis=1)
-    y = np.repeat(y, 2, axis=1)
-    _check(y, both, stars)
-    sums = _star_sums(y, both, stars)
-    observed = _replicate(sums.sum(axis=0)[None])[0][0]
-    r2 = np.concatenate([_replicate(total)[0] for total in _resampled(sums, n_resamples, seed)])
-    return PairedDifference(float(observed[0] - observed[1]), _percentile(r2[:, 0] - r2[:, 1], level))
+    table = paired_differences(
+        y,
+        np.stack([np.asarray(y_hat_a), np.asarray(y_hat_b)], axis=1),
+        stars=stars,
+        n_resamples=n_resamples,
+        n_flips=n_flips,
+        level=level,
+        seed=seed,
+    )
+    return PairedDifference(float(table.difference[0]), table.intervals[0], float(table.p[0]))
+
+
+def spread(scores: Array) -> Spread:
+    """Mean and spread of scores (n,) of fits with several seeds; ProbeError for fewer than two."""
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1 or values.size < 2:
+        raise ProbeError(f"scores have shape {values.shape}; a spread takes those of two seeds or more")
+    return Spread(
+        n=values.size,
+        mean=float(values.mean()),
+        std=float(values.std(ddof=1)),
+        lowest=float(values.min()),
+        highest=float(values.max()),
+    )
 
 
 def _columns(values: Array) -> Array:
@@ -98,48 +182,3 @@ def _check(y: Array, y_hat: Array, stars: Array) -> None:
         raise ProbeError(
             f"labels {y.shape}, predictions {y_hat.shape} and stars {np.shape(stars)} must have the same rows"
         )
-
-
-def _star_sums(y: Array, y_hat: Array, stars: Array) -> Array:
-    """Sums over the rows of each star of (1, y, y^2, residual^2, |residual|), (n_stars, 5, t).
-
-    y is centred first: R2 does not change and its sums of squares do not cancel.
-    """
-    _, member = np.unique(stars, return_inverse=True)
-    centred = y - y.mean(axis=0)
-    residual = y_hat - y
-    rows = np.stack([np.ones_like(y), centred, centred**2, residual**2, np.abs(residual)], axis=1)
-    columns = rows.reshape(len(rows), -1).T
-    sums = np.stack([np.bincount(member, weights=column) for column in columns], axis=1)
-    return sums.reshape(-1, *rows.shape[1:])
-
-
-def _resampled(sums: Array, n_resamples: int, seed: int) -> Iterator[Array]:
-    """Yield sums over resampled stars, (b, 5, t), a slab of resamples at a time."""
-    rng = np.random.default_rng(seed)
-    n_stars = sums.shape[0]
-    flat = sums.reshape(n_stars, -1)
-    slab = max(1, min(n_resamples, _COUNTS_AT_ONCE // n_stars))
-    for start in range(0, n_resamples, slab):
-        size = min(slab, n_resamples - start)
-        drawn = rng.integers(0, n_stars, size=(size, n_stars)) + n_stars * np.arange(size)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=size * n_stars).reshape(size, n_stars)
-        yield (counts.astype(np.float64) @ flat).reshape(size, *sums.shape[1:])
-
-
-def _replicate(total: Array) -> tuple[Array, Array, Array]:
-    """r2, rmse, mae, (b, t) each, from sums (b, 5, t); r2 is NaN where all labels drawn are equal."""
-    n, first, second, squared, absolute = (total[:, k] for k in range(5))
-    spread = second - first**2 / n
-    flat = spread <= 1e-12 * np.maximum(second, np.finfo(np.float64).tiny)
-    r2 = np.where(flat, np.nan, 1.0 - squared / np.where(flat, 1.0, spread))
-    return r2, np.sqrt(squared / n), absolute / n
-
-
-def _percentile(replicates: Array, level: float) -> Interval:
-    """Percentile interval of the defined replicates; none where less than half of them are."""
-    defined = replicates[np.isfinite(replicates)]
-    if 2 * defined.size < replicates.size:
-        return Interval(None, None)
-    lo, hi = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(lo), float(hi))

@@ -58,16 +58,21 @@ def fit_together(fits: Sequence[Fit], data: TrainingSet) -> list[str | None]:
 
 def fit_alone(fit: Fit, data: TrainingSet) -> str | None:
     """Fit one head by its own `fit`; None, or the words of the ProbeError that it raised."""
-    rows = slice(0, fit.n_rows)
-    columns = fit.columns[0] if len(fit.columns) == 1 else list(fit.columns)
     try:
-        fit.head.fit(
-            data.X[rows],
-            data.Y[rows, columns],
-            X_val=data.X_val,
-            y_val=None if data.Y_val is None else data.Y_val[:, columns],
-            groups=None if data.groups is None else data.groups[rows],
-        )
+        fit.head.fit(**arguments_of(fit, data))
     except ProbeError as error:
         return str(error)
     return None
+
+
+def arguments_of(fit: Fit, data: TrainingSet) -> dict[str, Any]:
+    """What `fit.head.fit` is called with; X and groups are views."""
+    rows = slice(0, fit.n_rows)
+    columns = fit.columns[0] if len(fit.columns) == 1 else list(fit.columns)
+    return {
+        "X": data.X[rows],
+        "y": data.Y[rows, columns],
+        "X_val": data.X_val,
+        "y_val": None if data.Y_val is None else data.Y_val[:, columns],
+        "groups": None if data.groups is None else data.groups[rows],
+    }

@@ -51,6 +51,10 @@ class FeatureView(Protocol):
         """Pooled features, (N, D) float32."""
         ...
 
+    def coordinates(self, layer: str, pooling: str, direction: str = "forward") -> Mapping[str, Array]:
+        """Coordinates of the feature axis, each (D,): channel, segment, statistic, wave_lo, wave_hi."""
+        ...
+
     def labels(self, name: str) -> Array:
         """One label, (N,) float64, NaN where the file had none."""
         ...

@@ -14,14 +14,22 @@ from cache.atomic import publish_bytes
 from cache.errors import CacheError, UnknownName
 from cache.records import Record, read_arrays, read_records
 
+from .comparisons import NOT_COMPARED, Comparisons, comparisons_of
 from .pivots import heads_table, labels_table
 from .progress_table import Arrays, progress_tables
 from .render_csv import csv_text
 from .render_markdown import markdown
-from .rows import StoreState, frame_of
+from .rows import StoreState, frame_of, rows_of
 from .table import Table
 from .tables import controls_table, layers_table
+from .verdict import name_of
 from .vocabulary import label_rank
+
+RED_FLAGS: Mapping[str, str] = {
+    "shuffled labels score above 0, so something leaks and no score here can be trusted": "control scores above zero",
+    "fitted although stars stand in two splits (--allow-leak), so these scores are no test scores": "LEAK FORCED",
+}
+"""Words above the tables, and the flag of a record that calls for them."""
 
 ReadArrays = Callable[[str], Arrays]
 
@@ -42,7 +50,8 @@ def make_tables(
         frame,
         label=label,
         arrays=lambda run_id: read_arrays(results_root, run_id),
-        others=Counter(record.kind for record in records if record.kind != "probe"),
+        others=Counter(record.kind for record in records if record.kind not in ("probe", "comparison")),
+        paired=comparisons_of(records),
     )
     paths = []
     for name, text in documents.items():
@@ -79,25 +88,47 @@ def build_documents(
     arrays: ReadArrays,
     label: str | None = None,
     others: Mapping[str, int] | None = None,
+    paired: Comparisons = NOT_COMPARED,
 ) -> dict[str, str]:
-    """File name -> text of every document, in reading order; `others` counts records of other kinds."""
+    """File name -> text of every document, in reading order.
+
+    `others` counts records of other kinds; by `paired` rows are judged that were compared in pairs.
+    """
     known = labels_of(frame)
     if label is not None and label not in known:
         raise UnknownName("label", label, known)
     documents: dict[str, str] = {}
     for name in [label] if label else known:
         safe_name("label", name)
-        documents |= _both(f"layers_{name}", [layers_table(frame, name)])
-        documents |= _both(f"heads_{name}", [heads_table(frame, name)])
-        documents |= _both(f"controls_{name}", [controls_table(frame, name)])
+        alarms = red_flags(frame, name)
+        documents |= _both(f"layers_{name}", [_led(layers_table(frame, name, paired), alarms)])
+        documents |= _both(f"heads_{name}", [_led(heads_table(frame, name, paired), alarms)])
+        documents |= _both(f"controls_{name}", [_led(controls_table(frame, name, paired), alarms)])
         curves = {run_id: arrays(run_id) for run_id in frame.loc[frame["label"] == name, "run_id"]}
         if progress := progress_tables(frame, name, curves):
             documents |= _both(f"progress_{name}", progress)
-    return documents | _both("labels", [_with_others(labels_table(frame), others or {})])
+    alarms = tuple(alarm for name in known for alarm in red_flags(frame, name))
+    return documents | _both("labels", [_led(_with_others(labels_table(frame), others or {}), alarms)])
 
 
 def _both(name: str, tables: Sequence[Table]) -> dict[str, str]:
     return {f"{name}.md": markdown(tables), f"{name}.csv": csv_text(tables)}
+
+
+def red_flags(frame: pd.DataFrame, label: str) -> tuple[str, ...]:
+    """What makes every score of a label doubtful, to stand above each of its tables: a control that scores, a leak."""
+    rows = [row for row in rows_of(frame[frame["label"] == label]) if row["flags"]]
+    alarms = []
+    for words, start in RED_FLAGS.items():
+        named = [name_of(row) for row in rows if start in row["flags"]]
+        if named:
+            more = f" and {len(named) - 1} more" if len(named) > 1 else ""
+            alarms.append(f"RED FLAG, {label}: {words} ({named[0]}{more}).")
+    return tuple(alarms)
+
+
+def _led(table: Table, alarms: tuple[str, ...]) -> Table:
+    return dataclasses.replace(table, lead=(*alarms, *table.lead)) if alarms else table
 
 
 def _with_others(table: Table, others: Mapping[str, int]) -> Table:

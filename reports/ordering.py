@@ -1,5 +1,6 @@
 """The one order of rows in every table: by question asked, never by score or by time."""
 
+import json
 import math
 from typing import Any
 
@@ -27,6 +28,8 @@ def question_rank(row: Row) -> tuple[Any, ...]:
         [layer_rank(name) for name in row["layer"].split(PARTS)],
         [pooling_rank(name) for name in row["pooling"].split(PARTS)],
         [direction_rank(name) for name in row["direction"].split(PARTS)],
+        json.loads(row["segments"] or "[]"),
+        _number(float(row["pca"]) if row["pca"] else None),
         head_rank(row["head"]),
         row["data_kind"],
         [_number(row[f"noise_level_{split}"]) for split in SPLITS],

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from .comparisons import NOT_COMPARED, Comparisons
 from .footnotes import footnotes
 from .ordering import ordered, question_rank
 from .rows import Row, rows_of
@@ -17,11 +18,15 @@ HEADS_NOTE = (
     "Bold: the best head of its row, only where its 95 % interval lies above that of every other head; elsewhere "
     "the best is within noise."
 )
+PAIRED_HEADS_NOTE = (
+    "Bold: the best head of its row, only where its paired difference from every other head holds (p <= 0.05 after "
+    "Holm; of rows not compared in pairs, where its 95 % interval lies above); elsewhere the best is within noise."
+)
 LABELS_NOTE = "Nothing is bold: labels do not compete. Errors in dex and K are in the tables of each label."
 Group = list[Row]
 
 
-def heads_table(frame: pd.DataFrame, label: str) -> Table:
+def heads_table(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COMPARED) -> Table:
     """Test R2 of one label: a row per features and setting, a column per head and setting of a head.
 
     The mean predictor, which has no features, is left to the controls table.
@@ -38,10 +43,12 @@ def heads_table(frame: pd.DataFrame, label: str) -> Table:
         keys=keys,
         across="variant",
         names=sorted(shown["variant"].unique(), key=lambda name: (head_rank(name.split(" (")[0]), name)),
-        note=HEADS_NOTE,
+        note=PAIRED_HEADS_NOTE if paired.pairs else HEADS_NOTE,
         tidy=rows,
         emphasis=frozenset(
-            (index, _score(winner)) for index, group in enumerate(groups) if (winner := _clear_winner(group))
+            (index, _score(winner))
+            for index, group in enumerate(groups)
+            if (winner := _clear_winner(group, paired))
         ),
     )
 
@@ -111,9 +118,9 @@ def _cells(group: Group, keys: Sequence[Column], across: str) -> dict[str, Cell]
     return line
 
 
-def _clear_winner(group: Group) -> str | None:
+def _clear_winner(group: Group, paired: Comparisons) -> str | None:
     """The head that beats all others of its line clearly; None with a doubt or with several records of it."""
-    result = contest(group)
+    result = contest(group, paired)
     if result is None or not result.clear:
         return None
     name = str(result.best["variant"])

@@ -15,7 +15,7 @@ from .vocabulary import role_of, unit_of
 SPLITS = ("train", "val", "test")
 METRICS = ("r2", "rmse", "mae", "bias", "bias_median", "sigma_mad")
 INTERVAL_SPLITS = ("test", "val")
-INTERVAL_METRICS = ("r2", "rmse", "mae")
+INTERVAL_METRICS = METRICS
 FRESH = "fresh"
 SHORT = 12
 KEY_DIGITS = 16
@@ -210,7 +210,7 @@ def _flags_of(flags: Sequence[str], label: str, labels: Sequence[str]) -> str:
 
 
 def _same_question(row: Row, spec: Mapping[str, Any]) -> bool:
-    """Whether a published score answers the same question: one plain stream, true error, noise level 1 everywhere.
+    """Whether a published score answers the same question: one plain stream, all of train, true error, noise level 1.
 
     The published features are one stream (384 = 48 x 8); which direction is not recorded.
     """
@@ -220,6 +220,7 @@ def _same_question(row: Row, spec: Mapping[str, Any]) -> bool:
         and row["error_input"].lower() == "true"
         and len(features.get("parts") or []) == 1
         and row["direction"] in ("forward", "backward")
+        and row["train_size"] is None
         and not features.get("pca")
         and not features.get("segments")
         and spec.get("noise_mode", "draw") == "draw"

@@ -4,17 +4,22 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from .comparisons import NOT_COMPARED, Comparisons, p_text
 from .footnotes import footnotes
 from .ordering import ordered
+from .render_markdown import estimate_text
 from .rows import FRESH, SPLITS, Row, rows_of
 from .settings import settings_frame, varying_columns
-from .table import Cell, Column, Table, Value
-from .verdict import best_note, comparable_rows, contest, r2_estimate, scored, verdicts
+from .table import Cell, Column, Estimate, Table, Value
+from .verdict import DIGITS, best_note, comparable_rows, contest, name_of, r2_estimate, scored, verdicts
 from .vocabulary import ERROR_ONLY, LATENT, RANDOM_ENCODER, RAW_FLUX, SHUFFLED_LABELS, error_digits, unit_of
 
 PUBLISHED_TEST = Column(key="published_test_r2", heading="published, real BOSZ/PFS data, test R2", digits=4)
 PUBLISHED_VAL = Column(key="published_val_r2", heading="published, real BOSZ/PFS data, val R2", digits=4)
 TEST_R2 = Column(key="test_r2", heading="test R2 (95 % interval)")
+BEHIND = Column(key="behind", heading="behind the best, paired (95 % interval)")
+SELECTIVITY = Column(key="selectivity", heading="selectivity: shuffled / random")
+FLAGS = Column(key="flags", heading="flags", align="left")
 STATE = Column(key="state", heading="stores", align="left")
 ROLE = Column(key="role", heading="row", align="left")
 HEAD = Column(key="head", heading="head", align="left")
@@ -25,7 +30,7 @@ FEATURES = (
 )
 
 
-def layers_table(frame: pd.DataFrame, label: str) -> Table:
+def layers_table(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COMPARED) -> Table:
     """Layer x pooling x direction x head for one label: the encoder's own rows, without controls and inputs."""
     rows = of_label(frame, label)
     latents = rows[rows["role"] == LATENT].reset_index(drop=True)
@@ -39,11 +44,12 @@ def layers_table(frame: pd.DataFrame, label: str) -> Table:
         label=label,
         base=(*FEATURES, HEAD),
         scores=_full_scores(label),
-        notes=(*best_note(latents), *more),
+        notes=(*best_note(latents, paired), *more),
+        paired=paired,
     )
 
 
-def controls_table(frame: pd.DataFrame, label: str) -> Table:
+def controls_table(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COMPARED) -> Table:
     """Latents beside inputs, random encoder, shuffled labels and the mean, best test R2 first, with the verdict."""
     rows = of_label(frame, label)
     return _flat(
@@ -52,8 +58,9 @@ def controls_table(frame: pd.DataFrame, label: str) -> Table:
         label=label,
         base=(ROLE, *FEATURES, HEAD),
         scores=_test_scores(label),
-        lead=verdicts(rows),
-        notes=(*best_note(rows), *_not_run(rows)),
+        lead=verdicts(rows, paired),
+        notes=(*best_note(rows, paired), *_not_run(rows)),
+        paired=paired,
     )
 
 
@@ -67,7 +74,7 @@ def _not_run(rows: pd.DataFrame) -> Iterator[str]:
     if absent:
         yield (
             f"Not run: {', '.join(absent)}; without them the latents' scores cannot be judged "
-            "(configs/demo.sh has the commands)."
+            "(probes run and sweep fit them by default, and name the extractions they lack)."
         )
 
 
@@ -107,13 +114,17 @@ def _flat(
     scores: Sequence[Column],
     notes: Sequence[str],
     lead: tuple[str, ...] = (),
+    paired: Comparisons = NOT_COMPARED,
 ) -> Table:
     shown = settings_frame(frame)
     varying = varying_columns(shown, told_apart_by=[column.key for column in base])
-    rows = tuple(row_cells(row) for row in rows_of(shown))
-    optional = present(
-        (PUBLISHED_TEST, PUBLISHED_VAL, Column(key="flags", heading="flags", align="left")), rows
+    behind = _behind(frame, paired)
+    rows = tuple(
+        row_cells(row) | {BEHIND.key: behind.get(row["run_id"]), SELECTIVITY.key: _selectivity(row, paired)}
+        for row in rows_of(shown)
     )
+    optional = present((BEHIND, SELECTIVITY, PUBLISHED_TEST, PUBLISHED_VAL, FLAGS), rows)
+    notes = (*notes, *_paired_notes(frame, optional, paired))
     columns = (*base, *varying, *scores, *optional, *state_column(shown))
     return Table(
         title=f"{title} (test split, {_data_kinds(frame)} data)",
@@ -122,7 +133,7 @@ def _flat(
         rows=rows,
         notes=(*notes, *footnotes(shown, columns)) if rows else (f"No rows for {label} here.", *notes),
         tidy=frame,
-        emphasis=_emphasis(frame),
+        emphasis=_emphasis(frame, paired),
     )
 
 
@@ -155,11 +166,57 @@ def _best_first(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.iloc[[*ranked, *rest]].reset_index(drop=True)
 
 
-def _emphasis(frame: pd.DataFrame) -> frozenset[tuple[int, str]]:
+def _behind(frame: pd.DataFrame, paired: Comparisons) -> dict[str, str]:
+    """By run id, how far a row is behind the best of its test set, where the two were compared in pairs."""
+    texts: dict[str, str] = {}
+    for rows in comparable_rows(frame):
+        for row in scored(rows)[1:]:
+            pair = paired.between(scored(rows)[0], row)
+            if pair is not None:
+                by = estimate_text(Estimate(pair.difference, pair.low, pair.high), DIGITS)
+                texts[row["run_id"]] = f"{by}, {p_text(pair.p)}"
+    return texts
+
+
+def _selectivity(row: Row, paired: Comparisons) -> str:
+    """R2 minus those of the controls: shuffled labels, random encoder."""
+    known = paired.selectivity.get((row["label"], row["run_id"]))
+    if not known:
+        return ""
+    return " / ".join(
+        f"{known[name]:.{DIGITS}f}" if name in known else "-"
+        for name in ("shuffled_labels", "random_encoder")
+    )
+
+
+def _paired_notes(frame: pd.DataFrame, columns: Sequence[Column], paired: Comparisons) -> Iterator[str]:
+    """What the columns on pairs and controls are, and the spread over seeds."""
+    if BEHIND in columns:
+        yield (
+            "Behind the best: R2 of the best row of the test set minus that of this row, on the same stars, with the "
+            "95 % interval of the difference, and its sign-flip p-value after Holm's correction for all pairs compared."
+        )
+    if SELECTIVITY in columns:
+        yield (
+            "Selectivity: R2 minus that of the same probe on labels shuffled among stars, and on a random encoder "
+            "of the same shape."
+        )
+    told: set[tuple[str, ...]] = set()
+    for row in rows_of(frame):
+        seeds = paired.seeds.get((row["label"], row["run_id"]))
+        if seeds is not None and tuple(seeds["runs"]) not in told:
+            told.add(tuple(seeds["runs"]))
+            yield (
+                f"{name_of(row)}, {len(seeds['runs'])} seeds: test R2 {seeds['mean']:.4f}, standard deviation "
+                f"{seeds['std']:.4f}, from {seeds['lowest']:.4f} to {seeds['highest']:.4f}."
+            )
+
+
+def _emphasis(frame: pd.DataFrame, paired: Comparisons) -> frozenset[tuple[int, str]]:
     winners = {
         result.best["run_id"]
         for rows in comparable_rows(frame)
-        if (result := contest(rows)) is not None and result.clear
+        if (result := contest(rows, paired)) is not None and result.clear
     }
     return frozenset(
         (index, TEST_R2.key) for index, row in enumerate(rows_of(frame)) if row["run_id"] in winners

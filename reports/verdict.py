@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from .comparisons import NOT_COMPARED, Comparisons, p_text
 from .render_markdown import estimate_text
 from .rows import FRESH, Row, rows_of
 from .settings import settings_frame, varying_columns
@@ -17,14 +18,16 @@ BASELINES = (RAW_FLUX, ERROR_ONLY)
 
 @dataclass(frozen=True, kw_only=True)
 class Contest:
-    """The best of several rows scored on the same test set, and the one that reaches highest beside it.
+    """The best of several rows scored on the same test set, and the one that comes nearest to it.
 
-    `clear`: the best row's lower end lies above the upper end of every other row.
+    `clear`: the best row beats every other row clearly. `rival` is the one that reaches highest among those that are
+    not beaten so, or among all. `n_paired` of the others were compared with it in pairs.
     """
 
     best: Row
     rival: Row | None
     clear: bool
+    n_paired: int = 0
 
 
 def r2_estimate(row: Row) -> Estimate:
@@ -67,7 +70,7 @@ def _named(frame: pd.DataFrame) -> list[Row]:
     return rows
 
 
-def contest(rows: Sequence[Row]) -> Contest | None:
+def contest(rows: Sequence[Row], paired: Comparisons = NOT_COMPARED) -> Contest | None:
     """The best row and its strongest rival; None when no row has a score."""
     ranking = scored(rows)
     if not ranking:
@@ -75,12 +78,22 @@ def contest(rows: Sequence[Row]) -> Contest | None:
     best, *others = ranking
     if not others:
         return Contest(best=best, rival=None, clear=False)
-    rival = max(others, key=_upper)
-    return Contest(best=best, rival=rival, clear=all(beats_clearly(best, other) for other in others))
+    unbeaten = [other for other in others if not beats_clearly(best, other, paired)]
+    n_paired = sum(paired.between(best, other) is not None for other in others)
+    return Contest(
+        best=best, rival=max(unbeaten or others, key=_upper), clear=not unbeaten, n_paired=n_paired
+    )
 
 
-def beats_clearly(row: Row, other: Row) -> bool:
-    """Whether the whole interval of `row` lies above that of `other`; never without intervals."""
+def beats_clearly(row: Row, other: Row, paired: Comparisons = NOT_COMPARED) -> bool:
+    """Whether `row` is better than `other` beyond chance.
+
+    By their paired difference, if they were compared; else if the whole interval of `row` lies above that of `other`;
+    never without intervals.
+    """
+    pair = paired.between(row, other)
+    if pair is not None:
+        return pair.holds
     low, high = row["test_r2_lo"], other["test_r2_hi"]
     return low is not None and high is not None and bool(low > high)
 
@@ -97,29 +110,41 @@ def scored_name(row: Row) -> str:
     return f"{row['name']}, R2 {estimate_text(r2_estimate(row), DIGITS)}"
 
 
-def best_note(frame: pd.DataFrame) -> Iterator[str]:
+def best_note(frame: pd.DataFrame, paired: Comparisons = NOT_COMPARED) -> Iterator[str]:
     """One sentence per test set on what bold means there, or why nothing is bold."""
     for rows in comparable_rows(frame):
-        result = contest(rows)
+        result = contest(rows, paired)
         if result is None or result.rival is None:
             continue
-        if result.clear:
-            yield f"Bold: {result.best['name']} is best; its 95 % interval lies above that of every other row."
-        else:
+        if not result.clear:
             yield (
-                f"Best within noise: {scored_name(result.best)}; its 95 % interval does not clear that of "
+                f"Best within noise: {scored_name(result.best)}; {_not_cleared(result, paired)} "
                 f"{scored_name(result.rival)}, so no row is bold."
             )
+        elif result.n_paired:
+            yield (
+                f"Bold: {result.best['name']} is best, by the paired difference from {result.n_paired} of the "
+                f"{len(scored(rows)) - 1} other rows (p <= 0.05 after Holm) and by 95 % intervals from the rest."
+            )
+        else:
+            yield f"Bold: {result.best['name']} is best; its 95 % interval lies above that of every other row."
 
 
-def verdicts(frame: pd.DataFrame) -> tuple[str, ...]:
+def _not_cleared(result: Contest, paired: Comparisons) -> str:
+    pair = None if result.rival is None else paired.between(result.best, result.rival)
+    if pair is None:
+        return "its 95 % interval does not clear that of"
+    return f"in pairs ({p_text(pair.p)} after Holm) it cannot be told from"
+
+
+def verdicts(frame: pd.DataFrame, paired: Comparisons = NOT_COMPARED) -> tuple[str, ...]:
     """Plain sentences on one label's rows, one set per test set; empty without scores."""
-    return tuple(sentence for rows in comparable_rows(frame) for sentence in _verdict(rows))
+    return tuple(sentence for rows in comparable_rows(frame) for sentence in _verdict(rows, paired))
 
 
-def _verdict(rows: Sequence[Row]) -> Iterator[str]:
+def _verdict(rows: Sequence[Row], paired: Comparisons) -> Iterator[str]:
     ranking = [row for row in scored(rows) if CLEAN_FLUX not in row["role"]]
-    result = contest(ranking)
+    result = contest(ranking, paired)
     if result is None:
         return
     latents = [row for row in ranking if row["role"] == LATENT]
@@ -128,7 +153,7 @@ def _verdict(rows: Sequence[Row]) -> Iterator[str]:
         yield f"Careful: {stale} of the {len(ranking)} rows compared are stale (their stores are missing or changed)."
     yield f"{_setting(result.best)}: {scored_name(result.best)} wins, {_margin(result)}."
     if latents:
-        yield from _against_latents(latents, ranking)
+        yield from _against_latents(latents, ranking, paired)
     else:
         yield "No latent row has a score here, so nothing can be said about the encoder."
     for role in (*BASELINES, RANDOM_ENCODER):
@@ -150,20 +175,22 @@ def _margin(result: Contest) -> str:
     return f"but within noise of {scored_name(result.rival)}"
 
 
-def _against_latents(latents: Sequence[Row], ranking: Sequence[Row]) -> Iterator[str]:
+def _against_latents(latents: Sequence[Row], ranking: Sequence[Row], paired: Comparisons) -> Iterator[str]:
     latent = latents[0]
     best = "best latent row" if len(latents) == 1 else f"best of {len(latents)} latent rows by test R2"
     baselines = [row for role in BASELINES if (row := _best(ranking, role))]
     winners = [row for row in baselines if row["test_r2"] > latent["test_r2"]]
     if winners:
-        beaten = " and by ".join(f"{scored_name(row)} ({_difference(row, latent)})" for row in winners)
+        beaten = " and by ".join(
+            f"{scored_name(row)} ({_difference(row, latent, paired)})" for row in winners
+        )
         yield f"The {best}, {scored_name(latent)}, is beaten by {beaten}."
     elif baselines:
         closest = scored(baselines)[0]
         yield (
             f"No row of {' or '.join(row['role'] for row in baselines)} beats the {best}, {scored_name(latent)}; "
             "the closest is "
-            f"{scored_name(closest)} ({_difference(latent, closest)})."
+            f"{scored_name(closest)} ({_difference(latent, closest, paired)})."
         )
     if any(row["role"] == ERROR_ONLY for row in winners):
         yield f"So what the latents know of {latent['label']} may have come through the error channel."
@@ -173,7 +200,7 @@ def _against_latents(latents: Sequence[Row], ranking: Sequence[Row]) -> Iterator
         word = "above" if upper is latent else "below"
         yield (
             f"The best latent row is {word} the best row of an untrained encoder, {scored_name(control)} "
-            f"({_difference(upper, lower)})."
+            f"({_difference(upper, lower, paired)})."
         )
 
 
@@ -195,8 +222,13 @@ def _best(ranking: Sequence[Row], role: str) -> Row | None:
     return next((row for row in ranking if row["role"] == role), None)
 
 
-def _difference(upper: Row, lower: Row) -> str:
+def _difference(upper: Row, lower: Row, paired: Comparisons) -> str:
     """By how much `upper` is better, and whether that can be told from noise."""
+    pair = paired.between(upper, lower)
+    if pair is not None:
+        by = estimate_text(Estimate(pair.difference, pair.low, pair.high), DIGITS)
+        judged = "paired" if pair.holds else "paired, within noise"
+        return f"by {by}, {judged}: {p_text(pair.p)} after Holm over {pair.n_pairs} pairs"
     by = f"by {upper['test_r2'] - lower['test_r2']:.{DIGITS}f}"
     if beats_clearly(upper, lower):
         return f"{by}, beyond both 95 % intervals"

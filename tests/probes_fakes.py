@@ -64,6 +64,17 @@ class FakeView:
         forward = {LAYER: self.X, "input_flux": self.X[:, :2]}[layer]
         return np.concatenate([forward, -forward], axis=1) if direction == "concat" else forward
 
+    def coordinates(self, layer, pooling, direction="forward"):  # noqa: ARG002  one pooling will do
+        """Two channels in three segments, segment by segment; the pseudo-layer has pixels."""
+        if layer == "input_flux":
+            return {"channel": np.zeros(2), "segment": np.arange(2), "statistic": np.full(2, 2)}
+        n = 2 if direction == "concat" else 1
+        return {
+            "channel": np.tile(np.arange(N_FEATURES) % 2, n),
+            "segment": np.tile(np.arange(N_FEATURES) // 2, n),
+            "statistic": np.zeros(N_FEATURES * n),
+        }
+
     def labels(self, name):
         return self.stored[name]
 

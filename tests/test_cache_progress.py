@@ -20,8 +20,8 @@ def test_plain_lines_now_and_then(monkeypatch, capsys):
         for _ in range(5):
             clock.now += 3
             advance(20)
-        assert capsys.readouterr().err == "extract test: 80/100 spectra, 7 spectra/s, 3 s left\n"
-    assert capsys.readouterr().err == "extract test: 100/100 spectra, 7 spectra/s, 15.0 s\n"
+        assert capsys.readouterr().err == "extract test: 80/100 spectra, 6.7 spectra/s, 3 s left\n"
+    assert capsys.readouterr().err == "extract test: 100/100 spectra, 6.7 spectra/s, 15.0 s\n"
 
 
 def test_no_time_and_no_work(monkeypatch, capsys):

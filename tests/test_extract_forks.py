@@ -29,11 +29,20 @@ def test_forks_are_processes_of_their_own():
     assert 1 <= len(found) <= 2
 
 
+class Stubborn(Exception):
+    """An error that cannot be pickled."""
+
+    def __init__(self, words):
+        super().__init__(words)
+        self.unpicklable = lambda: words
+
+
 @pytest.mark.parametrize(
     ("error", "raised", "message"),
     [
         (InputError("row 3 of x.h5"), InputError, "row 3 of x.h5"),
-        (UnknownName("layer", "x", ("a", "b")), CacheError, "UnknownName: unknown layer 'x'; known: a, b"),
+        (UnknownName("layer", "x", ("a", "b")), UnknownName, "unknown layer 'x'; known: a, b"),
+        (Stubborn("this and that"), CacheError, "Stubborn: this and that"),
     ],
 )
 def test_errors_come_up_where_the_answer_was_asked_for(error, raised, message):

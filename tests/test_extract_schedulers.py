@@ -18,11 +18,11 @@ import h5py
 import pytest
 from survey_fakes import request
 
-from cache import FeatureStore
+from cache import FeatureStore, dask_cluster
+from cache.dask_cluster import Cluster
 from cache.errors import CacheError, ConfigError, InputError, Stale, UnknownName
 from cache.writer import StoreWriter
-from extract import dask_cluster, dask_scheduler, pipeline
-from extract.dask_cluster import Cluster
+from extract import dask_scheduler, pipeline
 from extract.dask_scheduler import _compute, _told_losses, program
 from extract.pipeline import extract_features
 from extract.plan import open_writer, row_table

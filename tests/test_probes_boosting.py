@@ -7,6 +7,7 @@ import pytest
 from cache.errors import ProbeError
 from probes import make_probe
 from probes.boosting import PRESETS
+from probes.together import Fit, TrainingSet, fit_together
 
 PUBLISHED = {
     "conservative": (15, 50, 0.05, 20, 1.0, 1.0, 0.0),
@@ -104,3 +105,37 @@ def test_refusals_of_the_library_become_ours(monkeypatch):
     X, Y = sample(50, t=1)
     with pytest.raises(ProbeError, match="LightGBM refused the fit: bad bins"):
         make_probe("lightgbm", threads=1).fit(X, Y)
+
+
+def test_rows_are_binned_once_for_each_training_size(monkeypatch):
+    made = []
+    original = lightgbm.Dataset.__init__
+
+    def counting(self, data, *args, **kwargs):
+        made.append(len(data))
+        original(self, data, *args, **kwargs)
+
+    monkeypatch.setattr(lightgbm.Dataset, "__init__", counting)
+    X, Y = sample()
+    X_val, Y_val = sample(150, seed=1)
+    Y[350, 0] = np.nan
+    fits = [
+        Fit(head=make_probe("lightgbm", n_trees=3, threads=1, **params), columns=(k,), n_rows=n_rows)
+        for params in ({}, {"preset": "conservative", "seed": 4}, {"early_stopping": 2})
+        for k in range(2)
+        for n_rows in (300, 400)
+    ]
+    failures = fit_together(fits, TrainingSet(X=X, Y=Y, X_val=X_val, Y_val=Y_val))
+    assert sorted(made) == [150, 150, 300, 400]
+    assert [k for k, failure in enumerate(failures) if failure] == [1, 5, 9]
+    assert "NaN or inf in 1 of 400 rows" in failures[1]
+
+
+def test_bins_do_not_depend_on_the_seed_and_are_those_of_seed_0():
+    X, y = np.random.default_rng(0).standard_normal((1000, 2)), np.arange(1000.0)
+    ours = [
+        make_probe("lightgbm", n_trees=2, seed=seed).fit(X, y).to_files()["booster_0.txt"] for seed in (0, 7)
+    ]
+    plain = lightgbm.train({"seed": 0, "verbosity": -1}, lightgbm.Dataset(X, label=y), num_boost_round=1)
+    for text in (*ours, plain.model_to_string().encode()):
+        assert b"[data_random_seed: 38]" in text

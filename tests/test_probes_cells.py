@@ -30,7 +30,9 @@ def test_every_combination_once_in_a_fixed_order():
 
 def test_joined_layers_and_labels_are_one_probe():
     (request,) = requests(
-        choices(layers=("a+b",), labels=("log_g+T_eff",), seed=3, train_size=9, cross=("noise-level",))
+        choices(
+            layers=("a+b",), labels=("log_g+T_eff",), seeds=(3,), train_sizes=(9,), cross=("noise-level",)
+        )
     )
     assert arrays_of(request) == (("a", "forward", "mean_max"), ("b", "forward", "mean_max"))
     assert request.labels == ("log_g", "T_eff")
@@ -74,3 +76,69 @@ def test_wrong_parameters_are_refused_before_the_first_probe(params, error, mess
 def test_unknown_heads_list_the_known():
     with pytest.raises(UnknownName, match="unknown head 'forest'; known: ols, ridge"):
         next(requests(choices(heads=("forest",))))
+
+
+# --- choices among features, sizes and seeds ---
+
+
+def test_axes_and_segments_are_cells():
+    asked = choices(poolings=("seg_mean_K3",), pca=("none", "16", 32), segments=("all", "2+0", 1, "each"))
+    found = [(request.segments, request.pca) for request in requests(asked)]
+    segments = [None, (0, 2), (1,), (0,), (2,)]
+    assert found == [(chosen, pca) for chosen in segments for pca in (None, 16, 32)]
+
+
+def test_sizes_and_seeds_are_cells():
+    asked = choices(train_sizes=("10", 20), seeds=(3, 4))
+    found = [(request.train_size, request.seed) for request in requests(asked)]
+    assert found == [(10, 3), (10, 4), (20, 3), (20, 4)]
+
+
+def test_where_a_seed_changes_nothing_the_first_is_taken():
+    asked = choices(
+        heads=("ridge", "lightgbm"), controls=("none", "shuffled_labels", "mean_predictor"), seeds=(5, 6)
+    )
+    found = [(request.head, request.control, request.seed) for request in requests(asked)]
+    assert [seed for head, control, seed in found if (head, control) == ("ridge", "none")] == [5]
+    assert [seed for head, control, seed in found if (head, control) == ("lightgbm", "none")] == [5, 6]
+    assert [seed for _, control, seed in found if control == "shuffled_labels"] == [5, 6, 5, 6]
+    assert [seed for _, control, seed in found if control == "mean_predictor"] == [5, 5]
+    fixed = choices(heads=("lightgbm",), params=("seed=1",), seeds=(5, 6))
+    assert [request.seed for request in requests(fixed)] == [5]
+
+
+def test_a_parameter_given_twice_is_two_cells():
+    asked = choices(heads=("ols", "ridge"), params=("ridge.alpha=val", "alpha=0.5", "ridge.n_alphas=3"))
+    assert [dict(request.params) for request in requests(asked)] == [
+        {},
+        {"alpha": "val", "n_alphas": 3},
+        {"alpha": 0.5, "n_alphas": 3},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"segments": ("each",)}, "pooling 'mean_max' is not cut into wavelength segments"),
+        ({"segments": ("0-3",)}, "--segments '0-3': expected all, each, or numbers"),
+        ({"pca": ("few",)}, "--pca 'few': expected numbers or 'none'"),
+        ({"train_sizes": ("1.5",)}, "--train-sizes '1.5': expected numbers or 'all'"),
+        ({"mix": "mean"}, "unknown mix of layers 'mean'; known: none, softmax"),
+        ({"mix": "softmax", "layers": ("a+b",)}, "ridge learns no weights of layers"),
+    ],
+)
+def test_choices_that_cannot_be_meant_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        list(requests(choices(**changes)))
+
+
+def test_mixed_layers_are_a_parameter_of_heads_that_learn_weights(monkeypatch):
+    monkeypatch.setattr(
+        "probes.cells.head_parameters", lambda head: ["mixed_layers"] if head == "mlp_1" else []
+    )
+    (request,) = requests(choices(heads=("mlp_1",), mix="softmax", layers=("a+b+c",)))
+    assert request.params == {"mixed_layers": 3}
+    with pytest.raises(ConfigError, match=r"a is one layer; join those to be mixed with '\+'"):
+        list(requests(choices(heads=("mlp_1",), mix="softmax", layers=("a",))))
+    with pytest.raises(ConfigError, match="heads that do: mlp_1"):
+        list(requests(choices(heads=("ridge",), mix="softmax", layers=("a+b",))))

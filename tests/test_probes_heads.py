@@ -224,6 +224,9 @@ def test_whole_numbers_are_taken_as_they_are():
         ("mlp_1", {"plateau_factor": 1.0}),
         ("mlp_1", {"weight_decay": -0.1}),
         ("mlp_1", {"learning_rate": 0.0}),
+        ("mlp_1", {"mixed_layers": 0}),
+        ("mlp_1", {"augment": "always"}),
+        ("mlp_1", {"seed": 0.5}),
     ],
 )
 def test_values_out_of_range_are_refused_on_making(name, params):

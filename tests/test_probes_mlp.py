@@ -10,7 +10,8 @@ from cache.errors import ConfigError, Damaged, ProbeError
 from probes import make_probe
 from probes.learning_curve import COLUMNS
 from probes.metrics import mae, r2
-from probes.mlp import CUT_SHORT_FLAG, make_network
+from probes.mlp import CUT_SHORT_FLAG
+from probes.mlp_network import make_network
 from probes.persistence import load_head, save_head
 
 SMALL = {"hidden": (16,), "batch_size": 32, "threads": 1}

@@ -1,5 +1,7 @@
 """The ridge path against scikit-learn's Ridge on standardised features."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
@@ -11,7 +13,10 @@ from probes import make_probe
 from probes.base import ROWS_AT_ONCE
 from probes.gram import column_scaling
 from probes.metrics import r2
-from probes.ridge import EDGE_FLAG, path_r2, ridge_path
+from probes.moments import SLAB_ROWS, moments
+from probes.ridge import EDGE_FLAG, path_from_moments, ridge_path, ridge_paths
+from probes.ridge_solutions import SCORED_ROWS, path_r2, r2_of_blocks
+from probes.shifted import ShiftedSystem
 
 FEW = (0.001, 1.0, 1e4)
 MANY = tuple(np.geomspace(1e-3, 1e7, 11))
@@ -64,6 +69,54 @@ def test_path_equals_scikit_learn(n, d, alphas, dtype):
     assert checked >= 2
 
 
+def badly_scaled(n, d, *, correlated, dtype, seed=0):
+    """Columns with std from 1e-6 to 1e6 and means up to 1e4 std; five labels with means far from 0."""
+    rng = np.random.default_rng(seed)
+    Z = rng.standard_normal((n, d))
+    if correlated:
+        Z = Z @ (np.eye(d) * 0.1 + rng.standard_normal((d, d)) / np.sqrt(d)) + 3 * rng.standard_normal((n, 1))
+    offsets = rng.choice([-1, 1], d) * 10 ** rng.uniform(-1, 4, d)
+    X = ((Z + offsets) * 10 ** rng.uniform(-6, 6, d)).astype(dtype)
+    Y = Z @ rng.standard_normal((d, 5)) + rng.standard_normal((n, 5)) + [0.0, 10.0, -1e3, 1e4, 5.0]
+    return X, Y
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("correlated", [False, True])
+@pytest.mark.parametrize("alphas", [FEW, MANY], ids=["few", "many"])
+@pytest.mark.parametrize(("n", "d"), [(600, 30), (41, 40), (40, 40), (25, 70), (1300, 8)])
+def test_path_keeps_what_is_promised_for_badly_scaled_features(n, d, alphas, correlated, dtype):
+    X, Y = badly_scaled(n, d, correlated=correlated, dtype=dtype)
+    path = ridge_path(X, Y, alphas)
+    Z = StandardScaler().fit_transform(X.astype(np.float64))
+    Z -= Z.mean(axis=0)
+    scale = column_scaling(X).scale
+    y_hat = path.predict(X)
+    for index, alpha in enumerate(alphas):
+        promised = condition(X, alpha) <= CONDITION_PROMISED
+        for solver in ("svd", "cholesky") if promised else ("svd",):
+            expected = PlainRidge(alpha=alpha, solver=solver).fit(Z, Y)
+            tolerance = 1e-8 if promised else 10 * condition(X, alpha) * np.finfo(np.float64).eps
+            for k in range(5):
+                assert relative(path.coef[index, k] * scale, expected.coef_[k]) < tolerance
+            assert (np.abs(y_hat[index] - expected.predict(Z)) / Y.std(axis=0)).max() < 1e-8
+
+
+@pytest.mark.parametrize("first", ["constant", "sorted"])
+def test_a_first_slab_unlike_the_rest_costs_no_digits(first):
+    X, Y = badly_scaled(4 * SLAB_ROWS, 6, correlated=True, dtype=np.float64)
+    if first == "constant":
+        X[:SLAB_ROWS] = X[0]
+    else:
+        order = np.argsort(Y[:, 0])
+        X, Y = X[order], Y[order]
+    path = ridge_path(X, Y, MANY)
+    Z = StandardScaler().fit_transform(X)
+    for index, alpha in enumerate(MANY):
+        expected = PlainRidge(alpha=alpha, solver="svd").fit(Z, Y)
+        assert relative(path.coef[index] * X.std(axis=0), expected.coef_) < 1e-8
+
+
 @pytest.mark.parametrize("alphas", [FEW, MANY], ids=["few", "many"])
 @pytest.mark.parametrize("n", [150, 12])
 def test_duplicate_and_constant_columns(n, alphas):
@@ -76,6 +129,90 @@ def test_duplicate_and_constant_columns(n, alphas):
         difference = path.predict(X)[index] - (X @ coef.T + intercept)
         assert np.abs(difference / Y.std(axis=0)).max() < 1e-8
         np.testing.assert_allclose(path.coef[index, :, :3], path.coef[index, :, 8:11], rtol=1e-5, atol=1e-9)
+
+
+def assert_same_path(one, other):
+    for name in ("alphas", "coef", "intercept"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+@pytest.mark.parametrize("alphas", [FEW, MANY], ids=["few", "many"])
+def test_sizes_and_labels_together_are_those_alone_to_the_last_bit(alphas):
+    X, Y = badly_scaled(SLAB_ROWS + 90, 40, correlated=True, dtype=np.float32)
+    sizes = [SLAB_ROWS + 90, 12, 40, SLAB_ROWS, 39, 300]
+    for n, path in zip(sizes, ridge_paths(X, Y, alphas, sizes=sizes), strict=True):
+        assert_same_path(path, ridge_path(X[:n], Y[:n], alphas))
+        for k in (0, 3):
+            alone = ridge_path(X[:n], Y[:n, k], alphas)
+            np.testing.assert_array_equal(alone.coef[:, 0], path.coef[:, k])
+            np.testing.assert_array_equal(alone.intercept[:, 0], path.intercept[:, k])
+
+
+@pytest.mark.parametrize("sizes", [[], [1], [10, 31]])
+def test_sizes_must_be_there(sizes):
+    with pytest.raises(ConfigError, match="expected numbers of rows from 2 to 30"):
+        ridge_paths(*sample(30, 2), FEW, sizes=sizes)
+
+
+def in_blocks(X, Y, *edges):
+    return [(X[a:b], Y[a:b]) for a, b in pairwise([0, *edges, len(X)])]
+
+
+def test_a_stream_of_rows_gives_the_path_of_the_matrix():
+    X, Y = badly_scaled(SLAB_ROWS + 90, 9, correlated=True, dtype=np.float32)
+    sizes = [300, SLAB_ROWS + 90]
+    for found in moments(in_blocks(X, Y, 7, 30, 513), sizes=sizes):
+        assert_same_path(path_from_moments(found, MANY), ridge_path(X[: found.n], Y[: found.n], MANY))
+
+
+def test_a_stream_may_be_shorter_than_wide():
+    X, Y = badly_scaled(25, 70, correlated=False, dtype=np.float64)
+    (found,) = moments([(X, Y)])
+    scale = column_scaling(X).scale
+    streamed = path_from_moments(found, MANY[3:]).coef * scale
+    assert relative(streamed, ridge_path(X, Y, MANY[3:]).coef * scale) < 1e-8
+
+
+def test_scores_of_a_stream_do_not_depend_on_how_it_is_cut():
+    X, Y = badly_scaled(2 * SCORED_ROWS + 200, 3, correlated=True, dtype=np.float32)
+    Y[:, 2] = 4.0
+    paths = ridge_paths(X, Y, FEW, sizes=[50, 900])
+    whole = r2_of_blocks(paths, [(X, Y)])
+    for path, expected in zip(paths, whole, strict=True):
+        np.testing.assert_array_equal(path_r2(path, X, Y), expected)
+        (cut,) = r2_of_blocks([path], in_blocks(X, Y, 100, 101, 2100))
+        np.testing.assert_array_equal(cut, expected)
+        for k in range(5):
+            plain = [r2(Y[:, k], y_hat[:, k]) for y_hat in path.predict(X)]
+            np.testing.assert_allclose(expected[:, k], plain, rtol=1e-12)
+    assert np.isnan(whole[0][:, 2]).all()
+
+
+def test_scores_of_what_is_not_finite_are_refused():
+    X, Y = sample(30, 2)
+    path = ridge_path(X, Y, FEW)
+    with pytest.raises(ProbeError, match="not finite"):
+        path_r2(path, X, np.where(Y[3] == Y, np.inf, Y))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ([], "no rows"),
+        ([((9, 3), (9, 2))], "rows have 3 features and 2 labels, the path has 2 and 2"),
+        ([((9, 2), (9, 1))], "rows have 2 features and 1 labels, the path has 2 and 2"),
+    ],
+)
+def test_scores_need_the_rows_of_the_path(shapes, message):
+    path = ridge_path(*sample(30, 2), FEW)
+    with pytest.raises(ProbeError, match=message):
+        r2_of_blocks([path], [(np.ones(x), np.ones(y)) for x, y in shapes])
+
+
+def test_a_matrix_that_rounding_made_indefinite_is_solved_by_its_eigenvalues():
+    A = np.array([[1.0, 1.0 + 1e-14], [1.0 + 1e-14, 1.0]])
+    (solved,) = ShiftedSystem(A, cut=2).solve([np.array([1.0, 1.0])], np.array([1e-15]))
+    np.testing.assert_allclose(solved, [[0.5, 0.5]], rtol=1e-9)
 
 
 def test_few_and_many_alphas_agree():

@@ -18,33 +18,51 @@ N = {"train": 60, "val": 20, "test": 24}
 TRUTH = np.array([1.0, -2.0, 0.5, 0.0])
 
 
-def survey_store(root, split, *, arrays=(FORWARD, BACKWARD), labels=True, shared=0, **changes):
-    """Features with which log_g is linear up to noise; `shared` stars are those of train."""
+def survey_store(
+    root,
+    split,
+    *,
+    arrays=(FORWARD, BACKWARD),
+    labels=True,
+    shared=0,
+    stars=None,
+    width=WIDTH,
+    about=None,
+    **changes,
+):
+    """Features with which log_g is linear up to noise; `shared` stars are those of train, or all are `stars`.
+
+    Further columns than WIDTH are noise; `about` is what the run note says.
+    """
     n = N[split]
     rng = np.random.default_rng([ord(split[1]), changes.get("noise", {}).get("draw", 0), 1])
     truth = np.random.default_rng(ord(split[1])).standard_normal((n, WIDTH))
     values = (truth + 0.05 * rng.standard_normal(truth.shape)).astype(np.float32)
+    values = np.concatenate([values, rng.standard_normal((n, width - WIDTH)).astype(np.float32)], axis=1)
     first = 1000 * list(N).index(split)
-    star = np.arange(first, first + n, dtype=np.uint64)
+    star = np.array(range(first, first + n) if stars is None else stars, dtype=np.uint64)
     star[:shared] = np.arange(shared)
     log_g = 3 + truth @ TRUTH
     table = {
         "log_g": log_g,
         "T_eff": 5000 + 100 * truth[:, 0],
+        "snr": 5 + np.arange(n) % 7,
         "gap": np.where(np.arange(n) == 3, np.nan, 1.0),
     }
     writer = StoreWriter.create(
         root,
-        provenance(split, arrays=arrays, n=n, input=split.encode().hex().ljust(64, "0"), **changes),
+        provenance(
+            split, arrays=arrays, n=n, width=width, input=split.encode().hex().ljust(64, "0"), **changes
+        ),
         rows=RowTable(np.arange(n), star, [str(k) for k in range(n)], table if labels else {}),
-        coordinates={array: coordinates() for array in arrays},
+        coordinates={array: coordinates(width) for array in arrays},
         block_rows=16,
     )
     for block in writer.pending():
         lo, hi = writer.header.block(block)
-        made = {FORWARD: values[lo:hi], BACKWARD: -values[lo:hi]}
-        writer.commit(block, Block(arrays={a: made[a] for a in arrays}, input=""), {"engine": "made up"})
-    writer.record_run("2026-01-01T00-00-00Z", {"encoder": "tiny"})
+        made = {a: -values[lo:hi] if a == BACKWARD else values[lo:hi] for a in arrays}
+        writer.commit(block, Block(arrays=made, input=""), {"engine": "made up"})
+    writer.record_run("2026-01-01T00-00-00Z", {"encoder": "tiny"} | (about or {}))
     return writer.path
 
 
@@ -62,7 +80,9 @@ def probes(verb, *argv):
 
 
 def flags(features, results, *more):
-    return ("--features", features, "--poolings", FORWARD.pooling, "--results", results, *more)
+    """Without controls, unless they are asked for."""
+    plain = () if "--controls" in more else ("--controls", "none")
+    return ("--features", features, "--poolings", FORWARD.pooling, "--results", results, *plain, *more)
 
 
 def test_a_probe_becomes_a_record_predictions_and_a_head(features, tmp_path, capsys):
@@ -170,7 +190,7 @@ def test_a_leak_is_refused_and_nothing_is_recorded(tmp_path, capsys):
     ],
 )
 def test_what_the_user_can_mend_exits_with_2(features, tmp_path, capsys, more, message):
-    assert probes("run", *flags(features, tmp_path), *more) == 2
+    assert probes("run", *flags(features, tmp_path, *more)) == 2
     assert message in capsys.readouterr().err
     assert read_records(tmp_path) == []
 

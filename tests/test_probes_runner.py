@@ -19,7 +19,7 @@ from cache.errors import (
     SchemaVersion,
     UnknownName,
 )
-from cache.records import read_arrays, read_predictions, read_record
+from cache.records import read_arrays, read_predictions, read_record, run_id
 from probes import make_probe, metrics
 from probes.features import FeaturePart
 from probes.persistence import HEAD_FILE, load_head, save_head
@@ -73,6 +73,25 @@ def test_defaults_and_the_same_values_given_are_one_spec():
     views = make_views()
     assert build_spec(ask(), views) == build_spec(ask(params={"alpha": 0.001}), views)
     assert build_spec(ask(), views) != build_spec(ask(params={"alpha": 0.01}), views)
+
+
+NAMED = [
+    ("ac4d31375e6fba3d78f99e3b947d626cf1ae19871cce7451bbbd95b3099f8839", {}),
+    (
+        "a93ff86d70411fcaed1920374f64875e396e25fdf8eb5bb43c7453d01dc0efad",
+        {"head": "ols", "labels": ("log_g", "T_eff"), "seed": 3, "train_size": 20},
+    ),
+    (
+        "c7beedc19653e26da6a6dc7df80c7a47ad2c35d78bec7e18c86c57dbf93758f5",
+        {"control": "shuffled_labels"},
+    ),
+]
+"""Names that records had before there were PCA, segments and mixed layers."""
+
+
+@pytest.mark.parametrize(("name", "options"), NAMED)
+def test_new_choices_leave_the_names_of_records_alone(name, options):
+    assert run_id("probe", build_spec(ask(**options), make_views())) == name
 
 
 def test_a_precision_is_told_where_it_is_not_fp32():
@@ -199,13 +218,13 @@ def test_training_sizes_count_stars():
 # --- controls and flags ---
 
 
-@pytest.mark.parametrize("head", ["ridge", "lightgbm", "mlp_1"])
+@pytest.mark.parametrize("head", ["ols", "ridge", "lightgbm", "mlp_1", "mlp_2"])
 def test_shuffled_labels_score_nothing(head):
     params = {
-        "ridge": {},
         "lightgbm": {"n_trees": 20, "threads": 1},
         "mlp_1": {**QUICK_MLP, "learning_rate": 0.05},
-    }[head]
+        "mlp_2": {**QUICK_MLP, "hidden": (8, 8), "max_epochs": 8, "learning_rate": 0.05},
+    }.get(head, {})
     views = make_views(n_train=300, n_test=200)
     plain = run_probe(ask(head, params=params), views).result
     control = run_probe(ask(head, params=params, control="shuffled_labels"), views).result
@@ -215,20 +234,28 @@ def test_shuffled_labels_score_nothing(head):
     assert control["flags"] == [f for f in control["flags"] if "control scores" not in f]
 
 
-def test_a_leak_behind_the_checks_makes_the_control_score(monkeypatch):
+def test_a_forced_leak_makes_the_control_score():
     """Stars shared by train and test carry one wrong label on both sides: memorising it is seen."""
     views = make_views(n_train=60)
     views["test"] = [make_view("test", 60, first_star=0)]
     views["test"][0].X = views["train"][0].X
-    request = ask(
-        "lightgbm", params={"min_child": 1, "n_trees": 200, "threads": 1}, control="shuffled_labels"
-    )
-    with pytest.raises(LeakError):
-        run_probe(request, views)
-    monkeypatch.setattr("probes.spec.check_views", lambda *_: None)
-    result = run_probe(request, views).result
-    assert result["scores"]["test"]["log_g"]["r2"] > 0.5
-    assert result["flags"] == ["control scores above zero (log_g)"]
+    asked = {"params": {"min_child": 1, "n_trees": 200, "threads": 1}, "control": "shuffled_labels"}
+    with pytest.raises(LeakError, match="--allow-leak"):
+        run_probe(ask("lightgbm", **asked), views)
+    outcome = run_probe(ask("lightgbm", **asked, allow_leak=True), views)
+    assert outcome.spec["allow_leak"] is True
+    assert outcome.result["scores"]["test"]["log_g"]["r2"] > 0.5
+    assert outcome.result["flags"] == [
+        "LEAK FORCED: 60 stars stand in both train and test",
+        "control scores above zero (log_g)",
+    ]
+
+
+def test_leave_to_leak_alone_changes_no_result_but_the_name():
+    plain, forced = run_probe(ask(), make_views()), run_probe(ask(allow_leak=True), make_views())
+    assert "allow_leak" not in plain.spec
+    assert forced.spec == plain.spec | {"allow_leak": True}
+    assert forced.result == plain.result
 
 
 def test_mean_predictor_is_the_floor():
@@ -269,7 +296,7 @@ def test_faults_of_ours_pass(monkeypatch):
     def broken(*_, **__):
         raise TypeError("ours")
 
-    monkeypatch.setattr("probes.ridge.ridge_path", broken)
+    monkeypatch.setattr("probes.runner.fit_together", broken)
     with pytest.raises(TypeError, match="ours"):
         run_probe(ask(), make_views())
 

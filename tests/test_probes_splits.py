@@ -5,7 +5,7 @@ import pytest
 from probes_fakes import LAYER, N_FEATURES, POOLING, make_view, make_views
 
 from cache.errors import ConfigError, LeakError, ProbeError, UnknownName
-from probes.controls import shuffled_by_star, subset_of_stars
+from probes.controls import shuffled_by_star, star_ranks
 from probes.features import FeaturePart, load_features, parts_from_json
 from probes.splits import check_disjoint, check_views, load_labels, load_sample
 
@@ -189,7 +189,8 @@ def test_rows_of_a_star_get_the_same_wrong_label():
 
 def test_subsets_of_stars_are_nested_and_whole():
     stars = np.random.default_rng(0).permutation(np.repeat(np.arange(100), 2))
-    small, large = (subset_of_stars(stars, size, seed=3) for size in (10, 40))
+    ranks = star_ranks(stars, seed=3)
+    small, large = (ranks < size for size in (10, 40))
     assert small.sum() == 20
     assert large.sum() == 80
     assert not np.any(small & ~large)

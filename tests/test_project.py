@@ -122,6 +122,23 @@ def test_every_variable_of_the_makefile_reaches_a_command():
         assert flag in probe, flag
 
 
+def test_make_sweep_stores_what_the_grid_reads_and_given_variables_win(tmp_path):
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("{layers: [enc_last+enc_0], poolings: [mean_max], directions: [concat]}")
+    where = ("DATA=d", f"OUT={tmp_path}", f"GRID={grid}")
+    shown = make(
+        "-n", "sweep", *where, "HEAD=ols", "SEED=1,2", "SCHEDULER=dask", "JOBS=3", "ARGS=--refit"
+    ).stdout
+    *_, extract, sweep = shown.replace("\\\n", " ").splitlines()
+    assert "--print-extract" in extract
+    for flag in ("--heads ols", "--seeds 1,2", "--scheduler dask", "--jobs 3", "--refit", f"--config {grid}"):
+        assert flag in shlex.join(shlex.split(sweep)), flag
+    assert "--layers" not in sweep
+    assert "--scheduler" not in make("-n", "sweep", *where, "JOBS=3").stdout.splitlines()[-1]
+    needs = run(sys.executable, "-m", "probes", "sweep", "--config", grid, "--print-extract").stdout
+    assert needs == "--layers enc_last,enc_0 --poolings mean_max --directions forward,backward\n"
+
+
 def test_the_main_job_through_make(tmp_path):
     survey = run(
         sys.executable,
@@ -146,9 +163,20 @@ def test_the_main_job_through_make(tmp_path):
     assert "is there and fresh" in probed.stdout
     assert "test R2" in probed.stdout
     again = make("probe", *where, "HEAD=ridge", "LABEL=log_g,T_eff")
-    assert again.stdout.count("(on record)") == 2
+    assert again.stdout.count("(on record)") == 6  # with shuffled labels and the mean beside both
+    (random,) = re.findall("control not run: random encoder .*; run (.*)", again.stdout)
+    assert "--checkpoint random:0" in random
+    assert "YAML" not in random
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("{labels: [log_g, T_eff], train-sizes: [20, all], pca: [none, 4]}")
+    swept = make("sweep", *where, f"GRID={grid}")
+    assert swept.returncode == 0, swept.stderr
+    assert "12 cells (ridge 10, mean 2): 6 on record, 6 to compute in 2 groups" in swept.stdout
+    assert "best on val" in swept.stdout
     tables = make("tables", *where)
     assert tables.returncode == 0, tables.stderr
+    assert "differences hold at 5 % for all pairs at once" in tables.stdout
+    assert "behind the best, paired" in tables.stdout
     assert "log_g: layer x pooling" in tables.stdout
     assert (tmp_path / "out/reports/layers_log_g.csv").exists()
 

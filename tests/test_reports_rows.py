@@ -149,6 +149,7 @@ def test_published_only_beside_the_same_question():
         {"error_input": "zero"},
         {"noise_levels": {"train": 1.0, "val": 1.0, "test": 0.5}},
         {"features": {"parts": [], "pca": 64, "segments": None}},
+        {"train_size": 1000},
     ):
         assert beside(**changed) is None, changed
 
@@ -196,3 +197,13 @@ def test_order_does_not_depend_on_the_order_of_records():
     expected = ordered(frame_of(records, fresh))
     for shift in (1, 7, 20):
         pd.testing.assert_frame_equal(ordered(frame_of(records[shift:] + records[:shift], fresh)), expected)
+
+
+def test_choices_among_features_are_rows_of_their_own_in_order():
+    parts = [{"layer": "enc_last", "direction": "forward", "pooling": "seg_mean_K8"}]
+    chosen = [(None, None), (16, None), (None, [7]), (128, None), (None, [0, 3]), (64, [0])]
+    records = [record(features={"parts": parts, "pca": k, "segments": s}) for k, s in chosen]
+    frame = ordered(frame_of(records, fresh))
+    assert [(row["segments"], row["pca"]) for row in rows_of(frame)] == [
+        ("", "16"), ("", "128"), ("", ""), ("[0]", "64"), ("[0, 3]", ""), ("[7]", ""),
+    ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The dask cluster that blocks are computed on: one of this machine, a running one, or jobs of SLURM."""
+"""The dask cluster that a command computes on: one of this machine, a running one, or jobs of SLURM."""
 
 import contextlib
 import logging
@@ -6,13 +6,11 @@ import math
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import yaml
 
-from cache.errors import CacheError, ConfigError, UnknownName
-
-from .request import ExtractConfig
+from .errors import CacheError, ConfigError, UnknownName
 
 INSTALL = "pip install 'blindspot-probes[cluster]'"
 CONNECT_SECONDS = 10.0
@@ -30,13 +28,47 @@ SETTINGS = {
 }
 
 
+class ClusterRequest(Protocol):
+    """What a request says about its cluster, by the names of the flags."""
+
+    @property
+    def n_workers(self) -> int:
+        """Worker processes wanted on this machine."""
+        ...
+
+    @property
+    def dask_address(self) -> str | None:
+        """`tcp://HOST:PORT` of a running scheduler."""
+        ...
+
+    @property
+    def dask_config(self) -> Path | None:
+        """YAML file of a cluster to make."""
+        ...
+
+
+def check_dask_flags(scheduler: str, *, dask_address: str | None, dask_config: Path | None) -> None:
+    """Raise ConfigError for an address or a file without dask, or for both of them."""
+    given = [
+        f"--dask-{name}"
+        for name, value in (("address", dask_address), ("config", dask_config))
+        if value is not None
+    ]
+    if given and scheduler != "dask":
+        raise ConfigError(f"{given[0]} goes with --scheduler dask, not with {scheduler}")
+    if len(given) > 1:
+        raise ConfigError(
+            "say either --dask-address (a running scheduler) or --dask-config (a cluster to make), not both"
+        )
+
+
 class Cluster:
     """The cluster of a request: made when it is first asked for, closed with the `with` block.
 
     A cluster that runs already is left running.
     """
 
-    def __init__(self, config: ExtractConfig, *, say: Callable[[str], object] = lambda _: None) -> None:
+    def __init__(self, config: ClusterRequest, *, say: Callable[[str], object] = lambda _: None) -> None:
         """Nothing is opened yet; `say` is told when workers are waited for."""
         self._config = config
         self._say = say
@@ -51,13 +83,13 @@ class Cluster:
         """Close what was opened."""
         self._stack.close()
 
-    def client(self, n_blocks: int) -> Any:
-        """A `distributed.Client` with a worker at least, and on this machine no more workers than blocks.
+    def client(self, n_tasks: int) -> Any:
+        """A `distributed.Client` with a worker at least, and on this machine no more workers than tasks.
 
         Raises ConfigError when dask is not installed, the cluster cannot be reached or made, a running one has no
         worker, or one of several threads; CacheError when no worker starts on this machine.
         """
-        config, n_workers = self._config, min(self._config.n_workers, n_blocks)
+        config, n_workers = self._config, min(self._config.n_workers, n_tasks)
         if self._client is None:
             self._client = self._open(n_workers)
         elif config.dask_address is None and config.dask_config is None:
@@ -107,7 +139,7 @@ def _has_worker(client: Any, seconds: float) -> bool:
     return True
 
 
-def _no_worker(config: ExtractConfig) -> ConfigError | CacheError:
+def _no_worker(config: ClusterRequest) -> ConfigError | CacheError:
     waited = f"{FIRST_WORKER_SECONDS:.0f} s"
     if config.dask_address is None:
         where = "" if config.dask_config is None else f" of --dask-config {config.dask_config}"
@@ -121,14 +153,14 @@ def _no_worker(config: ExtractConfig) -> ConfigError | CacheError:
     )
 
 
-def _check_threads(workers: Mapping[str, Any], config: ExtractConfig) -> None:
-    """Refuse workers that compute several blocks at once: thread limits are those of a process."""
+def _check_threads(workers: Mapping[str, Any], config: ClusterRequest) -> None:
+    """Refuse workers that compute several tasks at once: thread limits are those of a process."""
     several = {name: w["nthreads"] for name, w in workers.items() if w["nthreads"] != 1}
     if not several:
         return
     name, threads = next(iter(several.items()))
     told = (
-        f"{len(several)} of {len(workers)} dask workers compute several blocks at once in one process ({name}: "
+        f"{len(several)} of {len(workers)} dask workers compute several tasks at once in one process ({name}: "
         f"{threads} threads), and would change each other's thread limits; "
     )
     if config.dask_address is not None:
@@ -208,7 +240,7 @@ def _make(distributed: Any, told: dict[str, Any]) -> Any:
                 "scheduler_kwargs": {"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 "silence_logs": logging.CRITICAL,
                 "preload": [LEAVE_INTERRUPTS_TO_THE_PARENT],
-                "memory_limit": 0,  # the network's memory is outside what dask could spill
+                "memory_limit": 0,  # what a task holds is outside what dask could spill
                 **arguments,
             }
         )

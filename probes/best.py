@@ -1,0 +1,41 @@
+"""The best probe of a sweep for each label, chosen on val, as the command prints it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cache.errors import NotExtracted
+from cache.records import read_record
+
+from .sweep_plan import Cells
+from .titles import description, r2_text
+
+HEADINGS = ("label", "best on val", "val R2", "test R2 (95 % interval)")
+
+
+def best_lines(results: Path, cells: Cells) -> Iterator[str]:
+    """Yield a table of the best cell of each label, without controls and what has no val R2.
+
+    Of equal val R2 the first cell wins. The test score is that of the chosen cell; test chooses nothing.
+    """
+    best: dict[str, tuple[float, tuple[str, str, str, str]]] = {}
+    for cell in cells:
+        if cell.request.control != "none":
+            continue
+        result = _result(results, cell.name)
+        for label in cell.request.labels:
+            r2 = result.get("scores", {}).get("val", {}).get(label, {}).get("r2")
+            if r2 is not None and (label not in best or r2 > best[label][0]):
+                test = r2_text(result, "test", label)
+                best[label] = (r2, (label, description(cell.request), f"{r2:.4f}", test))
+    rows = [HEADINGS, *(row for _, row in best.values())] if best else []
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _result(results: Path, name: str) -> dict[str, Any]:
+    try:
+        return read_record(results, name).result
+    except NotExtracted:  # the sweep was stopped before
+        return {}

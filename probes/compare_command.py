@@ -1,0 +1,113 @@
+"""`python -m probes compare`: paired differences between all records on the same test rows."""
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from cache.commandline import Command, Verb
+from cache.errors import ConfigError
+from cache.records import (
+    Record,
+    read_predictions,
+    read_record,
+    read_records,
+    record_path,
+    run_id,
+    write_record,
+)
+from cache.runlog import run_log
+
+from .comparison import KIND, Comparable, binned, comparable, comparison_spec, described, paired
+
+ALPHA = 0.05
+
+
+class CompareSettings(Command):
+    """Compare records pair by pair on the test rows that they share; tables then judge by paired differences.
+
+    Two scores on the same stars err together, so their difference is known better than either. One record per label
+    and test set holds every pair's difference in R2 with its interval, its sign-flip p-value and that after Holm's
+    correction for all pairs; the spread over seeds; each score minus those of its controls; R2 by S/N and magnitude.
+    What was compared already, and is unchanged, is not compared again.
+    """
+
+    results: Path = Field(Path("artifacts/results"), description="folder of records and predictions")
+    labels: tuple[str, ...] = Field((), description="only these labels (default: all)")
+    runs: tuple[str, ...] = Field(
+        (), description="first digits of run ids: only these records (default: all)"
+    )
+    limit: int = Field(
+        200, ge=2, description="most records in one comparison; time and size grow as its square"
+    )
+
+
+def run(settings: CompareSettings) -> None:
+    """Write one record per label and test set, and print a line for each."""
+    every = read_records(settings.results)
+    chosen = _chosen(every, settings.runs)
+    for found in comparable(chosen, lambda name: read_predictions(settings.results, name)):
+        label, m = found.rows.label, len(found.records)
+        if settings.labels and label not in settings.labels:
+            continue
+        if m > settings.limit:
+            _say(
+                f"{label}: {m} records are more than --limit {settings.limit}; name some with --runs, or raise it"
+            )
+            continue
+        _say(f"{label}, {_told(found, settings, every)}")
+
+
+def _told(found: Comparable, settings: CompareSettings, every: list[Record]) -> str:
+    """Compare what is not on record; what came out, in words."""
+    spec, about = comparison_spec(found, runs=settings.runs), described(found, every)
+    started, words = time.time(), " (on record)"
+    result = _on_record(settings.results, run_id(KIND, spec), about)
+    if result is None:
+        result = {
+            "status": "ok",
+            "error": None,
+            **about,
+            **paired(found),
+            **binned(found),
+            "flags": [],
+            "stores": {},
+        }
+        _, log = run_log(started=started, about={})
+        write_record(settings.results, kind=KIND, spec=spec, result=result, run=log)
+        words = f" ({time.time() - started:.1f} s)"
+    clear = sum(p <= ALPHA for p in result["p_holm"])
+    return (
+        f"{result['n']['test']} test stars, {len(found.records)} records: {clear} of {len(result['p_holm'])} "
+        f"differences hold at {100 * ALPHA:.0f} % for all pairs at once{words}"
+    )
+
+
+def _on_record(results: Path, name: str, about: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The result on record, if it is one of these predictions and controls."""
+    if not record_path(results, name).exists():
+        return None
+    result = read_record(results, name).result
+    return result if all(result[field] == value for field, value in about.items()) else None
+
+
+def _chosen(records: list[Record], runs: tuple[str, ...]) -> list[Record]:
+    """The probe records whose run ids begin as asked."""
+    probes = [record for record in records if record.kind == "probe"]
+    for start in runs:
+        if not any(record.run_id.startswith(start) for record in probes):
+            raise ConfigError(
+                f"--runs {start}: no record of a probe begins so; `python -m reports tables` lists them"
+            )
+    return [record for record in probes if not runs or record.run_id.startswith(runs)]
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+VERB = Verb(CompareSettings, run)

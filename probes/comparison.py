@@ -1,0 +1,246 @@
+"""Records on the same test rows, compared pair by pair: one comparison record per label and test set."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cache.canonical import canonical_json
+from cache.records import Record
+
+from .bins import binned_r2, quantile_bins
+from .bootstrap import Array
+from .features import prediction_columns
+from .metrics import r2
+from .paired import paired_table
+from .statistics import PAIRED_METHOD, Resamples, spread
+
+KIND = "comparison"
+BIN_BY = ("snr", "mag")
+DIGITS = 6
+"""Significant digits that are kept; the bootstrap has three."""
+
+ReadPredictions = Callable[[str], Mapping[str, Array]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredRows:
+    """The rows on which records were scored, (n,) each, and what names them."""
+
+    label: str
+    about: Mapping[str, Any]
+    stars: Array
+    y: Array
+    stored: Mapping[str, Array]
+    """What they are binned by, as far as it is stored and finite."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparable:
+    """Records with their predictions (n, m) of the same rows, in order of run id."""
+
+    rows: ScoredRows
+    records: tuple[Record, ...]
+    y_hat: Array
+
+
+def comparable(records: Sequence[Record], predictions: ReadPredictions) -> Iterator[Comparable]:
+    """Groups of two records or more that predict the same labels of the same rows of test.
+
+    They share label, data, noise and draw of test, the columns by which tables tell test sets apart, and every row
+    with its star and label. Records with shuffled labels predict other labels, so they are never paired; nor are those
+    without a score or without predictions. `predictions` reads those of a run id.
+    """
+    groups: dict[str, list[tuple[Record, ScoredRows, Array]]] = {}
+    for record in sorted(records, key=lambda r: r.run_id):
+        if (
+            record.kind != "probe"
+            or "predictions" not in record.files
+            or record.spec["control"] == "shuffled_labels"
+        ):
+            continue
+        columns = predictions(record.run_id)
+        for label, names in zip(
+            record.spec["labels"], prediction_columns(record.spec["labels"]), strict=True
+        ):
+            if record.result["scores"]["test"][label]["r2"] is None:
+                continue
+            rows, y_hat = _test_rows(record, label, columns, *names)
+            groups.setdefault(canonical_json([label, rows.about]), []).append((record, rows, y_hat))
+    for members in groups.values():
+        if len(members) > 1:
+            yield Comparable(
+                rows=members[0][1],
+                records=tuple(record for record, _, _ in members),
+                y_hat=np.stack([y_hat for _, _, y_hat in members], axis=1),
+            )
+
+
+def _test_rows(
+    record: Record, label: str, columns: Mapping[str, Array], truth: str, prediction: str
+) -> tuple[ScoredRows, Array]:
+    """The rows of test in order of row and draw, and their predictions."""
+    test = np.flatnonzero(columns["split"] == "test")
+    test = test[np.lexsort((columns["draw"][test], columns["row"][test]))]
+    y = np.asarray(columns[truth][test], dtype=np.float64)
+    stars = np.asarray(columns["star"][test]).astype(np.uint64)
+    digest = hashlib.sha256()
+    for values in (columns["row"][test], columns["draw"][test]):
+        digest.update(np.asarray(values).astype("<i8").tobytes())
+    digest.update(stars.astype("<u8").tobytes() + y.astype("<f8").tobytes())
+    spec = record.spec
+    about = {
+        "data_kind": spec["data_kind"],
+        "input": (spec.get("inputs") or {}).get("test"),
+        "noise_mode": spec.get("noise_mode"),
+        "noise_level": spec["noise_levels"]["test"],
+        "draws": spec["draws"]["test"],
+        "rows": digest.hexdigest(),
+    }
+    stored = {name: np.asarray(columns[name][test]) for name in BIN_BY if name in columns and name != label}
+    rows = ScoredRows(
+        label=label,
+        about=about,
+        stars=stars,
+        y=y,
+        stored={name: values for name, values in stored.items() if np.isfinite(values).all()},
+    )
+    return rows, np.asarray(columns[prediction][test], dtype=np.float64)
+
+
+def comparison_spec(found: Comparable, *, runs: Sequence[str]) -> dict[str, Any]:
+    """What names a comparison: label, test set and method; `runs` are the run ids asked for, none for all on record.
+
+    The records compared are in the result, so that a comparison of all is made anew when another record has come.
+    """
+    return {
+        "label": found.rows.label,
+        "test": dict(found.rows.about),
+        "runs": sorted(runs) or "all",
+        "method": PAIRED_METHOD,
+    }
+
+
+def described(found: Comparable, every: Sequence[Record]) -> dict[str, Any]:
+    """What a comparison says of its records one by one; it is cheap, and tells whether what is on record holds.
+
+    `every` are all records, among which shuffled-label controls are looked up. `predictions` are the digests of those
+    compared; `seeds` are fits that differ in the seed alone; `selectivity` is R2 minus that of the controls.
+    """
+    rows = found.rows
+    scores = [r2(rows.y, y_hat) for y_hat in found.y_hat.T]
+    return {
+        "n": {"test": int(np.unique(rows.stars).size)},
+        "n_rows": {"test": rows.y.size},
+        "runs": [record.run_id for record in found.records],
+        "predictions": {record.run_id: record.files["predictions"] for record in found.records},
+        "r2": _rounded(scores),
+        "seeds": list(_seeds(found.records, scores)),
+        "selectivity": list(_selectivity(rows.label, found.records, scores, every)),
+    }
+
+
+def paired(found: Comparable) -> dict[str, Any]:
+    """What it says of its pairs (0, 1), (0, 2), ... of `runs`, each a list.
+
+    `difference` is R2 of the first minus R2 of the second, `lo` and `hi` are the ends of its interval; `p` is the
+    sign-flip value, `p_holm` that which holds for all pairs at once.
+    """
+    rows = found.rows
+    table = paired_table(Resamples(rows.stars), rows.y, found.y_hat)
+    return {
+        "difference": _rounded(table.difference),
+        "lo": _rounded(interval.lo for interval in table.intervals),
+        "hi": _rounded(interval.hi for interval in table.intervals),
+        "p": _rounded(table.p),
+        "p_holm": _rounded(table.p_holm),
+    }
+
+
+def binned(found: Comparable) -> dict[str, Any]:
+    """What it says of bins of the rows, by what is in BIN_BY: edges, number of stars, and R2 with its ends by run.
+
+    `r2` has of each run a list of [R2, lower end, upper end], bin by bin.
+    """
+    told = {}
+    rows = found.rows
+    for name, values in rows.stored.items():
+        bins = quantile_bins(values)
+        parts = list(binned_r2(rows.y, found.y_hat, stars=rows.stars, bins=bins))
+        told[name] = {
+            "edges": _rounded(bins.edges),
+            "n": [n_stars for n_stars, _ in parts],
+            "r2": {
+                record.run_id: [_rounded([value, *interval.as_list()]) for value, interval in by_bin]
+                for record, by_bin in zip(
+                    found.records, zip(*(scores for _, scores in parts), strict=True), strict=True
+                )
+            },
+        }
+    return {"bins": told}
+
+
+def _rounded(values: Any) -> list[float | None]:
+    return [None if value is None else float(f"{value:.{DIGITS}g}") for value in values]
+
+
+def _seeds(records: Sequence[Record], scores: Sequence[float]) -> Iterator[dict[str, Any]]:
+    """Mean and spread of records that differ in the seed alone, where there are two or more."""
+    groups: dict[str, list[int]] = {}
+    for index, record in enumerate(records):
+        groups.setdefault(_question(record, without=()), []).append(index)
+    for members in groups.values():
+        if len(members) > 1:
+            found = spread(np.array([scores[index] for index in members]))
+            numbers = _rounded((found.mean, found.std, found.lowest, found.highest))
+            yield {
+                "runs": [records[index].run_id for index in members],
+                **dict(zip(("mean", "std", "lowest", "highest"), numbers, strict=True)),
+            }
+
+
+def _selectivity(
+    label: str, records: Sequence[Record], scores: Sequence[float], every: Sequence[Record]
+) -> Iterator[dict[str, Any]]:
+    """R2 of each record minus that of its control: the same probe on shuffled labels, and on a random encoder.
+
+    A control is fitted with one seed, so that of the record is not asked for; of several the first by seed counts.
+    """
+    shuffled = _by_question(
+        [r for r in every if r.spec.get("control") == "shuffled_labels" and r.result["status"] == "ok"],
+        without=(),
+    )
+    elsewhere = ("family", "stores")
+    random = _by_question([r for r in records if r.spec["control"] == "random_encoder"], without=elsewhere)
+    for record, score in zip(records, scores, strict=True):
+        if record.spec["control"] != "none":
+            continue
+        controls = {
+            "shuffled_labels": shuffled.get(_question(record, without=())),
+            "random_encoder": random.get(_question(record, without=elsewhere)),
+        }
+        told = {
+            name: {"run": control.run_id, "difference": _rounded([score - value])[0]}
+            for name, control in controls.items()
+            if control is not None and (value := control.result["scores"]["test"][label]["r2"]) is not None
+        }
+        if told:
+            yield {"run": record.run_id, **told}
+
+
+def _by_question(records: Sequence[Record], *, without: Sequence[str]) -> dict[str, Record]:
+    """The first record by seed that asks each question."""
+    found: dict[str, Record] = {}
+    for record in sorted(records, key=lambda r: (r.spec["seed"], r.run_id)):
+        found.setdefault(_question(record, without=without), record)
+    return found
+
+
+def _question(record: Record, *, without: Sequence[str]) -> str:
+    """The spec without seed, control and the fields named: equal for a probe and its control."""
+    left_out = {"seed", "control", "group", *without}
+    spec = {name: value for name, value in record.spec.items() if name not in left_out}
+    spec["params"] = {name: value for name, value in spec["params"].items() if name != "seed"}
+    return canonical_json([record.spec["control"] == "mean_predictor", spec])

@@ -1,0 +1,228 @@
+"""The controls that stand beside every probe unless they are declined, and the stores they need."""
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
+from typing import Any
+
+from cache.arrays import PSEUDO_LAYERS, stored_directions
+from cache.errors import BlindspotError, NotExtracted
+from cache.header import read_header
+from cache.provenance import family
+from cache.view import store_paths
+
+from .cells import ALL, JOIN, NONE, CellChoices
+from .spec import RANDOM_ORIGIN
+from .stores import Arrays, StoreChoice
+from .views import FeatureView
+
+DEFAULT = "default"
+"""Stands for the plain probe and all of its controls."""
+SHAPED_AS = "shipped"
+"""The encoder whose shape a random one has where no YAML gives another (`extract run --checkpoint`)."""
+FLUX = "input_flux"
+FLUX_ARRAYS: Arrays = ((FLUX, "forward", "none"),)
+FLUX_AXES = (16, 32, 64, 128)
+"""Numbers of principal axes that the users ask for (REFERENCE 8 D); the flux is put on the most that it has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Probes on the stores of one encoder."""
+
+    choices: CellChoices
+    stores: StoreChoice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accompanied:
+    """What is to be fitted, probes asked for first; `missing` tells controls without stores, and what makes those."""
+
+    batches: tuple[Batch, ...]
+    missing: tuple[str, ...] = ()
+
+
+def accompanied(choices: CellChoices, stores: StoreChoice) -> Accompanied:
+    """The choices, and where `default` is among their controls all of these beside them.
+
+    Labels shuffled among stars, with every feature set and head; the mean predictor, once; the noisy flux and its
+    principal axes, with every head; features of an untrained encoder of the same shape on the same spectra, with every
+    head. They are fitted to the largest training size with the first seed, on all segments. Where no network layer is
+    asked for the last two have nothing to be compared with and are left out. Raises what `StoreChoice.views` raises
+    for the features asked for; a control without stores is told by `missing`.
+    """
+    if DEFAULT not in choices.controls:
+        return Accompanied(batches=(Batch(choices=choices, stores=stores),))
+    asked = tuple(dict.fromkeys((NONE, *(name for name in choices.controls if name != DEFAULT))))
+    once = _once(choices)
+    baseline = replace(
+        once,
+        layers=choices.layers[:1],
+        poolings=choices.poolings[:1],
+        directions=choices.directions[:1],
+        heads=("mean",),
+        params=(),
+        mix=NONE,
+        controls=("mean_predictor",),
+    )
+    own = [
+        replace(choices, controls=asked),
+        replace(once, controls=("shuffled_labels",)),
+        baseline,
+    ]
+    batches, missing = [Batch(choices=chosen, stores=stores) for chosen in own], []
+    layers = tuple(layer for layer in choices.layers if not set(layer.split(JOIN)) & set(PSEUDO_LAYERS))
+    if layers:
+        view = stores.views(next(_arrays(replace(choices, layers=layers))))["train"][0]
+        for found, words in (
+            _flux(once, stores, view),
+            _untrained(replace(once, layers=layers), stores, view),
+        ):
+            batches += found
+            missing += words
+    return Accompanied(batches=tuple(batches), missing=tuple(missing))
+
+
+Found = tuple[list[Batch], list[str]]
+
+
+def _once(choices: CellChoices) -> CellChoices:
+    sizes = choices.train_sizes
+    largest = ALL if ALL in sizes else max(sizes, key=int)
+    return replace(
+        choices,
+        controls=(NONE,),
+        pca=(NONE,),
+        segments=(ALL,),
+        train_sizes=(largest,),
+        seeds=choices.seeds[:1],
+    )
+
+
+def _flux(once: CellChoices, stores: StoreChoice, view: FeatureView) -> Found:
+    """The noisy flux and its principal axes, of the family of the view: others may hold the flux as well."""
+    stores = replace(stores, family=view.family)
+    try:
+        train = stores.views(FLUX_ARRAYS)["train"]
+    except NotExtracted:
+        flags = {"--layers": FLUX, "--poolings": "none", "--directions": "forward"}
+        return [], [f"raw noisy flux and its PCA: not stored; {_command(view, flags)}"]
+    (size,) = once.train_sizes
+    n_rows = sum(member.rows.size for member in train) if size == ALL else int(size)
+    n_pixels = train[0].coordinates(FLUX, "none", "forward")["channel"].size
+    axes = [number for number in FLUX_AXES if number <= min(n_rows, n_pixels)]
+    chosen = replace(
+        once,
+        layers=(FLUX,),
+        poolings=("none",),
+        directions=("forward",),
+        mix=NONE,
+        pca=(NONE, *axes[-1:]),
+    )
+    return [Batch(choices=chosen, stores=stores)], []
+
+
+def _untrained(once: CellChoices, stores: StoreChoice, view: FeatureView) -> Found:
+    """The same layers of an untrained encoder, those that are stored with all poolings and directions."""
+    if _is_untrained(view.provenance):
+        return [], []
+    twin = _untrained_twin(stores, view)
+    there = tuple(
+        layer
+        for layer in once.layers
+        if twin is not None and all(_is_stored(twin, a) for a in _arrays(replace(once, layers=(layer,))))
+    )
+    absent = [layer for layer in once.layers if layer not in there]
+    missing = []
+    if absent:
+        names = {
+            "--checkpoint": f"{RANDOM_ORIGIN}0",
+            "--layers": dict.fromkeys(part for layer in absent for part in layer.split(JOIN)),
+            "--poolings": dict.fromkeys(once.poolings),
+            "--directions": dict.fromkeys(s for name in once.directions for s in stored_directions(name)),
+        }
+        flags = {flag: value if isinstance(value, str) else ",".join(value) for flag, value in names.items()}
+        missing = [f"random encoder on {', '.join(absent)}: not stored; {_command(view, flags)}"]
+    if twin is None or not there:
+        return [], missing
+    return [Batch(choices=replace(once, layers=there), stores=twin)], missing
+
+
+def _arrays(choices: CellChoices) -> Iterator[Arrays]:
+    """What the probes of some choices read, feature set by feature set."""
+    for layer, direction, pooling in product(choices.layers, choices.directions, choices.poolings):
+        yield tuple((part, direction, pooling) for part in layer.split(JOIN))
+
+
+def _is_stored(stores: StoreChoice, arrays: Arrays) -> bool:
+    try:
+        stores.views(arrays)
+    except NotExtracted:
+        return False
+    return True
+
+
+def _untrained_twin(stores: StoreChoice, view: FeatureView) -> StoreChoice | None:
+    """Stores of an untrained encoder that otherwise were made as the view was; of several the first by origin."""
+    families: dict[str, str] = {}
+    for path in store_paths(stores.root, "train"):
+        try:
+            header = read_header(path)
+        except BlindspotError:  # a store that cannot be read is no control; `python -m cache ls` shows it
+            continue
+        if _is_untrained(header.provenance) and _are_twins(header.provenance, view.provenance):
+            families.setdefault(header.provenance["encoder"]["origin"], header.family)
+    if not families:
+        return None
+    origin = min(families, key=lambda name: (len(name), name))
+    selection = stores.selection
+    if selection is not None:
+        selection = replace(selection, family=families[origin], encoder=origin)
+    return replace(stores, family=families[origin], selection=selection)
+
+
+def _is_untrained(provenance: Mapping[str, Any]) -> bool:
+    return str(provenance["encoder"].get("origin", "")).startswith(RANDOM_ORIGIN)
+
+
+def _are_twins(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two stores hold the same spectra with the same noise, seen by networks of the same shape."""
+    same = all(one[field] == other[field] for field in ("input", "rows"))
+    level = one["noise"]["level"] == other["noise"]["level"]
+    shape = one["encoder"]["config"] == other["encoder"]["config"]
+    return same and level and shape and family({**one, "encoder": other["encoder"]}) == family(other)
+
+
+def _command(view: FeatureView, flags: Mapping[str, str]) -> str:
+    """The command that made the stores of a view, with other flags; what the stores do not tell is in capitals."""
+    made_by = shlex.split(str(getattr(view, "about", {}).get("command", "")))
+    if made_by[:4] != ["python", "-m", "extract", "run"]:
+        made_by = ["python", "-m", "extract", "run", "--data", "DATA", "--out", "FEATURES"]
+    own = _value(made_by, "--checkpoint")
+    words = [*_without(made_by, {*flags, "--selection"})]
+    if "--checkpoint" in flags and own not in (None, SHAPED_AS) and _value(made_by, "--config-model") is None:
+        words += ["--config-model", "YAML_OF_THE_ENCODER"]
+    return "run " + shlex.join([*words, *(word for pair in flags.items() for word in pair)])
+
+
+def _value(words: Sequence[str], flag: str) -> str | None:
+    """The value of a flag of a command line."""
+    for word, following in pairwise((*words, "")):
+        name, has_value, value = word.partition("=")
+        if name == flag:
+            return value if has_value else following
+    return None
+
+
+def _without(words: Iterable[str], flags: Iterable[str]) -> Iterator[str]:
+    """A command line without some flags and their values."""
+    dropped, skip = set(flags), False
+    for word in words:
+        name, has_value, _ = word.partition("=")
+        if name in dropped:
+            skip = not has_value
+        elif skip:
+            skip = False
+        else:
+            yield word

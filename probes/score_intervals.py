@@ -1,0 +1,92 @@
+"""How sure R2, RMSE, MAE and the mean bias are: a bootstrap over stars, from sums over the rows of each star."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .bootstrap import LEVEL, Interval, Resamples, percentile_ends, studentised_ends, widest
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+N_SUMS = 6
+_I, _J = np.triu_indices(N_SUMS)
+_TWICE = np.where(_I == _J, 1.0, 2.0)
+
+SCALES: Mapping[str, Callable[[Array], Array]] = {
+    "r2": lambda log_unexplained: 1.0 - np.exp(log_unexplained),
+    "rmse": np.exp,
+    "mae": np.exp,
+    "bias": lambda bias: bias,
+}
+"""From the scale on which a score is studentised to its own: log(1 - R2), log RMSE, log MAE, bias."""
+
+
+def score_intervals(
+    resamples: Resamples, y: Array, y_hat: Array, *, level: float = LEVEL
+) -> dict[str, list[Interval]]:
+    """By score, the interval of each label; y, y_hat (n, t) float64, rows those of `resamples`."""
+    sums = resamples.star_sums(_row_sums(y, y_hat))
+    moments = sums[..., _I] * sums[..., _J]
+    totals = resamples.totals(np.concatenate([sums, moments], axis=-1))
+    observed = np.concatenate([sums, moments], axis=-1).sum(axis=0)[None]
+    replicates, estimate = _estimates(totals), _estimates(observed)
+    found = {}
+    for name, scale in SCALES.items():
+        value, error = (part[0] for part in estimate[name])
+        percentile = percentile_ends(scale(replicates[name][0]), level=level)
+        ends = studentised_ends(value, error, *replicates[name], level=level)
+        with np.errstate(over="ignore"):
+            studentised = np.sort(scale(ends), axis=0)
+        studentised = np.where(np.isfinite(studentised).all(axis=0), studentised, np.nan)
+        found[name] = widest(percentile, studentised)
+    return found
+
+
+def _row_sums(y: Array, y_hat: Array) -> Array:
+    """Of each row 1, y, y^2, residual^2, |residual|, residual: (n, t, N_SUMS).
+
+    y is centred first: R2 does not change and its sums of squares do not cancel.
+    """
+    centred = y - y.mean(axis=0)
+    residual = y_hat - y
+    return np.stack([np.ones_like(y), centred, centred**2, residual**2, np.abs(residual), residual], axis=-1)
+
+
+def _estimates(totals: Array) -> dict[str, tuple[Array, Array]]:
+    """Value and standard error of every score on its scale of SCALES, (b, t) each; NaN where not defined.
+
+    totals (b, t, 27): the sums of `_row_sums` over all stars, then the sums over stars of their products. The error is
+    that of the delta method: sqrt(sum over stars of (gradient . sums of the star)^2), where the gradient is that of
+    the value by the totals. All values are functions of ratios of totals, so gradient . totals = 0 but for the bias.
+    """
+    n, first, second, squared, absolute, signed = np.moveaxis(totals[..., :N_SUMS], -1, 0)
+    mean = first / n
+    spread = second - first * mean
+    flat = spread <= 1e-12 * np.maximum(second, np.finfo(np.float64).tiny)
+    spread = np.where(flat, np.nan, spread)
+    zero = np.zeros_like(n)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gradients = {
+            "r2": (-(mean**2) / spread, 2 * mean / spread, -1 / spread, 1 / squared, zero, zero),
+            "rmse": (-0.5 / n, zero, zero, 0.5 / squared, zero, zero),
+            "mae": (-1 / n, zero, zero, zero, 1 / absolute, zero),
+            "bias": (-signed / n**2, zero, zero, zero, zero, 1 / n),
+        }
+        values = {
+            "r2": np.log(squared / spread),
+            "rmse": 0.5 * np.log(squared / n),
+            "mae": np.log(absolute / n),
+            "bias": signed / n,
+        }
+        moments = totals[..., N_SUMS:]
+        return {
+            name: (values[name], _standard_error(np.stack(gradient, axis=-1), moments))
+            for name, gradient in gradients.items()
+        }
+
+
+def _standard_error(gradient: Array, moments: Array) -> Array:
+    """sqrt(g' M g) for g (..., N_SUMS) and the upper triangle of M, (..., 21)."""
+    squared = np.sum(_TWICE * gradient[..., _I] * gradient[..., _J] * moments, axis=-1)
+    return np.asarray(np.sqrt(np.maximum(squared, 0.0)))

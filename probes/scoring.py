@@ -1,0 +1,202 @@
+"""From a fitted head to what its record holds: scores, intervals, flags, predictions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .features import prediction_columns
+from .metrics import METRICS, scores
+from .persistence import model_digest
+from .spec import ProbeRequest, spec_of
+from .splits import Sample, Views
+from .statistics import INTERVAL_METHOD, Resamples, intervals_on
+from .views import Array
+
+if TYPE_CHECKING:
+    from .base import Head  # imports scikit-learn
+    from .pca import PrincipalAxes
+
+HELD_OUT = ("val", "test")
+SCORES_WITH_INTERVALS = {"val": ("r2", "rmse", "mae", "bias"), "test": tuple(METRICS)}
+"""Val chooses; the intervals of its medians nobody asks for, and they are the dearest."""
+CONTROL_FLAG = "control scores above zero"
+LEAK_FLAG = "LEAK FORCED"
+NEGATIVE_FLAG = "train r2 negative"
+UNDEFINED_FLAG = "r2 not defined"
+
+Samples = Mapping[str, Sample]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeOutcome:
+    """What a record holds: `result` is deterministic, `run` is not.
+
+    `predictions` has a row for each row of val and test, `arrays` the curves behind a choice; `head` is None when
+    the fit failed, `axes` None unless the head was fitted on principal axes.
+    """
+
+    spec: dict[str, Any]
+    result: dict[str, Any]
+    run: dict[str, Any]
+    predictions: dict[str, Array]
+    arrays: dict[str, Array]
+    head: "Head | None"
+    axes: "PrincipalAxes | None" = None
+
+
+def scored_outcome(
+    request: ProbeRequest,
+    views: Views,
+    samples: Samples,
+    *,
+    head: "Head",
+    resamples: Mapping[str, Resamples],
+    axes: "PrincipalAxes | None" = None,
+) -> ProbeOutcome:
+    """The outcome of a head that was fitted to the train sample: every split is scored once.
+
+    `resamples` are of the rows of val and test.
+    """
+    y_hat = {split: head.predict(s.X).reshape(s.y.shape) for split, s in samples.items()}
+    model = model_digest(head, request.fitted_head(), axes)
+    return ProbeOutcome(
+        spec=spec_of(request, views),
+        result=_bare_result(views, samples)
+        | _scored(request, head, samples, y_hat, resamples)
+        | {"model": model},
+        run={},
+        predictions=_predictions(request.labels, samples, y_hat),
+        arrays=head.arrays_,
+        head=head,
+        axes=axes,
+    )
+
+
+def failed_outcome(
+    request: ProbeRequest,
+    views: Views,
+    error: str,
+    *,
+    samples: Samples | None = None,
+    run: dict[str, Any] | None = None,
+) -> ProbeOutcome:
+    """The outcome of a fit that could not be made, with the reason; without samples nothing is counted."""
+    return ProbeOutcome(
+        spec=spec_of(request, views),
+        result=_bare_result(views, samples or {}) | {"status": "failed", "error": error},
+        run=run or {},
+        predictions={},
+        arrays={},
+        head=None,
+    )
+
+
+def _bare_result(views: Views, samples: Samples) -> dict[str, Any]:
+    """A result without scores: what is known before the fit."""
+    encoder = views["train"][0].provenance["encoder"]
+    return {
+        "status": "ok",
+        "error": None,
+        "d": samples["train"].X.shape[1] if samples else None,
+        "n": {split: sample.n_stars for split, sample in samples.items()},
+        "n_rows": {split: len(sample.rows) for split, sample in samples.items()},
+        "scores": {},
+        "intervals": {},
+        "interval_method": INTERVAL_METHOD,
+        "chosen": {},
+        "flags": [],
+        "weights": encoder.get("weights"),
+        "model": None,
+        "stores": {
+            key: digest
+            for members in views.values()
+            for view in members
+            for key, digest in view.stores.items()
+        },
+    }
+
+
+def _scored(
+    request: ProbeRequest,
+    head: "Head",
+    samples: Samples,
+    y_hat: Mapping[str, Array],
+    resamples: Mapping[str, Resamples],
+) -> dict[str, Any]:
+    labels = request.labels
+    scored = {
+        split: {label: scores(sample.y[:, k], y_hat[split][:, k]) for k, label in enumerate(labels)}
+        for split, sample in samples.items()
+    }
+    spans = {
+        split: {
+            label: {name: interval.as_list() for name, interval in found.items()}
+            for label, found in zip(
+                labels,
+                intervals_on(drawn, samples[split].y, y_hat[split], scores=SCORES_WITH_INTERVALS[split]),
+                strict=True,
+            )
+        }
+        for split, drawn in resamples.items()
+    }
+    return {
+        "scores": scored,
+        "intervals": spans,
+        "chosen": {
+            name: dict(zip(labels, value, strict=True)) if isinstance(value, list) else value
+            for name, value in head.chosen_.items()
+        },
+        "flags": [*_leaks(samples), *_flags(request, head, scored, spans)],
+    }
+
+
+def _leaks(samples: Samples) -> list[str]:
+    """Which splits share stars, as they can when `allow_leak` forces it."""
+    shared = {
+        f"{one} and {other}": np.intersect1d(samples[one].stars, samples[other].stars).size
+        for one, other in combinations(samples, 2)
+    }
+    return [f"{LEAK_FLAG}: {n} stars stand in both {splits}" for splits, n in shared.items() if n]
+
+
+def _flags(
+    request: ProbeRequest, head: "Head", scored: Mapping[str, Any], spans: Mapping[str, Any]
+) -> list[str]:
+    """What a reader of the table must know, as `text` or `text (label)`."""
+    flags = [text if k is None else f"{text} ({request.labels[k]})" for text, k in head.flags_]
+    for label in request.labels:
+        lowest = spans["test"][label]["r2"][0]
+        if request.control == "shuffled_labels" and lowest is not None and lowest > 0:
+            flags.append(f"{CONTROL_FLAG} ({label})")
+        train_r2 = scored["train"][label]["r2"]
+        if train_r2 is not None and train_r2 < 0 and request.control == "none":
+            flags.append(f"{NEGATIVE_FLAG} ({label})")
+        undefined = [split for split, of in scored.items() if of[label]["r2"] is None]
+        flags += [f"{UNDEFINED_FLAG} ({label}): one value in all of {split}" for split in undefined]
+    return flags
+
+
+def _predictions(labels: tuple[str, ...], samples: Samples, y_hat: Mapping[str, Array]) -> dict[str, Array]:
+    """Columns row, star, split, draw, those of `prediction_columns`, and every stored label, for val and test.
+
+    A stored label whose name is one of ours is left out.
+    """
+    held_out = [samples[split] for split in HELD_OUT if split in samples]
+    columns: dict[str, Array] = {
+        "row": np.concatenate([s.rows for s in held_out]),
+        "star": np.concatenate([s.stars for s in held_out]),
+        "split": np.concatenate([np.full(len(s.rows), s.split) for s in held_out]),
+        "draw": np.concatenate([s.draws for s in held_out]),
+    }
+    for k, (truth, prediction) in enumerate(prediction_columns(labels)):
+        columns[truth] = np.concatenate([s.y[:, k] for s in held_out])
+        columns[prediction] = np.concatenate([y_hat[s.split][:, k] for s in held_out])
+    stored = dict.fromkeys(name for s in held_out for name in s.stored)
+    for name in stored:
+        if name not in columns:
+            nothing = [s.stored.get(name, np.full(len(s.rows), np.nan)) for s in held_out]
+            columns[name] = np.concatenate(nothing)
+    return columns

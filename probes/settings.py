@@ -1,0 +1,97 @@
+"""Flags that `probes run` and `probes sweep` have in common."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from cache.commandline import Command
+
+from .cells import CellChoices
+from .default_controls import DEFAULT
+from .stores import StoreChoice
+
+
+class ProbeSettings(Command):
+    """Which probes, on which stores, to where."""
+
+    layers: tuple[str, ...] = Field(
+        ("enc_pre_latent",), description="layers of the stores; commas, or '+' to join"
+    )
+    poolings: tuple[str, ...] = Field(("seg_mean_K8",), description="poolings of the stores")
+    directions: tuple[str, ...] = Field(("forward",), description="forward, backward, mean or concat")
+    pca: tuple[int | str, ...] = Field(
+        ("none",), description="fit on so many principal axes of train: none, or numbers such as 16,32,64,128"
+    )
+    segments: tuple[int | str, ...] = Field(
+        ("all",),
+        description="wavelength segments of the pooling: all, each, or numbers; 0+1,7 joins the first two",
+    )
+    mix: Literal["none", "softmax"] = Field(
+        "none", description="softmax: joined layers are mixed by learned weights (MLP heads)"
+    )
+    heads: tuple[str, ...] = Field(("ridge",), description="ols, ridge, lightgbm, mlp_1, mlp_2, or all")
+    labels: tuple[str, ...] = Field(
+        ("log_g",), description="labels of the stores; commas, or '+' to fit jointly"
+    )
+    controls: tuple[str, ...] = Field(
+        (DEFAULT,),
+        description="default: none, and beside it shuffled labels, mean predictor, noisy flux and its PCA, random "
+        "encoder, as far as stored; or any of none, shuffled_labels, mean_predictor",
+    )
+    params: tuple[str, ...] = Field(
+        (),
+        description="name=value or head.name=value: ridge.alpha=val, lightgbm.preset=conservative; "
+        "a name given twice is fitted with both values",
+    )
+    draws: int | None = Field(
+        None, description="train on this many stored noise draws (default: all selected)"
+    )
+    cross: tuple[str, ...] = Field((), description="noise-level, error-input: what may differ between splits")
+    allow_leak: bool = Field(
+        default=False, description="fit although stars stand in two splits; flagged in every record and table"
+    )
+    selection: Path | None = Field(None, description="file written by extract run --selection")
+    features: Path = Field(
+        Path("artifacts/features"), description="folder of the stores, without --selection"
+    )
+    family: str | None = Field(None, description="first digits of the family, where several are stored")
+    noise_level: float | None = Field(None, description="of the stores, where several are stored")
+    results: Path = Field(Path("artifacts/results"), description="folder of records, predictions and heads")
+    refit: bool = Field(default=False, description="fit again even what has a fresh record")
+    threads: int = Field(
+        1,
+        ge=1,
+        description="threads of linear algebra in one fit, whatever runs beside it: more may change last digits",
+    )
+
+    def stores(self) -> StoreChoice:
+        """The stores that the flags name."""
+        return StoreChoice.of_flags(
+            features=self.features,
+            selection=self.selection,
+            family=self.family,
+            noise_level=self.noise_level,
+            draws=self.draws,
+        )
+
+    def cells(
+        self, stores: StoreChoice, *, seeds: tuple[int, ...], train_sizes: tuple[int | str, ...]
+    ) -> CellChoices:
+        """The product that the flags stand for."""
+        return CellChoices(
+            layers=stores.layers(self.layers, self.poolings),
+            poolings=self.poolings,
+            directions=self.directions,
+            heads=self.heads,
+            labels=self.labels,
+            controls=self.controls,
+            params=self.params,
+            pca=self.pca,
+            segments=self.segments,
+            mix=self.mix,
+            seeds=seeds,
+            train_sizes=train_sizes,
+            cross=self.cross,
+            allow_leak=self.allow_leak,
+        )

@@ -1,0 +1,183 @@
+"""`python -m probes sweep`: every combination of features, heads, labels, sizes and seeds, on one or many cores."""
+
+import shlex
+import sys
+from collections import Counter
+from pathlib import Path
+
+import joblib
+from pydantic import Field
+
+from cache.arrays import stored_directions
+from cache.commandline import MENDABLE, Verb
+from cache.errors import CacheError
+from cache.progress import progress
+from cache.runlog import command_line
+
+from .best import best_lines
+from .cells import JOIN
+from .default_controls import accompanied
+from .schedulers import GO_ON, Schedule, Scheduler, run_tasks
+from .settings import ProbeSettings
+from .sweep_plan import SweepPlan, plan_batches, tasks_of, whole
+from .sweep_task import SweepTask
+
+TOLD_ERRORS = 5
+
+
+class SweepSettings(ProbeSettings):
+    """Fit every combination of features, heads, labels, sizes and seeds; go on where an earlier sweep stopped.
+
+    Every combination is one cell and one record, the same that `probes run` makes. Cells on the same features are
+    fitted together: they are read once, and what the fits share is computed once. Cells with a fresh record are
+    skipped, so a sweep that was killed goes on with the same command. A cell that fails is recorded with its error,
+    the rest go on, and the exit status is 2. Records have the same bits whatever --scheduler, --jobs and kills: each
+    task uses --threads threads of linear algebra, heads use their own parameter `threads`.
+    """
+
+    train_sizes: tuple[int | str, ...] = Field(
+        ("all",), description="numbers of train stars, each contained in the larger ones; all"
+    )
+    seeds: tuple[int, ...] = Field(
+        (0,),
+        description="of heads that draw, shuffled labels and the choice of train stars; where a seed changes nothing "
+        "the first alone is fitted",
+    )
+    scheduler: Scheduler = Field(
+        "local", description="this process, several processes, or dask workers (docs/cluster.md)"
+    )
+    jobs: int | None = Field(
+        None,
+        description="worker processes (default: cores, divided by the most threads that a head uses; 1 with local)",
+    )
+    dask_address: str | None = Field(
+        None, description="tcp://HOST:PORT of a running dask scheduler (default: workers on this machine)"
+    )
+    dask_config: Path | None = Field(
+        None, description="YAML of a dask cluster to make: cluster: slurm or local, jobs: N, its arguments"
+    )
+    dry_run: bool = Field(default=False, description="check everything, count the cells, and stop")
+    print_extract: bool = Field(
+        default=False, description="print the flags of extract run that store what the sweep reads, and stop"
+    )
+
+
+def run(settings: SweepSettings) -> int:
+    """Fit what has no fresh record, print what failed and the best probes; exit status 2 when any cell failed."""
+    if settings.print_extract:
+        _say(_extract_flags(settings))
+        return 0
+    stores = settings.stores()
+    choices = settings.cells(stores, seeds=settings.seeds, train_sizes=settings.train_sizes)
+    asked = accompanied(choices, stores)
+    plans = plan_batches(asked.batches, results=settings.results, refit=settings.refit)
+    plan = whole([part for part, _ in plans])
+    schedule = _schedule(settings, plan)
+    tasks = [
+        SweepTask(
+            cells=cells,
+            stores=chosen.absolute(),
+            results=settings.results.absolute(),
+            threads=settings.threads,
+            command=command_line(),
+        )
+        for part, chosen in plans
+        for cells in tasks_of(part, schedule.n_workers)
+    ]
+    _say(_counts(plan, len(tasks), schedule))
+    for words in asked.missing:
+        _say(f"control not run: {words}")
+    if settings.dry_run:
+        return 0
+    failures = _compute(tasks, schedule, plan.missing)
+    for line in best_lines(settings.results, plan.cells):
+        _say(line)
+    _say(f"tables: {_tables(settings)}")
+    if failures:
+        _complain(failures)
+    return MENDABLE if failures else 0
+
+
+def _compute(tasks: list[SweepTask], schedule: Schedule, n_cells: int) -> list[tuple[str, str]]:
+    """Failed cells, as (title, error); CacheError for what ends the whole sweep."""
+    failures: list[tuple[str, str]] = []
+    if not tasks:
+        return failures
+    with progress(n_cells, "sweep", unit="probes") as advance:
+        for done in run_tasks(tasks, schedule, advance):
+            failures += done.failures
+            if done.stopped is not None:
+                raise CacheError(f"the sweep stopped: {done.stopped}; {GO_ON}")
+    return failures
+
+
+def _schedule(settings: SweepSettings, plan: SweepPlan) -> Schedule:
+    """Where tasks run; by default as many at once as cores can serve."""
+    jobs = settings.jobs
+    if jobs is None and settings.scheduler != "local":
+        jobs = max(1, joblib.cpu_count() // _most_threads(settings, plan))
+    return Schedule(
+        scheduler=settings.scheduler,
+        jobs=1 if jobs is None else jobs,
+        dask_address=settings.dask_address,
+        dask_config=settings.dask_config,
+    )
+
+
+def _most_threads(settings: SweepSettings, plan: SweepPlan) -> int:
+    """Threads of the hungriest missing cell, in linear algebra or in its head's library."""
+    of_heads = (
+        int(cell.request.make_head().get_params().get("threads", 1))
+        for group in plan.groups
+        for cell in group
+    )
+    return max((settings.threads, *of_heads))
+
+
+def _counts(plan: SweepPlan, n_tasks: int, schedule: Schedule) -> str:
+    heads = Counter(cell.request.fitted_head() for cell in plan.cells)
+    told = ", ".join(f"{head} {n}" for head, n in heads.items())
+    return (
+        f"{len(plan.cells)} cells ({told}): {len(plan.cells) - plan.missing} on record, {plan.missing} to compute in "
+        f"{len(plan.groups)} groups of the same features, as {n_tasks} tasks, {schedule.n_workers} at once "
+        f"({schedule.scheduler})"
+    )
+
+
+def _extract_flags(settings: SweepSettings) -> str:
+    """Layers, poolings and stored directions of all cells, as flags of `extract run`."""
+    named = {
+        "--layers": [part for layer in settings.layers for part in layer.split(JOIN)],
+        "--poolings": settings.poolings,
+        "--directions": [stored for name in settings.directions for stored in stored_directions(name)],
+    }
+    return " ".join(f"{flag} {shlex.quote(','.join(dict.fromkeys(names)))}" for flag, names in named.items())
+
+
+def _tables(settings: SweepSettings) -> str:
+    """The command that makes the tables; the features tell which records are stale."""
+    folders = {"--results": settings.results, "--features": settings.stores().root}
+    return "python -m reports tables " + " ".join(
+        f"{flag} {shlex.quote(str(p))}" for flag, p in folders.items()
+    )
+
+
+def _complain(failures: list[tuple[str, str]]) -> None:
+    """Print the errors, each once, with its first cell and how many cells have it."""
+    first: dict[str, str] = {}
+    for title, error in sorted(failures):
+        first.setdefault(error, title)
+    counts = Counter(error for _, error in failures)
+    lines = [f"error: {len(failures)} cells failed; their records hold the errors, other cells went on:"]
+    lines += [f"  {n} x {error} (first: {first[error]})" for error, n in counts.most_common(TOLD_ERRORS)]
+    if len(counts) > TOLD_ERRORS:
+        lines.append(f"  and {len(counts) - TOLD_ERRORS} other errors")
+    sys.stderr.write("\n".join(lines) + "\n")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+VERB = Verb(SweepSettings, run)

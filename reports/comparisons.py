@@ -1,0 +1,99 @@
+"""Paired comparisons of records, as far as the records compared are still those on record."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+from cache.records import Record
+
+from .rows import Row
+
+ALPHA = 0.05
+KIND = "comparison"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired:
+    """R2 of one row minus R2 of another on the same test rows; `p` holds for all `n_pairs` of the comparison."""
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float
+    n_pairs: int
+
+    def reversed(self) -> "Paired":
+        """The other row minus the one."""
+        low, high = (None if end is None else -end for end in (self.high, self.low))
+        return Paired(difference=-self.difference, low=low, high=high, p=self.p, n_pairs=self.n_pairs)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the one is better than the other, chance being at most 5 % over all pairs of the comparison."""
+        return self.difference > 0 and self.p <= ALPHA
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """What is known of pairs of records, seeds and controls, by label and run id."""
+
+    pairs: Mapping[tuple[str, str, str], Paired] = field(default_factory=dict)
+    selectivity: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)
+    """R2 of a record minus R2 of its control, by name of the control."""
+    seeds: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    """Mean and spread of the fits that differ from a record in the seed alone, itself among them."""
+
+    def between(self, row: Row, other: Row) -> Paired | None:
+        """The paired difference of two rows of one label, if they were compared."""
+        return self.pairs.get((row["label"], row["run_id"], other["run_id"]))
+
+
+NOT_COMPARED = Comparisons()
+
+
+def comparisons_of(records: Sequence[Record]) -> Comparisons:
+    """Everything that comparison records say of records whose predictions are still the same.
+
+    Where two comparisons hold one pair, that of more records counts: its p-values answer for more pairs.
+    """
+    digests = {record.run_id: record.files.get("predictions") for record in records if record.kind == "probe"}
+    pairs: dict[tuple[str, str, str], Paired] = {}
+    selectivity: dict[tuple[str, str], dict[str, float]] = {}
+    seeds: dict[tuple[str, str], dict[str, Any]] = {}
+    compared = [record for record in records if record.kind == KIND]
+    for record in sorted(compared, key=lambda r: (len(r.result["runs"]), r.run_id)):
+        label, result = record.spec["label"], record.result
+        same = {run for run, digest in result["predictions"].items() if digests.get(run) == digest}
+        pairs |= _pairs(label, result, same)
+        for item in result["selectivity"]:
+            if item["run"] in same:
+                selectivity[label, item["run"]] = {
+                    name: control["difference"]
+                    for name, control in item.items()
+                    if name != "run" and control["run"] in digests
+                }
+        for item in result["seeds"]:
+            if same.issuperset(item["runs"]):
+                seeds |= {(label, run): item for run in item["runs"]}
+    return Comparisons(pairs, selectivity, seeds)
+
+
+def _pairs(label: str, result: Mapping[str, Any], same: set[str]) -> dict[tuple[str, str, str], Paired]:
+    """Both directions of every pair of records that are still the same."""
+    columns = (result[name] for name in ("difference", "lo", "hi", "p_holm"))
+    found = {}
+    n_pairs = len(result["p_holm"])
+    for (one, other), numbers in zip(
+        combinations(result["runs"], 2), zip(*columns, strict=True), strict=True
+    ):
+        if one in same and other in same:
+            difference, low, high, p = numbers
+            pair = Paired(difference=difference, low=low, high=high, p=p, n_pairs=n_pairs)
+            found[label, one, other], found[label, other, one] = pair, pair.reversed()
+    return found
+
+
+def p_text(p: float) -> str:
+    """A p-value as tables print it."""
+    return "p below 0.001" if p < 0.001 else f"p = {p:.2g}"

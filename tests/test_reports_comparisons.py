@@ -1,0 +1,177 @@
+"""Tables and verdicts that judge by pairs, and the red flags above every table."""
+
+from dataclasses import replace
+
+import pytest
+from reports_fakes import fresh, record, write
+
+from cache.records import Record, run_id
+from reports.comparisons import comparisons_of, p_text
+from reports.generate import build_documents, red_flags
+from reports.pivots import heads_table
+from reports.rows import frame_of
+from reports.tables import controls_table, layers_table
+from reports.verdict import beats_clearly, comparable_rows, contest
+
+
+def with_predictions(*records):
+    return [replace(r, files={"predictions": f"digest of {r.run_id}"}) for r in records]
+
+
+def comparison(records, numbers, *, selectivity=(), seeds=(), label="log_g", name="all"):
+    """A comparison record; `numbers` are (difference, lo, hi, p_holm) of the pairs in order."""
+    columns = dict(
+        zip(("difference", "lo", "hi", "p_holm"), map(list, zip(*numbers, strict=True)), strict=True)
+    )
+    spec = {"label": label, "runs": name}
+    result = {
+        "runs": [r.run_id for r in records],
+        "predictions": {r.run_id: r.files["predictions"] for r in records},
+        **columns,
+        "selectivity": list(selectivity),
+        "seeds": list(seeds),
+    }
+    return Record(run_id("comparison", spec), "comparison", spec, result, {})
+
+
+@pytest.fixture
+def three():
+    """Overlapping intervals: 0.55 beats 0.53 only in pairs, and 0.545 not at all."""
+    records = with_predictions(
+        record(0.55), record(0.545, layer="enc_last"), record(0.53, layer="input_flux", pooling="none")
+    )
+    numbers = [(0.005, -0.002, 0.012, 0.4), (0.02, 0.01, 0.03, 0.0004), (0.015, 0.008, 0.022, 0.002)]
+    return records, comparison(records, numbers)
+
+
+def rows_of_first_set(records):
+    return comparable_rows(frame_of(records, fresh))[0]
+
+
+def test_rows_that_were_compared_are_judged_by_their_pairs(three):
+    records, compared = three
+    best, second, third = rows_of_first_set(records)
+    paired = comparisons_of([*records, compared])
+    assert not beats_clearly(best, third)
+    assert beats_clearly(best, third, paired)
+    assert not beats_clearly(third, best, paired)
+    assert not beats_clearly(best, second, paired)
+    assert (paired.between(third, best).low, paired.between(third, best).high) == (-0.03, -0.01)
+    found = contest([best, second, third], paired)
+    assert (found.clear, found.rival["layer"], found.n_paired) == (False, "enc_last", 2)
+    assert contest([best, third], paired).clear
+
+
+def test_the_controls_table_says_how_far_rows_are_behind_and_what_pairs_decide(three):
+    records, compared = three
+    table = controls_table(frame_of(records, fresh), "log_g", comparisons_of([*records, compared]))
+    assert [row["behind"] for row in table.rows] == [
+        None,
+        "0.005 [-0.002, 0.012], p = 0.4",
+        "0.020 [0.010, 0.030], p below 0.001",
+    ]
+    text = " ".join((*table.lead, *table.notes))
+    assert "(by 0.020 [0.010, 0.030], paired: p below 0.001 after Holm over 3 pairs)" in text
+    assert "in pairs (p = 0.4 after Holm) it cannot be told from enc_last" in text
+    assert table.emphasis == frozenset()
+    alone = controls_table(frame_of(records, fresh), "log_g")
+    assert "behind" not in {column.key for column in alone.columns}
+
+
+def test_the_best_by_pairs_is_bold(three):
+    records, _ = three
+    pair = [records[0], records[2]]
+    paired = comparisons_of([*pair, comparison(pair, [(0.02, 0.01, 0.03, 0.0004)])])
+    table = controls_table(frame_of(pair, fresh), "log_g", paired)
+    assert table.emphasis == {(0, "test_r2")}
+    assert "by the paired difference from 1 of the 1 other rows (p <= 0.05 after Holm)" in " ".join(
+        table.notes
+    )
+    assert controls_table(frame_of(pair, fresh), "log_g").emphasis == frozenset()
+
+
+def test_heads_side_by_side_are_judged_by_pairs_too():
+    pair = with_predictions(record(0.55), record(0.53, head="ols"))
+    frame = frame_of(pair, fresh)
+    table = heads_table(
+        frame, "log_g", comparisons_of([*pair, comparison(pair, [(0.02, 0.01, 0.03, 0.0004)])])
+    )
+    assert len(table.emphasis) == 1
+    assert "paired difference" in table.notes[0]
+    assert heads_table(frame, "log_g").emphasis == frozenset()
+
+
+def test_a_comparison_of_other_predictions_says_nothing(three):
+    records, compared = three
+    refitted = [replace(records[0], files={"predictions": "another digest"}), *records[1:]]
+    paired = comparisons_of([*refitted, compared])
+    best, second, third = rows_of_first_set(records)
+    assert paired.between(best, third) is None
+    assert paired.between(second, third) is not None
+    assert paired.between({**second, "label": "T_eff"}, third) is None
+
+
+def test_of_two_comparisons_that_of_more_records_counts(three):
+    records, compared = three
+    some = comparison([records[0], records[2]], [(0.02, 0.01, 0.03, 0.0001)], name=["some"])
+    for order in ([compared, some], [some, compared]):
+        best, _, third = rows_of_first_set(records)
+        assert comparisons_of([*records, *order]).between(best, third).n_pairs == 3
+
+
+def test_selectivity_and_seeds_are_told(three):
+    records, _ = three
+    shuffled = record(0.0, control="shuffled_labels")
+    told = [
+        {
+            "run": records[0].run_id,
+            "shuffled_labels": {"run": shuffled.run_id, "difference": 0.551},
+            "random_encoder": {"run": "gone", "difference": 0.3},
+        }
+    ]
+    seeds = [
+        {
+            "runs": [r.run_id for r in records[:2]],
+            "mean": 0.5475,
+            "std": 0.0035,
+            "lowest": 0.545,
+            "highest": 0.55,
+        }
+    ]
+    compared = comparison(records, [(0.005, -0.002, 0.012, 0.4)] * 3, selectivity=told, seeds=seeds)
+    frame = frame_of([*records, shuffled], fresh)
+    table = layers_table(frame, "log_g", comparisons_of([*records, shuffled, compared]))
+    assert [row["selectivity"] for row in table.rows] == ["0.551 / -", ""]
+    notes = " ".join(table.notes)
+    assert "Selectivity: R2 minus that of the same probe on labels shuffled among stars" in notes
+    assert notes.count("2 seeds: test R2 0.5475, standard deviation 0.0035, from 0.5450 to 0.5500.") == 1
+
+
+def test_red_flags_stand_above_every_table_of_their_label():
+    flagged = record(
+        {"log_g": 0.2, "T_eff": 0.0}, control="shuffled_labels", flags=("control scores above zero (log_g)",)
+    )
+    forced = record(0.9, layer="enc_last", flags=("LEAK FORCED: 10 stars stand in both train and test",))
+    frame = frame_of([record({"log_g": 0.5, "T_eff": 0.9}), flagged, forced], fresh)
+    documents = build_documents(frame, arrays=lambda _: {})
+    for name in ("layers_log_g.md", "heads_log_g.md", "controls_log_g.md", "labels.md"):
+        assert "RED FLAG, log_g: shuffled labels score above 0" in documents[name]
+        assert "RED FLAG, log_g: fitted although stars stand in two splits" in documents[name]
+    assert "RED FLAG" not in documents["controls_T_eff.md"]
+    assert red_flags(frame_of([record(0.5)], fresh), "log_g") == ()
+
+
+def test_stored_comparisons_reach_the_tables(three, tmp_path):
+    from reports.generate import make_tables
+
+    records, compared = three
+    write(tmp_path, [*records, compared])
+    files = {path.name: path.read_text() for path in make_tables(tmp_path, None, out=tmp_path / "out")}
+    assert "Records of other kinds" not in files["labels.md"]
+    # these fakes have no predictions beside them, so nothing can be said of pairs
+    assert "behind the best" not in files["controls_log_g.md"]
+
+
+@pytest.mark.parametrize(("p", "text"), [(1e-9, "p below 0.001"), (0.0321, "p = 0.032"), (1.0, "p = 1")])
+def test_p_values_are_short(p, text):
+    assert p_text(p) == text
