@@ -14,15 +14,16 @@ import torch
 
 from cache.progress import Advance
 
-from .batches import Batch, checked, make_batch
+from .batches import Batch
 from .block_task import BlockTask
 from .forks import may_fork
 from .named_engine import Engines, pinned
 from .open_blocks import OpenBlock, Rows, commit
-from .shared_batches import Draw, SharedBatches
+from .shared_batches import SharedBatches
 from .slabs import RawRows, SlabReader, pieces_of, runs_of
 from .spectra import SpectraFile
 from .stages import Line, Stage
+from .task_batches import Draw, batches, in_order
 
 BLOCKS_AHEAD = 3
 """At most so many blocks' worth of pieces wait for the network, however small blocks are."""
@@ -95,7 +96,7 @@ def _made_by_compute_threads(
 ) -> Iterator[Work]:
     """For the processor: the noise is made in the compute threads, whose cores it needs."""
     for piece, raw in _read_pieces(task, spectra, opened, line):
-        yield piece, compute.part("noise", _batches(task, spectra, piece, raw))
+        yield piece, compute.part("noise", batches(task, spectra, raw, _draws(piece.block)))
 
 
 def _made_by_threads(
@@ -107,7 +108,9 @@ def _made_by_threads(
 
     def ready(read: tuple[_Piece, RawRows]) -> Work:
         piece, raw = read
-        return piece, [(draw, pinned(batch)) for draw, batch in _batches(task, spectra, piece, raw)]
+        return piece, [
+            (draw, pinned(batch)) for draw, batch in batches(task, spectra, raw, _draws(piece.block))
+        ]
 
     return noise.map(ready, _read_pieces(task, spectra, opened, line))
 
@@ -134,34 +137,14 @@ def _made_by_forks(
     def ready(wanted: tuple[OpenBlock, int]) -> Work:
         block, start = wanted
         rows = block.rows[start : start + size]
-        slot, batches = shared.make(rows, _draws(block))
-        return _Piece(block, start, rows, partial(shared.release, slot)), batches
+        slot, made = shared.make(rows, _draws(block))
+        return _Piece(block, start, rows, partial(shared.release, slot)), made
 
     return noise.map(ready, ((block, lo) for block in opened for lo in range(0, len(block.rows), size)))
 
 
-def _draws(block: OpenBlock) -> list[Draw]:
-    return sorted({target.draw for _, target in block.free}, key=lambda draw: -1 if draw is None else draw)
-
-
-def _batches(
-    task: BlockTask, spectra: SpectraFile, piece: _Piece, raw: RawRows
-) -> Iterator[tuple[Draw, Batch]]:
-    group = checked(spectra, raw, task.fingerprint, task.config, task.fed)
-    for draw in _draws(piece.block):
-        yield (
-            draw,
-            make_batch(
-                group,
-                split=task.split,
-                draw=draw,
-                mask=task.mask,
-                error_mode=str(task.model.config.error_mode),
-                profile=task.model.error_profile,
-                config=task.config,
-                fed=task.fed,
-            ),
-        )
+def _draws(block: OpenBlock) -> tuple[Draw, ...]:
+    return in_order({target.draw for _, target in block.free})
 
 
 def _read_pieces(

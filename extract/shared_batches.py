@@ -2,7 +2,6 @@
 
 import mmap
 import queue
-from collections.abc import Collection
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -14,14 +13,14 @@ from numpy.typing import NDArray
 from cache.arrays import PSEUDO_LAYERS
 from cache.errors import ConfigError
 
-from .batches import Batch, checked, make_batch
+from .batches import Batch
 from .block_task import BlockTask
 from .forks import Forks
 from .slabs import SlabReader, pieces_of, runs_of
 from .spectra import SpectraFile
+from .task_batches import Draw, batches
 
 Rows = NDArray[np.int64]
-Draw = int | None
 
 
 @dataclass(frozen=True)
@@ -73,16 +72,15 @@ class SharedBatches:
             torch.cuda.synchronize()
             _check(_cuda().cudaHostUnregister(self._slots.data_ptr()))
 
-    def make(self, rows: Rows, draws: Collection[Draw]) -> tuple[int, list[tuple[Draw, Batch]]]:
-        """A slot with the draws of the rows, at most micro_batch of them, and its batches; from any thread.
+    def make(self, rows: Rows, draws: tuple[Draw, ...]) -> tuple[int, list[tuple[Draw, Batch]]]:
+        """A slot with the draws, in order, of at most micro_batch rows, and its batches; from any thread.
 
         The batches are of the slot's memory: give it back with `release` when nobody reads them any more. Raises what
         reading and checking the rows raises.
         """
-        asked = tuple(sorted(draws, key=lambda draw: -1 if draw is None else draw))
         slot = self._free.get()
-        self._forks.ask(_Request(rows, asked, slot))
-        return slot, [(draw, self._batch(slot, k, len(rows))) for k, draw in enumerate(asked)]
+        self._forks.ask(_Request(rows, draws, slot))
+        return slot, [(draw, self._batch(slot, k, len(rows))) for k, draw in enumerate(draws)]
 
     def release(self, slot: int) -> None:
         """The batches of the slot are not read any more."""
@@ -100,24 +98,14 @@ class SharedBatches:
         torch.set_num_threads(1)  # the threads of the parent's torch are not here
         slabs = map(self._reader.read, runs_of(request.rows, config.slab_rows))
         (raw,) = pieces_of(slabs, config.n_together)
-        group = checked(self._spectra, raw, task.fingerprint, config, task.fed)
-        self._reader.give_back(raw)
-        for place, draw in enumerate(request.draws):
-            batch = make_batch(
-                group,
-                split=task.split,
-                draw=draw,
-                mask=task.mask,
-                error_mode=str(task.model.config.error_mode),
-                profile=task.model.error_profile,
-                config=config,
-                fed=task.fed,
-            )
+        made = batches(task, self._spectra, raw, request.draws)
+        for place, (_, batch) in enumerate(made):
             held = self._slots[request.slot, place]
             held[:, : self._n_inputs] = batch.x
             if self._with_spectra:
                 held[: len(request.rows), -2] = batch.error
                 held[: len(request.rows), -1] = batch.clean
+        self._reader.give_back(raw)
 
 
 def _cuda() -> Any:

@@ -20,7 +20,7 @@ from cache.canonical import check_seal
 from cache.commits import read_commits
 from cache.errors import CacheError, ConfigError, Stale
 from cache.writer import StoreWriter
-from extract import block_task, blocks, flow, named_engine, open_blocks, pipeline, shared_batches
+from extract import block_task, blocks, flow, named_engine, open_blocks, pipeline, task_batches
 from extract.block_task import computed_with
 from extract.fingerprint import FileChanged
 from extract.named_engine import Engines
@@ -189,7 +189,7 @@ def left_over(folder):
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, OSError, Stale])
 @pytest.mark.parametrize(
-    "where", ["open_blocks.StoreWriter.claim", "flow.make_batch", "flow.commit", "reader"]
+    "where", ["open_blocks.StoreWriter.claim", "task_batches.make_batch", "flow.commit", "reader"]
 )
 def test_an_error_anywhere_keeps_what_is_committed_and_leaves_nothing(
     spectra_file, tmp_path, reference, monkeypatch, where, kind
@@ -198,7 +198,7 @@ def test_an_error_anywhere_keeps_what_is_committed_and_leaves_nothing(
     calls = []
     target = {
         "open_blocks.StoreWriter.claim": (StoreWriter, "claim"),
-        "flow.make_batch": (flow, "make_batch"),
+        "task_batches.make_batch": (task_batches, "make_batch"),
         "flow.commit": (flow, "commit"),
         "reader": (flow.SlabReader, "read"),
     }[where]
@@ -397,7 +397,7 @@ def test_rows_that_changed_are_named_by_the_fork_that_reads_them(spectra_file, t
 
 def test_a_fork_that_is_killed_ends_the_run(spectra_file, tmp_path, monkeypatch):
     on_a_gpu(monkeypatch, forks=True)
-    monkeypatch.setattr(shared_batches, "checked", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr(task_batches, "checked", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(CacheError, match=r"was killed, most likely for lack of memory.*--jobs"):
         extract_features(request(spectra_file, tmp_path, jobs=2, micro_batch=2))
     assert not left_over(tmp_path / "features")
