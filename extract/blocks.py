@@ -103,10 +103,11 @@ def _compute(task: BlockTask, blocks: Sequence[int], shown: "_Shown") -> Results
         stack.enter_context(_threads_of_products(task.config.n_threads))
         spectra = stack.enter_context(open_spectra(list(task.files)))
         claims = stack.enter_context(contextlib.ExitStack())  # let go when no thread is left
+        memory = stack.enter_context(contextlib.ExitStack())
         line = stack.enter_context(Line())
         opened = claimed(task, blocks, claims, aside)
         before: Mapping[str, StageTimes] = {}
-        for number, rows in flow(task, opened, spectra, line=line, advance=shown):
+        for number, rows in flow(task, opened, spectra, line=line, memory=memory, advance=shown):
             yield from _taken(aside)
             now = line.times()
             since = {name: times.plus(before.get(name, StageTimes()), -1) for name, times in now.items()}

@@ -104,7 +104,7 @@ def save_checkpoint(
 
 def _in_half(name: str, weight: torch.Tensor) -> torch.Tensor:
     half = weight.half()
-    if not torch.equal(half.to(weight.dtype), weight):
+    if not torch.equal(half.to(weight.dtype), weight) or not bool(half.isfinite().all()):
         raise CheckpointError(f"{name}: 16 bits cannot hold its values; round the network first")
     return half
 

@@ -136,7 +136,7 @@ def estimate(prepared: Prepared, command: str) -> Estimate:
         command=command,
         stores=stores,
         free=free_bytes(prepared.config.out),
-        request=request_json(prepared.config),
+        request=request_json(prepared.asked),
         inputs=planned_inputs(prepared.spectra, prepared.config.digests, mask=prepared.mask),
     )
 

@@ -17,8 +17,9 @@ from cache.progress import Advance
 from .batches import Batch
 from .block_task import BlockTask
 from .forks import may_fork
-from .named_engine import Engines, pinned
+from .named_engine import Engines, pinned_copy
 from .open_blocks import OpenBlock, Rows, commit
+from .pinned import pinned
 from .shared_batches import SharedBatches
 from .slabs import RawRows, SlabReader, pieces_of, runs_of
 from .spectra import SpectraFile
@@ -51,9 +52,18 @@ Work = tuple[_Piece, Iterable[tuple[Draw, Batch]]]
 
 
 def flow(
-    task: BlockTask, opened: Iterator[OpenBlock], spectra: SpectraFile, *, line: Line, advance: Advance
+    task: BlockTask,
+    opened: Iterator[OpenBlock],
+    spectra: SpectraFile,
+    *,
+    line: Line,
+    memory: contextlib.ExitStack,
+    advance: Advance,
 ) -> Iterator[tuple[int, int]]:
-    """Send blocks through the stages; yield (block, rows) of those that are committed."""
+    """Send blocks through the stages; yield (block, rows) of those that are committed.
+
+    `memory` is closed after `line`, when no stage can read any more from what is given back then.
+    """
     config, n_compute = task.config, len(task.devices)
     engines = Engines(
         task.model,
@@ -84,7 +94,11 @@ def flow(
         if task.on_cpu:
             work = _made_by_compute_threads(task, spectra, opened, line, compute)
         elif may_fork():
-            work = _made_by_forks(task, spectra, opened, line, stack, n_waiting=ahead + 2)
+            in_compute = ahead + 2  # with the network, and behind it
+            shared = _shared(task, spectra, n_waiting=in_compute)
+            stack.callback(shared.close)
+            memory.enter_context(pinned(shared.inputs, task.devices))
+            work = _made_by_forks(task, shared, opened, line)
         else:
             work = _made_by_threads(task, spectra, opened, line)
         blocks = finished(compute.map(run, work))
@@ -103,36 +117,43 @@ def _made_by_threads(
     task: BlockTask, spectra: SpectraFile, opened: Iterator[OpenBlock], line: Line
 ) -> Iterator[Work]:
     """For a GPU: the noise is made beside it, in pinned memory."""
-    threads = task.config.n_workers
-    noise = line.stage("noise", threads, ahead=2 * threads)
+    noise = line.stage("noise", _noise_workers(task), ahead=_noise_ahead(task))
 
     def ready(read: tuple[_Piece, RawRows]) -> Work:
         piece, raw = read
         return piece, [
-            (draw, pinned(batch)) for draw, batch in batches(task, spectra, raw, _draws(piece.block))
+            (draw, pinned_copy(batch)) for draw, batch in batches(task, spectra, raw, _draws(piece.block))
         ]
 
     return noise.map(ready, _read_pieces(task, spectra, opened, line))
 
 
-def _made_by_forks(
-    task: BlockTask,
-    spectra: SpectraFile,
-    opened: Iterator[OpenBlock],
-    line: Line,
-    stack: contextlib.ExitStack,
-    *,
-    n_waiting: int,
-) -> Iterator[Work]:
-    """For a GPU that is faster than one interpreter can feed it: forks read, and make the noise.
+def _noise_workers(task: BlockTask) -> int:
+    """Threads or forks that make batches for a GPU; other schedulers have a process for each job already."""
+    return task.config.n_workers if task.config.scheduler == "local" else 1
 
-    There is a slot for every batch that can be in work or waiting (`n_waiting` of them with the network or behind it),
-    so that none waits for one that a later batch holds.
+
+def _noise_ahead(task: BlockTask) -> int:
+    """Batches in work or waiting for the network: of few blocks, however small those are."""
+    pieces_per_block = -(-task.targets[0].header.block_rows // task.config.n_together)
+    return min(_noise_workers(task) + 2, BLOCKS_AHEAD * pieces_per_block)
+
+
+def _shared(task: BlockTask, spectra: SpectraFile, *, n_waiting: int) -> SharedBatches:
+    """Forks and their memory: a slot for every batch in work or waiting, `n_waiting` of them behind the noise.
+
+    So none waits for a slot that a later batch holds.
     """
-    size, workers = task.config.n_together, task.config.n_workers
-    ahead = workers + 2
-    noise = line.stage("noise", workers, ahead=ahead)
-    shared = stack.enter_context(SharedBatches(task, spectra, n_forks=workers, n_slots=ahead + 1 + n_waiting))
+    n_slots = _noise_ahead(task) + 1 + n_waiting
+    return SharedBatches(task, spectra, n_forks=_noise_workers(task), n_slots=n_slots)
+
+
+def _made_by_forks(
+    task: BlockTask, shared: SharedBatches, opened: Iterator[OpenBlock], line: Line
+) -> Iterator[Work]:
+    """For a GPU that is faster than one interpreter can feed it: forks read, and make the noise."""
+    size = task.config.n_together
+    noise = line.stage("noise", _noise_workers(task), ahead=_noise_ahead(task))
 
     def ready(wanted: tuple[OpenBlock, int]) -> Work:
         block, start = wanted

@@ -10,7 +10,7 @@ import pickle
 import queue
 import signal
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
 from typing import Any, Generic, Self, TypeVar
@@ -35,21 +35,23 @@ class Forks(Generic[T, R]):
     holds a lock that `answer` needs.
     """
 
-    def __init__(self, answer: Callable[[T], R], number: int) -> None:
-        """Fork `number` times."""
+    def __init__(self, answer: Callable[[T], R], number: int, *, advice: str) -> None:
+        """Fork `number` times; `advice` is what the user can do when one is killed."""
+        self._advice = advice
         context = multiprocessing.get_context("fork")
         pairs = [context.Pipe() for _ in range(number)]
         self._ours = [ours for ours, _ in pairs]
         self._forks: list[ForkProcess] = []
-        for k, (_, theirs) in enumerate(pairs):
-            # a pipe ends when its last copy is closed: no fork may keep one that is not its own
-            foreign = [*self._ours, *(other for j, (_, other) in enumerate(pairs) if j > k)]
-            fork = context.Process(target=_serve, args=(answer, theirs, foreign), daemon=True)
-            with warnings.catch_warnings():  # that we have threads; none of them holds a lock of ours
-                warnings.simplefilter("ignore", DeprecationWarning)
-                fork.start()
-            theirs.close()
-            self._forks.append(fork)
+        with _no_interrupts():  # a fork is deaf to Ctrl-C from its first moment on
+            for k, (_, theirs) in enumerate(pairs):
+                # a pipe ends when its last copy is closed: no fork may keep one that is not its own
+                foreign = [*self._ours, *(other for j, (_, other) in enumerate(pairs) if j > k)]
+                fork = context.Process(target=_serve, args=(answer, theirs, foreign), daemon=True)
+                with warnings.catch_warnings():  # that we have threads; none of them holds a lock of ours
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    fork.start()
+                theirs.close()
+                self._forks.append(fork)
         self._idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         for ours in self._ours:
             self._idle.put(ours)
@@ -64,12 +66,12 @@ class Forks(Generic[T, R]):
             pipe.send(request)
             error, found = pipe.recv()
         except (EOFError, OSError) as gone:
+            self._idle.put(pipe)  # the next who asks is told the same
             raise CacheError(
-                "a process that reads spectra was killed, most likely for lack of memory; what was committed stays. "
-                "Run the same command again with fewer --jobs or a smaller --micro-batch"
+                "a process of this command was killed, most likely for lack of memory; what was committed stays. "
+                f"{self._advice}"
             ) from gone
-        finally:
-            self._idle.put(pipe)
+        self._idle.put(pipe)  # not after an interruption: an answer may still come through it
         if error is not None:
             raise error
         answer: R = found
@@ -80,7 +82,7 @@ class Forks(Generic[T, R]):
         for pipe in self._ours:
             pipe.close()
         for fork in self._forks:
-            fork.terminate()
+            fork.kill()  # they hold nothing that must be let go of in order
             fork.join()
 
     def __enter__(self) -> Self:
@@ -92,9 +94,20 @@ class Forks(Generic[T, R]):
         self.close()
 
 
+@contextlib.contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Keep Ctrl-C from this thread, and from what it forks, until the block ends."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(answer: Callable[[Any], Any], pipe: Connection, foreign: Sequence[Connection]) -> None:
     """Answer until the other end is closed, which it also is when the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends us
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for other in foreign:
         other.close()

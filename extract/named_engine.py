@@ -94,7 +94,7 @@ class Engines:
         return self._made[self._thread.device]
 
 
-def pinned(batch: Batch) -> Batch:
+def pinned_copy(batch: Batch) -> Batch:
     """The batch with its input in memory that a GPU copies from by itself; as it is, where there is no GPU."""
     if not torch.cuda.is_available():
         return batch

@@ -38,6 +38,8 @@ class Prepared:
     """A request after every check and before any computation."""
 
     config: ExtractConfig
+    asked: ExtractConfig
+    """As it was asked: what depends on the machine (the micro-batch) is not filled in."""
     model: BlindspotModel1D
     device: str
     mask: NDArray[np.bool_] | None
@@ -59,6 +61,7 @@ def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Pre
     plan = None if config.plan is None else read_plan(config.plan)
     device = choose_device(config.device)
     check_precision(config.precision, device=device, engine=config.engine)
+    asked = config
     config = replace(config, micro_batch=config.micro_batch or MICRO_BATCH[device.partition(":")[0]])
     model = load_named(config)
     with contextlib.ExitStack() as files:
@@ -107,6 +110,7 @@ def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Pre
         }
         yield Prepared(
             config=config,
+            asked=asked,
             model=model,
             device=device,
             mask=mask,

@@ -21,6 +21,7 @@ from .stages import Line
 
 READ_ROWS = 128
 """Rows read at a time; at 4096 pixels 8 MB, or 12 MB with a stored noise draw."""
+ADVICE = "Run the same command again with more memory free"
 _LOOK_ROWS = 16
 """Rows looked at together: a megabyte, about the size of a second cache."""
 _FORK_FROM = 1024
@@ -47,7 +48,7 @@ def scan_rows(spectra: SpectraFile, rows: slice, mask: Mask | None, progress: Ad
     found: list[_Looked] = []
     with contextlib.ExitStack() as stack:
         apart = workers > 1 and rows.stop - rows.start >= _FORK_FROM and may_fork()
-        ask = stack.enter_context(Forks(look, workers)).ask if apart else look
+        ask = stack.enter_context(Forks(look, workers, advice=ADVICE)).ask if apart else look
         line = stack.enter_context(Line())
         for looked in line.stage("check", workers, ahead=2 * workers).map(ask, slabs):
             found += looked

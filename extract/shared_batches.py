@@ -1,21 +1,18 @@
 """Batches for a GPU, made by forks of this process in pinned memory that they share with it."""
 
-import mmap
 import queue
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from cache.arrays import PSEUDO_LAYERS
-from cache.errors import ConfigError
 
 from .batches import Batch
 from .block_task import BlockTask
 from .forks import Forks
+from .pinned import shared_memory
 from .slabs import SlabReader, pieces_of, runs_of
 from .spectra import SpectraFile
 from .task_batches import Draw, batches
@@ -33,44 +30,33 @@ class _Request:
 
 
 class SharedBatches:
-    """Slots of shared memory, and the forks that fill them; a context manager.
+    """Slots of shared memory, and the forks that fill them.
 
     A slot holds, for each draw, the network's input (micro_batch, C_in, L), and where pseudo-layers are asked for the
-    error and the clean flux besides, all float32.
+    error and the clean flux (micro_batch, 2, L), all float32.
     """
 
     def __init__(self, task: BlockTask, spectra: SpectraFile, *, n_forks: int, n_slots: int) -> None:
         """Take the memory and fork; `n_slots` batches can wait or be in work at a time."""
         self._task, self._spectra = task, spectra
-        self._with_spectra = any(a.layer in PSEUDO_LAYERS for target in task.targets for a in target.arrays)
-        self._n_inputs = task.model.config.n_inputs
         n_pixels = spectra.wave.size if task.mask is None else int(np.count_nonzero(task.mask))
-        planes = self._n_inputs + (2 if self._with_spectra else 0)
-        n_draws = len({target.draw for target in task.targets})
-        shape = (n_slots, n_draws, task.config.n_together, planes, n_pixels)
-        self._memory = mmap.mmap(-1, 4 * int(np.prod(shape)))
-        self._slots = torch.frombuffer(self._memory, dtype=torch.float32).reshape(shape)
+        slots = (n_slots, len({target.draw for target in task.targets}), task.config.n_together)
+        self.inputs = shared_memory((*slots, task.model.config.n_inputs, n_pixels))
+        pseudo = any(a.layer in PSEUDO_LAYERS for target in task.targets for a in target.arrays)
+        self._others = shared_memory((*slots, 2, n_pixels)) if pseudo else None
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
         for slot in range(n_slots):
             self._free.put(slot)
         self._reader = SlabReader(spectra, task.config.slab_rows)  # each fork gets its own by being a copy
-        self._forks = Forks(self._fill, n_forks)
-        self._pinned = torch.cuda.is_available()
+        self._forks = Forks(
+            self._fill,
+            n_forks,
+            advice="Run the same command again with fewer --jobs or a smaller --micro-batch",
+        )
 
-    def __enter__(self) -> Self:
-        """Pin the memory, after the forks were made: they must not touch a GPU."""
-        if self._pinned:
-            _check(_cuda().cudaHostRegister(self._slots.data_ptr(), len(self._memory), 0))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End the forks and give the memory back."""
+    def close(self) -> None:
+        """End the forks."""
         self._forks.close()
-        if self._pinned:
-            torch.cuda.synchronize()
-            _check(_cuda().cudaHostUnregister(self._slots.data_ptr()))
 
     def make(self, rows: Rows, draws: tuple[Draw, ...]) -> tuple[int, list[tuple[Draw, Batch]]]:
         """A slot with the draws, in order, of at most micro_batch rows, and its batches; from any thread.
@@ -87,9 +73,10 @@ class SharedBatches:
         self._free.put(slot)
 
     def _batch(self, slot: int, place: int, n: int) -> Batch:
-        held = self._slots[slot, place]
-        x = held[:, : self._n_inputs]
-        error, clean = (held[:n, -2], held[:n, -1]) if self._with_spectra else (x[:0, 0], x[:0, 0])
+        x = self.inputs[slot, place]
+        if self._others is None:
+            return Batch(noisy=x[:n, 0], error=x[:0, 0], clean=x[:0, 0], x=x)
+        error, clean = self._others[slot, place, :n].unbind(1)
         return Batch(noisy=x[:n, 0], error=error, clean=clean, x=x)
 
     def _fill(self, request: _Request) -> None:
@@ -100,21 +87,8 @@ class SharedBatches:
         (raw,) = pieces_of(slabs, config.n_together)
         made = batches(task, self._spectra, raw, request.draws)
         for place, (_, batch) in enumerate(made):
-            held = self._slots[request.slot, place]
-            held[:, : self._n_inputs] = batch.x
-            if self._with_spectra:
-                held[: len(request.rows), -2] = batch.error
-                held[: len(request.rows), -1] = batch.clean
+            self.inputs[request.slot, place] = batch.x
+            if self._others is not None:
+                held = self._others[request.slot, place, : len(request.rows)]
+                held[:, 0], held[:, 1] = batch.error, batch.clean
         self._reader.give_back(raw)
-
-
-def _cuda() -> Any:
-    return torch.cuda.cudart()  # type: ignore[no-untyped-call]
-
-
-def _check(status: Any) -> None:
-    """Raise ConfigError when CUDA refuses to pin memory."""
-    if int(status) != 0:
-        raise ConfigError(
-            f"CUDA cannot pin memory for the batches (error {int(status)}); use a smaller --micro-batch or fewer --jobs"
-        )

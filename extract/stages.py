@@ -75,17 +75,21 @@ class Line:
         for stage in self._stages.values():
             stage.pool.shutdown(wait=False, cancel_futures=True)
         interrupted: KeyboardInterrupt | None = None
-        for stage in self._stages.values():
-            joined = False
-            while not joined:
-                try:
-                    stage.pool.shutdown(wait=True)
-                    joined = True
-                except KeyboardInterrupt as again:  # a commit may be in work, and its claim must outlast it
-                    interrupted = again
+        joined = threading.Event()
+        threading.Thread(target=self._join, args=(joined,), daemon=True).start()
+        while not joined.is_set():
+            try:  # an interrupted join of ours would take the threads for ended (bpo-45274)
+                joined.wait()
+            except KeyboardInterrupt as again:  # a commit may be in work, and its claim must outlast it
+                interrupted = again
         self._error = None
         if interrupted is not None:
             raise interrupted
+
+    def _join(self, joined: threading.Event) -> None:
+        for stage in self._stages.values():
+            stage.pool.shutdown(wait=True)
+        joined.set()
 
     def stage(
         self, name: str, threads: int = 1, *, ahead: int, start: Callable[[], object] = lambda: None

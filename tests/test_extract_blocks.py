@@ -335,7 +335,7 @@ def test_noise_for_a_gpu_is_made_beside_it_in_pinned_memory(spectra_file, tmp_pa
     """By threads, in a process that may not fork: the same bits, and the noise is a stage of its own."""
     asked = request(spectra_file, tmp_path, jobs=2, block_rows=5, micro_batch=2, **ARRAYS)
     pinned = []
-    monkeypatch.setattr(flow, "pinned", lambda batch: pinned.append(len(batch.x)) or batch)
+    monkeypatch.setattr(flow, "pinned_copy", lambda batch: pinned.append(len(batch.x)) or batch)
     on_a_gpu(monkeypatch, forks=False)
     with begun(asked) as task:
         done = dict(blocks.compute_blocks(task, range(4)))
@@ -393,6 +393,61 @@ def test_rows_that_changed_are_named_by_the_fork_that_reads_them(spectra_file, t
         list(blocks.compute_blocks(altered(task, 6), range(4)))
     assert not multiprocessing.active_children()
     assert not left_over(tmp_path / "features")
+
+
+def test_memory_is_unpinned_when_nobody_reads_it_any_more(spectra_file, tmp_path, monkeypatch, fake_engine):
+    """Also when the run is left early, with batches still in work."""
+    on_a_gpu(monkeypatch, forks=True)
+    events, started = [], threading.Event()
+
+    @contextlib.contextmanager
+    def pinned(memory, devices):
+        assert memory.is_contiguous()
+        try:
+            yield
+        finally:
+            events.append("unpinned")
+
+    def call(self, x):
+        started.set()
+        found = FakeEngine.__call__(self, x)
+        threading.Event().wait(0.05)
+        events.append("read")
+        return found
+
+    monkeypatch.setattr(flow, "pinned", pinned)
+    fake_engine(__call__=call)
+    with begun(request(spectra_file, tmp_path, jobs=2, block_rows=2, micro_batch=1)) as task:
+        results = blocks.compute_blocks(task, list(range(8)))
+        next(results)
+        results.close()
+    assert started.is_set()
+    assert events[-1] == "unpinned"
+    assert events.count("unpinned") == 1
+    assert not multiprocessing.active_children()
+
+
+def test_memory_that_cannot_be_pinned_leaves_no_fork(spectra_file, tmp_path, monkeypatch):
+    on_a_gpu(monkeypatch, forks=True)
+
+    def refused(*_):
+        raise ConfigError("CUDA cannot pin")
+
+    monkeypatch.setattr(flow, "pinned", refused)
+    with pytest.raises(ConfigError, match="cannot pin"):
+        extract_features(request(spectra_file, tmp_path, jobs=2, micro_batch=2))
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(("scheduler", "expected"), [("local", 4), ("processes", 1)])
+def test_other_schedulers_have_a_process_for_each_job_already(
+    spectra_file, tmp_path, monkeypatch, scheduler, expected
+):
+    on_a_gpu(monkeypatch, forks=True)
+    with begun(request(spectra_file, tmp_path, jobs=4, block_rows=8, micro_batch=1)) as task:
+        config = dataclasses.replace(task.config, scheduler=scheduler)
+        done = blocks.compute_block(dataclasses.replace(task, config=config), 0)
+    assert done.times["noise"].threads == expected
 
 
 def test_a_fork_that_is_killed_ends_the_run(spectra_file, tmp_path, monkeypatch):

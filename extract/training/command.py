@@ -17,6 +17,7 @@ from cache.errors import ConfigError
 from cache.progress import progress
 
 from ..checkpoint import save_checkpoint, weights_digest
+from ..choices import devices_of
 from ..engine import choose_device
 from .allocator import keep_freed_memory
 from .half import halved
@@ -65,7 +66,9 @@ class PretrainSettings(Command):
     device: str = Field("cpu", description="cpu or cuda; a GPU's rounding does not repeat to the bit")
     threads: int = Field(1, description="threads of the training")
     star_processes: int = Field(
-        0, description="processes that make stars ahead (a GPU needs some; 0 makes them when they are needed)"
+        0,
+        ge=0,
+        description="processes that make stars ahead (a GPU needs some; 0 makes them when they are needed)",
     )
     half: bool = Field(
         default=False, description="round the convolutions' weights to 16 bits at the end: half the file"
@@ -86,10 +89,10 @@ def run(settings: PretrainSettings) -> None:
     """
     recipe = settings.recipe()
     recipe.check()
-    if _finished(settings.out, recipe):
+    if _finished(settings.out, recipe, half=settings.half):
         sys.stdout.write(f"{settings.out / CHECKPOINT}: exists, made by this recipe; nothing to do\n")
         return
-    device = choose_device(settings.device)
+    device = one_device(settings.device)
     thread_limit(settings.threads)
     keep_freed_memory()
     started = time.monotonic()
@@ -119,13 +122,22 @@ def run(settings: PretrainSettings) -> None:
     )
 
 
-def _finished(out: Path, recipe: Recipe) -> bool:
+def one_device(device: str) -> str:
+    """The device to train on; ConfigError for several of them, or one that is not there."""
+    if len(devices_of(choose_device(device))) > 1:
+        raise ConfigError(f"--device {device}: pretraining uses one GPU; name one of them")
+    return choose_device(device)
+
+
+def _finished(out: Path, recipe: Recipe, *, half: bool) -> bool:
     """Whether `out` holds the encoder of this recipe; the record is written last."""
     try:
         record = read_sealed(out / RECORD)
     except FileNotFoundError:
         return False
     differences = recipe.differences(record["recipe"])
+    if record.get("half", False) != half:
+        differences.append(f"half: {record.get('half', False)} there, {half} asked for")
     if differences:
         raise ConfigError(
             f"{out} holds an encoder of another recipe:\n  "
@@ -151,6 +163,7 @@ def _record(settings: PretrainSettings, recipe: Recipe, trained: Pretrained, dev
         "schema_version": RECORD_VERSION,
         "recipe": recipe.to_json(),
         "threads": settings.threads,
+        "half": settings.half,
         "device": "cpu" if device == "cpu" else torch.cuda.get_device_name(device),
         "val_stars": settings.val_stars,
         "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),

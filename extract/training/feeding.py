@@ -26,7 +26,9 @@ class AheadFeeder:
         self._per_chunk = max(1, CHUNK // batch_size)
         self._ahead = 2 * n_forks
         self._chunks: dict[int, Future[Batch]] = {}
-        self._forks: Forks[int, Made] = Forks(self._make, n_forks)
+        self._forks: Forks[int, Made] = Forks(
+            self._make, n_forks, advice="Run the same command again with fewer --star-processes"
+        )
         self._threads = ThreadPoolExecutor(n_forks, "stars")
 
     def __enter__(self) -> Self:

@@ -15,6 +15,7 @@ from cache.atomic import replacing
 from cache.errors import ConfigError, Damaged
 
 from ..encoder import BlindspotModel1D
+from ..forks import may_fork
 from . import channels_last
 from .feeding import AheadFeeder
 from .initialise import initialise, last_norm
@@ -117,7 +118,7 @@ def pretrain(recipe: Recipe, watch: Watch) -> Pretrained:
 
 def _feeder(recipe: Recipe, n_forks: int) -> contextlib.AbstractContextManager[Feeder | AheadFeeder]:
     stars = recipe.stars("pretrain")
-    if n_forks:
+    if n_forks and may_fork():
         return AheadFeeder(stars, batch_size=recipe.batch_size, n_forks=n_forks)
     return contextlib.nullcontext(Feeder(stars, batch_size=recipe.batch_size))
 
