@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cache.arrays import PSEUDO_LAYERS
 from cache.errors import NotExtracted
 from cache.records import read_record
 
@@ -14,14 +15,15 @@ HEADINGS = ("label", "best on val", "val R2", "test R2 (95 % interval)")
 
 
 def best_lines(results: Path, cells: Cells) -> Iterator[str]:
-    """Yield a table of the best cell of each label, without controls and what has no val R2.
+    """Yield a table of the best cell of each label, without controls, baselines and what has no val R2.
 
-    Of equal val R2 the first cell wins. The test score is that of the chosen cell; test chooses nothing.
+    Baselines are features that come from no network, unless they are all there is. Of equal val R2 the first cell
+    wins. The test score is that of the chosen cell; test chooses nothing.
     """
     best: dict[str, tuple[float, tuple[str, str, str, str]]] = {}
-    for cell in cells:
-        if cell.request.control != "none":
-            continue
+    plain = [cell for cell in cells if cell.request.control == "none"]
+    latents = [cell for cell in plain if not any(p.layer in PSEUDO_LAYERS for p in cell.request.features)]
+    for cell in latents or plain:
         result = _result(results, cell.name)
         for label in cell.request.labels:
             r2 = result.get("scores", {}).get("val", {}).get(label, {}).get("r2")

@@ -70,7 +70,7 @@ def requests(choices: CellChoices) -> Iterator[ProbeRequest]:
     heads = tuple(HEADS) if choices.heads == (ALL,) else choices.heads
     settings = [(head, params) for head in heads for params in _settings(head, heads, choices.params)]
     features = list(_features(choices))
-    sizes = [_number("--train-sizes", size, ALL) for size in choices.train_sizes]
+    sizes = [train_size(size) for size in choices.train_sizes]
     for chosen, control, (head, params), labels, size, seed in itertools.product(
         features, choices.controls, settings, choices.labels, sizes, choices.seeds
     ):
@@ -136,6 +136,11 @@ def _segments(text: int | str, pooling: str) -> Iterator[tuple[int, ...] | None]
             raise ConfigError(
                 f"--segments {text!r}: expected all, each, or numbers such as 0,3,7 or 0+1,2 ('+' joins)"
             ) from None
+
+
+def train_size(value: int | str) -> int | None:
+    """A training size as it may be given; None for all stars, ConfigError for what is no number."""
+    return _number("--train-sizes", value, ALL)
 
 
 def _number(flag: str, value: int | str, no_number: str) -> int | None:

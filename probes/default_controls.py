@@ -12,7 +12,7 @@ from cache.header import read_header
 from cache.provenance import family
 from cache.view import store_paths
 
-from .cells import ALL, JOIN, NONE, CellChoices
+from .cells import ALL, JOIN, NONE, CellChoices, train_size
 from .spec import RANDOM_ORIGIN
 from .stores import Arrays, StoreChoice
 from .views import FeatureView
@@ -89,7 +89,7 @@ Found = tuple[list[Batch], list[str]]
 
 def _once(choices: CellChoices) -> CellChoices:
     sizes = choices.train_sizes
-    largest = ALL if ALL in sizes else max(sizes, key=int)
+    largest = ALL if ALL in sizes else max(sizes, key=lambda size: train_size(size) or 0)
     return replace(
         choices,
         controls=(NONE,),

@@ -26,6 +26,9 @@ CONTROL_FLAG = "control scores above zero"
 LEAK_FLAG = "LEAK FORCED"
 NEGATIVE_FLAG = "train r2 negative"
 UNDEFINED_FLAG = "r2 not defined"
+FAR_FLAG = "predictions far outside the labels of train"
+FAR = 10
+"""Ranges of the train labels beyond their mean."""
 
 Samples = Mapping[str, Sample]
 
@@ -149,7 +152,7 @@ def _scored(
             name: dict(zip(labels, value, strict=True)) if isinstance(value, list) else value
             for name, value in head.chosen_.items()
         },
-        "flags": [*_leaks(samples), *_flags(request, head, scored, spans)],
+        "flags": [*_leaks(samples), *_flags(request, head, scored, spans), *_far(request, samples, y_hat)],
     }
 
 
@@ -177,6 +180,18 @@ def _flags(
         undefined = [split for split, of in scored.items() if of[label]["r2"] is None]
         flags += [f"{UNDEFINED_FLAG} ({label}): one value in all of {split}" for split in undefined]
     return flags
+
+
+def _far(request: ProbeRequest, samples: Samples, y_hat: Mapping[str, Array]) -> list[str]:
+    """Predictions that no sound extrapolation gives, as when a feature that hardly varies in train does elsewhere."""
+    y_train = samples["train"].y
+    beyond = np.abs(y_hat["test"] - y_train.mean(axis=0)) > FAR * np.ptp(y_train, axis=0)
+    n_rows = np.count_nonzero(beyond, axis=0).tolist()
+    return [
+        f"{FAR_FLAG} ({label}): {n} rows of test"
+        for label, n in zip(request.labels, n_rows, strict=True)
+        if n
+    ]
 
 
 def _predictions(labels: tuple[str, ...], samples: Samples, y_hat: Mapping[str, Array]) -> dict[str, Array]:

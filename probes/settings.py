@@ -45,7 +45,8 @@ class ProbeSettings(Command):
         "a name given twice is fitted with both values",
     )
     draws: int | None = Field(
-        None, description="train on this many stored noise draws (default: all selected)"
+        None,
+        description="train on this many stored noise draws (default: all of --selection; without it the first)",
     )
     cross: tuple[str, ...] = Field((), description="noise-level, error-input: what may differ between splits")
     allow_leak: bool = Field(

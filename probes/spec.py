@@ -79,6 +79,8 @@ def check_request(request: ProbeRequest) -> None:
         raise ConfigError("no features were asked for; name at least one layer and pooling")
     if request.train_size is not None and request.train_size < 2:
         raise ConfigError(f"train_size is {request.train_size}; expected a number of stars, at least 2")
+    if request.seed < 0:
+        raise ConfigError(f"the seed is {request.seed}; expected a whole number from 0 on")
     _check_choices(request)
 
 

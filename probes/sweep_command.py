@@ -56,7 +56,11 @@ class SweepSettings(ProbeSettings):
     dask_config: Path | None = Field(
         None, description="YAML of a dask cluster to make: cluster: slurm or local, jobs: N, its arguments"
     )
-    dry_run: bool = Field(default=False, description="check everything, count the cells, and stop")
+    dry_run: bool = Field(
+        default=False,
+        description="check names, stores and leaks, count the cells, and stop; labels, segments and numbers of axes "
+        "are checked cell by cell, when they are fitted",
+    )
     print_extract: bool = Field(
         default=False, description="print the flags of extract run that store what the sweep reads, and stop"
     )

@@ -11,7 +11,16 @@ from .render_markdown import estimate_text
 from .rows import FRESH, SPLITS, Row, rows_of
 from .settings import settings_frame, varying_columns
 from .table import Cell, Column, Estimate, Table, Value
-from .verdict import DIGITS, best_note, comparable_rows, contest, name_of, r2_estimate, scored, verdicts
+from .verdict import (
+    DIGITS,
+    best_note,
+    comparable_rows,
+    contest,
+    names_without_seed,
+    r2_estimate,
+    scored,
+    verdicts,
+)
 from .vocabulary import ERROR_ONLY, LATENT, RANDOM_ENCODER, RAW_FLUX, SHUFFLED_LABELS, error_digits, unit_of
 
 PUBLISHED_TEST = Column(key="published_test_r2", heading="published, real BOSZ/PFS data, test R2", digits=4)
@@ -202,12 +211,13 @@ def _paired_notes(frame: pd.DataFrame, columns: Sequence[Column], paired: Compar
             "of the same shape."
         )
     told: set[tuple[str, ...]] = set()
+    names = names_without_seed(frame)
     for row in rows_of(frame):
         seeds = paired.seeds.get((row["label"], row["run_id"]))
         if seeds is not None and tuple(seeds["runs"]) not in told:
             told.add(tuple(seeds["runs"]))
             yield (
-                f"{name_of(row)}, {len(seeds['runs'])} seeds: test R2 {seeds['mean']:.4f}, standard deviation "
+                f"{names[row['run_id']]}, {len(seeds['runs'])} seeds: test R2 {seeds['mean']:.4f}, standard deviation "
                 f"{seeds['std']:.4f}, from {seeds['lowest']:.4f} to {seeds['highest']:.4f}."
             )
 

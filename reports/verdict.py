@@ -20,8 +20,8 @@ BASELINES = (RAW_FLUX, ERROR_ONLY)
 class Contest:
     """The best of several rows scored on the same test set, and the one that comes nearest to it.
 
-    `clear`: the best row beats every other row clearly. `rival` is the one that reaches highest among those that are
-    not beaten so, or among all. `n_paired` of the others were compared with it in pairs.
+    `clear`: the best row beats every other row clearly. `rival` is the next best among those that are not beaten so, or
+    among all. `n_paired` of the others were compared with it in pairs.
     """
 
     best: Row
@@ -56,7 +56,8 @@ def comparable_rows(frame: pd.DataFrame) -> list[list[Row]]:
     return list(groups.values())
 
 
-def _named(frame: pd.DataFrame) -> list[Row]:
+def _named(frame: pd.DataFrame, *, without: Sequence[str] = ()) -> list[Row]:
+    """All rows, each with `name`: in words, with those settings but `without` that tell it from its like."""
     shown = settings_frame(frame)
     names = pd.Series([name_of(row) for row in rows_of(shown)], dtype="object")
     rows = rows_of(shown.assign(name=names.to_numpy()))
@@ -65,9 +66,18 @@ def _named(frame: pd.DataFrame) -> list[Row]:
         for name in names[names.duplicated()].unique()
     }
     for row in rows:
-        differing = [f"{c.heading} {row[c.key]}" for c in alike.get(row["name"], ()) if row[c.key]]
+        differing = [
+            f"{c.heading} {row[c.key]}"
+            for c in alike.get(row["name"], ())
+            if row[c.key] and c.key not in without
+        ]
         row["name"] = ", ".join([row["name"], *differing])
     return rows
+
+
+def names_without_seed(frame: pd.DataFrame) -> dict[str, str]:
+    """By run id, a row in words, for what is said of several seeds together."""
+    return {row["run_id"]: row["name"] for row in _named(frame, without=("seed",))}
 
 
 def contest(rows: Sequence[Row], paired: Comparisons = NOT_COMPARED) -> Contest | None:
@@ -80,9 +90,7 @@ def contest(rows: Sequence[Row], paired: Comparisons = NOT_COMPARED) -> Contest 
         return Contest(best=best, rival=None, clear=False)
     unbeaten = [other for other in others if not beats_clearly(best, other, paired)]
     n_paired = sum(paired.between(best, other) is not None for other in others)
-    return Contest(
-        best=best, rival=max(unbeaten or others, key=_upper), clear=not unbeaten, n_paired=n_paired
-    )
+    return Contest(best=best, rival=(unbeaten or others)[0], clear=not unbeaten, n_paired=n_paired)
 
 
 def beats_clearly(row: Row, other: Row, paired: Comparisons = NOT_COMPARED) -> bool:
@@ -118,7 +126,7 @@ def best_note(frame: pd.DataFrame, paired: Comparisons = NOT_COMPARED) -> Iterat
             continue
         if not result.clear:
             yield (
-                f"Best within noise: {scored_name(result.best)}; {_not_cleared(result, paired)} "
+                f"Best, but not clear: {scored_name(result.best)}; {_not_cleared(result, paired)} "
                 f"{scored_name(result.rival)}, so no row is bold."
             )
         elif result.n_paired:
@@ -172,7 +180,7 @@ def _margin(result: Contest) -> str:
         return "being the only row with a score"
     if result.clear:
         return "clear of every other row"
-    return f"but within noise of {scored_name(result.rival)}"
+    return f"but not clear of {scored_name(result.rival)}"
 
 
 def _against_latents(latents: Sequence[Row], ranking: Sequence[Row], paired: Comparisons) -> Iterator[str]:
@@ -227,15 +235,11 @@ def _difference(upper: Row, lower: Row, paired: Comparisons) -> str:
     pair = paired.between(upper, lower)
     if pair is not None:
         by = estimate_text(Estimate(pair.difference, pair.low, pair.high), DIGITS)
-        judged = "paired" if pair.holds else "paired, within noise"
+        judged = "paired" if pair.holds else "paired, not beyond chance once corrected"
         return f"by {by}, {judged}: {p_text(pair.p)} after Holm over {pair.n_pairs} pairs"
     by = f"by {upper['test_r2'] - lower['test_r2']:.{DIGITS}f}"
     if beats_clearly(upper, lower):
         return f"{by}, beyond both 95 % intervals"
     if upper["test_r2_lo"] is None or lower["test_r2_hi"] is None:
         return f"{by}, without intervals to judge it by"
-    return f"{by}, within noise: the 95 % intervals overlap"
-
-
-def _upper(row: Row) -> float:
-    return float(row["test_r2"] if row["test_r2_hi"] is None else row["test_r2_hi"])
+    return f"{by}, not clear: the 95 % intervals overlap"

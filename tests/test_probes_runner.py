@@ -279,7 +279,10 @@ def test_choice_at_the_edge_and_undefined_scores_are_flagged():
 
 def test_negative_train_score_is_flagged(monkeypatch):
     monkeypatch.setattr("probes.linear.LinearHead._predict", lambda _, X: 1e6 + 0 * X[:, :1].astype(float))
-    assert run_probe(ask(), make_views()).result["flags"] == ["train r2 negative (log_g)"]
+    assert run_probe(ask(), make_views()).result["flags"] == [
+        "train r2 negative (log_g)",
+        "predictions far outside the labels of train (log_g): 40 rows of test",
+    ]
 
 
 def test_what_a_head_cannot_fit_is_a_failed_record():

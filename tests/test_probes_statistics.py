@@ -155,6 +155,18 @@ def test_no_interval_where_the_score_is_not_defined():
     assert single["sigma_mad"].as_list() == [0.0, 0.0]
 
 
+def test_one_star_that_holds_the_error_leaves_the_percentile_interval():
+    """Studentised by that star's own error, it would reach from -1e9 to 1."""
+    y, y_hat = sample(200)
+    y_hat[7] += 40 * y.std()
+    stars = np.arange(200)
+    found = intervals(y, y_hat, stars=stars, n_resamples=150, seed=4)[0]["r2"]
+    drawn = gathered(np.stack([y, y_hat], axis=1), stars, n_resamples=150, seed=4)
+    percentile = np.quantile([metrics.r2(*pair.T) for pair, _ in drawn], [0.025, 0.975])
+    np.testing.assert_allclose(found.as_list(), percentile, rtol=1e-9)
+    assert found.lo > -60
+
+
 def test_a_perfect_prediction_has_an_interval_of_no_length():
     y, _ = sample(30)
     found = intervals(y, y, stars=np.arange(30))[0]

@@ -316,6 +316,8 @@ def test_the_example_names_real_settings(tmp_path, capsys):
     [
         (("--train-sizes", "61"), "--train-sizes 61: train has 60 stars"),
         (("--train-sizes", "many"), "--train-sizes 'many': expected numbers or 'all'"),
+        (("--train-sizes", "1e3", "--controls", "default"), "--train-sizes '1e3': expected numbers or 'all'"),
+        (("--seeds", "-1"), "the seed is -1; expected a whole number from 0 on"),
         (("--jobs", "2"), "--scheduler local computes one task after the other, not 2"),
         (("--jobs", "0", "--scheduler", "processes"), "--jobs is 0"),
         (("--threads", "0"), "--threads: Input should be greater than or equal to 1"),

@@ -144,7 +144,7 @@ def test_bold_only_beyond_the_interval_of_every_other_row():
     table = layers_table(frame(record(0.5), record(0.46, layer="enc_last")), "log_g")
     assert not bold_rows(table)
     assert any(
-        note.startswith("Best within noise: enc_pre_latent / seg_mean_K8 / forward / ridge")
+        note.startswith("Best, but not clear: enc_pre_latent / seg_mean_K8 / forward / ridge")
         for note in table.notes
     )
     wide = [record(0.5), record(0.4, layer="enc_last"), record(0.3, layer="enc_0", half_width=0.3)]
@@ -214,9 +214,9 @@ def test_the_verdict_names_what_beats_the_latents():
 def test_the_verdict_when_the_latents_win():
     records = [record(0.6), record(0.5, layer="input_flux"), record(0.58, layer="input_error")]
     text = " ".join(verdicts(frame(*records)))
-    assert "ridge, R2 0.600 [0.570, 0.630] wins, but within noise of error only" in text
+    assert "ridge, R2 0.600 [0.570, 0.630] wins, but not clear of error only" in text
     assert "No row of raw noisy flux or error only beats the best latent row" in text
-    assert "(by 0.020, within noise: the 95 % intervals overlap)" in text
+    assert "(by 0.020, not clear: the 95 % intervals overlap)" in text
     assert "error channel" not in text
 
 
