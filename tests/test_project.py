@@ -41,7 +41,8 @@ def run(*command, cwd=ROOT, timeout=300):
 
 def make(*arguments, timeout=300):
     """Make with this interpreter, and without rebuilding the environment."""
-    return run("make", "-o", ".venv/ready", f"PY={sys.executable}", *arguments, timeout=timeout)
+    quiet = ("--no-print-directory", "-o", ".venv/ready")  # as `make test` runs us, a make within make
+    return run("make", *quiet, f"PY={sys.executable}", *arguments, timeout=timeout)
 
 
 def test_no_other_distribution_owns_our_names():
