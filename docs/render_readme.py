@@ -12,9 +12,9 @@ from pathlib import Path
 from cache.records import read_records
 from reports.comparisons import comparisons_of
 from reports.figures import overview_figure
-from reports.generate import store_state
 from reports.render_markdown import markdown
 from reports.rows import frame_of
+from reports.source import store_state
 from reports.tables import controls_table
 
 HERE = Path(__file__).parent

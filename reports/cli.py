@@ -52,10 +52,9 @@ class FigureSettings(Command):
 def run_figure(settings: FigureSettings) -> None:
     """Write one PNG."""
     from .figures import overview_figure  # noqa: PLC0415  matplotlib is needed only now
-    from .generate import load_records, store_state  # noqa: PLC0415
-    from .rows import frame_of  # noqa: PLC0415
+    from .source import read_source  # noqa: PLC0415
 
-    frame = frame_of(load_records(settings.results), store_state(settings.features))
+    frame = read_source(settings.results, settings.features).frame
     overview_figure(frame, settings.label, settings.out)
     sys.stdout.write(f"{settings.out}\n")
 

@@ -1,25 +1,23 @@
 """Making every table of a results folder, as files that appear whole."""
 
 import dataclasses
-import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from cache import state
 from cache.arrays import safe_name
 from cache.atomic import publish_bytes
-from cache.errors import CacheError, UnknownName
-from cache.records import Record, read_arrays, read_records
+from cache.errors import UnknownName
 
-from .comparisons import NOT_COMPARED, Comparisons, comparisons_of
+from .comparisons import NOT_COMPARED, Comparisons
 from .pivots import heads_table, labels_table
 from .progress_table import Arrays, progress_tables
 from .render_csv import csv_text
 from .render_markdown import markdown
-from .rows import StoreState, frame_of, rows_of
+from .rows import rows_of
+from .source import read_source
 from .table import Table
 from .tables import controls_table, layers_table
 from .verdict import name_of
@@ -44,37 +42,21 @@ def make_tables(
     store states give equal bytes. Raises CacheError when there is no probe record, UnknownName for a label none
     has.
     """
-    records = load_records(results_root)
-    frame = frame_of(records, store_state(features_root))
+    source = read_source(results_root, features_root)
     documents = build_documents(
-        frame,
+        source.frame,
         label=label,
-        arrays=lambda run_id: read_arrays(results_root, run_id),
-        others=Counter(record.kind for record in records if record.kind not in ("probe", "comparison")),
-        paired=comparisons_of(records),
+        arrays=source.arrays,
+        others=Counter(
+            record.kind for record in source.records if record.kind not in ("probe", "comparison")
+        ),
+        paired=source.paired,
     )
     paths = []
     for name, text in documents.items():
         publish_bytes(out / name, text.encode())
         paths.append(out / name)
     return paths
-
-
-def load_records(results_root: Path) -> list[Record]:
-    """Every record of a results folder; CacheError when there is no probe record to make a table of."""
-    records = read_records(results_root)
-    if not any(record.kind == "probe" for record in records):
-        raise CacheError(
-            f"{results_root / 'records'}: {len(records)} records and none of a probe; run `python -m probes run` first"
-        )
-    return records
-
-
-def store_state(features_root: Path | None) -> StoreState:
-    """How stores stand under a features folder, each looked at once; 'missing' without such a folder."""
-    if features_root is None or not features_root.is_dir():
-        return lambda _key, _digest: "missing"
-    return functools.cache(functools.partial(state, features_root))
 
 
 def labels_of(frame: pd.DataFrame) -> list[str]:

@@ -11,9 +11,10 @@ import pytest
 from reports_fakes import few_records, fresh, history, key_of, record, write
 
 from cache.errors import CacheError, ConfigError, UnknownName
-from reports import generate
-from reports.generate import build_documents, labels_of, load_records, make_tables, store_state
+from reports import generate, source
+from reports.generate import build_documents, labels_of, make_tables
 from reports.rows import frame_of
+from reports.source import load_records, store_state
 
 HEAVY = ("torch", "sklearn", "lightgbm", "h5py", "lightning")
 
@@ -95,7 +96,7 @@ def test_states_come_from_the_features_folder(tmp_path):
 def test_each_store_is_looked_up_once(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        generate, "state", lambda root, key, digest: asked.append((root, key, digest)) or "fresh"
+        source, "state", lambda root, key, digest: asked.append((root, key, digest)) or "fresh"
     )
     state = store_state(tmp_path)
     assert [state("k", "d"), state("k", "d"), state("k", "e")] == ["fresh"] * 3

@@ -1,0 +1,71 @@
+"""What reports are made of, read once: records, the tidy frame of scores, pairs; arrays, predictions on demand."""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cache import state
+from cache.errors import CacheError
+from cache.records import Record, read_arrays, read_predictions, read_records
+
+from .comparisons import Comparisons, comparisons_of
+from .rows import StoreState, frame_of
+
+Columns = Mapping[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A results folder as reports see it.
+
+    `frame` has one row per probe record and label (see `rows.frame_of`), `paired` what comparison records say of those
+    rows. `arrays` reads the sidecar of a run id, `predictions` its columns (row, star, split, draw, y, y_hat, stored
+    labels); both raise CacheError when the record has none.
+    """
+
+    records: tuple[Record, ...]
+    frame: pd.DataFrame
+    paired: Comparisons
+    arrays: Callable[[str], Mapping[str, npt.NDArray[Any]]]
+    predictions: Callable[[str], Columns]
+
+    def of_kind(self, kind: str) -> tuple[Record, ...]:
+        """The records of one kind, in order of run id."""
+        return tuple(
+            sorted((record for record in self.records if record.kind == kind), key=lambda r: r.run_id)
+        )
+
+
+def read_source(results_root: Path, features_root: Path | None) -> Source:
+    """Read a results folder; CacheError when it holds no probe record. Without a features folder stores are missing."""
+    records = load_records(results_root)
+    return Source(
+        records=tuple(records),
+        frame=frame_of(records, store_state(features_root)),
+        paired=comparisons_of(records),
+        arrays=lambda run_id: read_arrays(results_root, run_id),
+        predictions=lambda run_id: read_predictions(results_root, run_id),
+    )
+
+
+def load_records(results_root: Path) -> list[Record]:
+    """Every record of a results folder; CacheError when there is no probe record to make a table of."""
+    records = read_records(results_root)
+    if not any(record.kind == "probe" for record in records):
+        raise CacheError(
+            f"{results_root / 'records'}: {len(records)} records and none of a probe; run `python -m probes run` first"
+        )
+    return records
+
+
+def store_state(features_root: Path | None) -> StoreState:
+    """How stores stand under a features folder, each looked at once; 'missing' without such a folder."""
+    if features_root is None or not features_root.is_dir():
+        return lambda _key, _digest: "missing"
+    return functools.cache(functools.partial(state, features_root))
