@@ -1,0 +1,274 @@
+"""One end-to-end training from its data to the best epoch: Trainer, state on disk, early stopping."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cache.errors import Damaged
+from cache.progress import Advance, progress
+
+from ..prepare import Prepared
+from .encoder_features import EncoderFeatures
+from .finetune import EveryRow, OneRowPerStar, Scaling, Visits, column_scaling, label_scaling, torch_threads
+from .finetune_data import Batches, BatchMaker, Places, SplitSpectra, in_order
+from .finetune_module import EndToEnd, curve_of
+from .finetune_recipe import FinetuneRecipe
+
+LAST, BEST = "last.ckpt", "best.ckpt"
+Float64s = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """How a training runs, which is no part of what it is: `devices` and `strategy` are Lightning's words."""
+
+    accelerator: str
+    devices: Any
+    strategy: str
+    precision: str
+    engine: str
+    n_threads: int
+    n_workers: int
+
+
+class EpochBatches:
+    """The batches of train, epoch by epoch, in the order of the cached heads: seed, rows and draws determine it."""
+
+    def __init__(self, recipe: FinetuneRecipe, source: SplitSpectra) -> None:
+        """With several fixed draws the order is that of cached heads with `augment="draw_per_epoch"`.
+
+        Where a star stands in several rows of the file, theirs would leave some out: then every row is visited.
+        """
+        self._recipe, self._n = recipe, len(source)
+        n_draws = recipe.train_draws or 1
+        one_row_each = np.unique(source.stars).size == self._n
+        self._visits: Visits = (
+            OneRowPerStar(np.tile(source.stars, n_draws))
+            if n_draws > 1 and one_row_each
+            else EveryRow(self._n)
+        )
+        self._next = 0
+        self._order = torch.Generator().manual_seed(recipe.seed)
+
+    @property
+    def n_batches(self) -> int:
+        """Batches of an epoch."""
+        return -(-self._visits.n_visited // self._recipe.batch_size)
+
+    def places(self, epoch: int, *, rank: int = 0, world: int = 1) -> list[Places]:
+        """The batches of an epoch, those places that fall to one of `world` processes.
+
+        A last batch with fewer rows than processes is left out, so that every process makes as many steps.
+        """
+        if epoch < self._next:
+            self._next, self._order = 0, torch.Generator().manual_seed(self._recipe.seed)
+        for earlier in range(self._next, epoch):
+            self._visits.rows(earlier, self._order)
+        rows = self._visits.rows(epoch, self._order).numpy()
+        self._next = epoch + 1
+        size, draw = self._recipe.batch_size, self._recipe.draw_of(epoch)
+        batches = [rows[first : first + size] % self._n for first in range(0, len(rows), size)]
+        return [(batch[rank::world], draw) for batch in batches if len(batch) >= world]
+
+
+class FinetuneData(lightning.LightningDataModule):  # type: ignore[misc]  # lightning is not looked into
+    """Train with the noise of the epoch, val with draw 0."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        splits: Mapping[str, SplitSpectra],
+        recipe: FinetuneRecipe,
+        *,
+        n_workers: int,
+    ) -> None:
+        """Nothing is read: the spectra are in memory."""
+        super().__init__()
+        self._recipe, self._n_workers = recipe, n_workers
+        self.makers = {split: BatchMaker(prepared, source) for split, source in splits.items()}
+        self._train = EpochBatches(recipe, splits["train"])
+
+    def train_dataloader(self) -> Batches:
+        """Batches of train; each pass has the order and the noise of the trainer's epoch."""
+        n_skipped = self._train.n_batches - len(self._train.places(0, world=self.trainer.world_size))
+        return Batches(
+            self.makers["train"],
+            lambda: self._train.places(
+                self.trainer.current_epoch, rank=self.trainer.global_rank, world=self.trainer.world_size
+            ),
+            n_batches=self._train.n_batches - n_skipped,
+            n_threads=self._n_workers,
+        )
+
+    def val_dataloader(self) -> Batches:
+        """All of val, in every process: it is small, and its scores then need no exchange."""
+        return self.in_order("val")
+
+    def in_order(self, split: str, *, draw: int = 0) -> Batches:
+        """All rows of a split in ascending order, with the noise of one draw."""
+        places = in_order(len(self.makers[split].source), self._recipe.batch_size, draw=draw)
+        return Batches(self.makers[split], lambda: places, n_batches=len(places), n_threads=self._n_workers)
+
+
+class KeepState(lightning.Callback):  # type: ignore[misc]  # lightning is not looked into
+    """After each epoch: the state on disk, whole or not at all; the best epoch kept; an end when val R2 has stalled."""
+
+    def __init__(self, folder: Path, advance: Advance) -> None:
+        """`advance` is told of steps done."""
+        self._folder, self._advance = folder, advance
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Tell of one step."""
+        self._advance(1)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: EndToEnd) -> None:
+        """Write the state; stop after `patience` epochs without a better one."""
+        curve = pl_module.curve
+        names = [BEST, LAST] if curve.best == trainer.current_epoch else [LAST]
+        for name in names:
+            temporary = self._folder / f".{name}.new"
+            trainer.save_checkpoint(temporary, weights_only=False)
+            if trainer.is_global_zero:
+                temporary.replace(self._folder / name)
+        if stalled(pl_module):
+            trainer.should_stop = True
+
+
+def stalled(module: EndToEnd) -> bool:
+    """Whether the last `patience` epochs brought nothing."""
+    curve = module.curve
+    return bool(curve.mean_val_r2) and len(curve.mean_val_r2) - 1 - curve.best >= module.recipe.patience
+
+
+def make_module(prepared: Prepared, data: FinetuneData, recipe: FinetuneRecipe, machine: Machine) -> EndToEnd:
+    """The module at its start: features of train are looked at once, to scale them."""
+    maker = data.makers["train"]
+    one = maker.make(np.zeros(1, dtype=np.int64), 0).x
+
+    def features_of(*, frozen: bool) -> EncoderFeatures:
+        made = EncoderFeatures(
+            prepared.model, recipe.choice, frozen=frozen, engine=machine.engine, n_threads=machine.n_threads
+        )
+        made.make_attention(one)
+        return made.eval()
+
+    x_scaling = _feature_scaling(features_of(frozen=True), data, recipe)  # no gradient: the fast engine
+    return EndToEnd(
+        features_of(frozen=recipe.freeze_encoder),
+        recipe,
+        x_scaling=x_scaling,
+        y_scaling=label_scaling(maker.source.y, recipe.label_scaling),
+        noise_level=recipe.noise_level,
+    )
+
+
+def _feature_scaling(features: EncoderFeatures, data: FinetuneData, recipe: FinetuneRecipe) -> Scaling:
+    """Mean and standard deviation over train: of all fixed draws, or of the first of fresh ones."""
+    if recipe.feature_scaling == "none":
+        with torch.no_grad():
+            width = features(data.makers["train"].make(np.zeros(1, dtype=np.int64), 0).x).shape[1]
+        return Scaling(mean=np.zeros(width), scale=np.ones(width), constant=np.zeros(width, dtype=bool))
+    found = [all_features(features, data, "train", draw=draw) for draw in range(recipe.train_draws or 1)]
+    return column_scaling(np.concatenate(found))
+
+
+@torch.no_grad()
+def all_features(
+    features: EncoderFeatures, data: FinetuneData, split: str, *, draw: int = 0
+) -> NDArray[np.float32]:
+    """Features (n, D) of a split in ascending order of rows, where the module is."""
+    device = next(features.encoder.parameters()).device
+    batches = data.in_order(split, draw=draw)
+    with progress(len(data.makers[split].source), f"features of {split}", unit="spectra") as advance:
+        parts = []
+        for batch in batches:
+            parts.append(features(batch.x.to(device)).cpu().numpy())
+            advance(len(batch.x))
+    return np.concatenate(parts)
+
+
+@torch.no_grad()
+def predictions(module: EndToEnd, data: FinetuneData, split: str) -> Float64s:
+    """Predictions (n, t) of draw 0 in ascending order of rows."""
+    module.eval()
+    parts = [module(batch.x.to(module.device)).cpu().numpy() for batch in data.in_order(split)]
+    return np.concatenate(parts)
+
+
+def fit(
+    module: EndToEnd,
+    data: FinetuneData,
+    recipe: FinetuneRecipe,
+    machine: Machine,
+    *,
+    folder: Path,
+    loggers: list[Any],
+) -> bool:
+    """Train, or go on from the state in `folder`; restore the best epoch. True in the process that leads the others."""
+    folder.mkdir(parents=True, exist_ok=True)
+    n_batches = EpochBatches(recipe, data.makers["train"].source).n_batches
+    with (
+        torch_threads(machine.n_threads),
+        _quiet(),
+        progress(recipe.max_epochs * n_batches, "training", unit="steps") as advance,
+    ):
+        trainer = lightning.Trainer(
+            accelerator=machine.accelerator,
+            devices=machine.devices,
+            strategy=machine.strategy,
+            precision=machine.precision,
+            max_epochs=recipe.max_epochs,
+            gradient_clip_val=recipe.clip,
+            logger=loggers or False,
+            callbacks=[KeepState(folder, advance)],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=n_batches,
+        )
+        last = folder / LAST
+        if last.exists():
+            module.curve = curve_of(_read_state(last))
+            advance(len(module.curve.mean_val_r2) * n_batches)
+        module.train()
+        if not stalled(module) and len(module.curve.mean_val_r2) < recipe.max_epochs:
+            trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+    best = _read_state(folder / BEST)
+    module.load_state_dict(best["state_dict"])
+    return bool(trainer.is_global_zero)
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise Damaged(
+            f"{path}: not a whole training state ({error}); remove its folder, the training starts anew"
+        ) from error
+    return state
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Let Lightning tell of warnings alone, and not of what is meant: a frozen encoder is in eval mode."""
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
+            warnings.filterwarnings("ignore", message=r".*LeafSpec", category=FutureWarning)
+            warnings.filterwarnings("ignore", message=r".*LeafSpec", category=DeprecationWarning)
+            yield
+    finally:
+        logger.setLevel(before)
