@@ -17,8 +17,10 @@ from extract.pipeline import extract_features
 from extract.prepare import prepare
 from extract.training.encoder_features import EncoderFeatures, FeatureChoice
 from extract.training.finetune_data import TrainingBatch, load_splits
-from extract.training.finetune_fit import FinetuneData, all_features, make_module
-from extract.training.finetune_run import finetune, machine_of, recipe_of, request_of
+from extract.training.finetune_fit import all_features, make_module
+from extract.training.finetune_order import FinetuneData
+from extract.training.finetune_request import machine_of, recipe_of, request_of
+from extract.training.finetune_run import finetune
 from probes.mlp import MLP
 
 EVERY = {"train": None, "val": None, "test": None}

@@ -21,9 +21,10 @@ from extract.pooling import pool
 from extract.training.attention import AttentionPooling, attention_heads
 from extract.training.finetune_command import FinetuneSettings
 from extract.training.finetune_data import BatchMaker, ahead, load_splits
-from extract.training.finetune_fit import EpochBatches
+from extract.training.finetune_order import EpochBatches
 from extract.training.finetune_record import HELD_OUT, NEGATIVE_FLAG, SCORES_WITH_INTERVALS
-from extract.training.finetune_run import finetune, recipe_of, request_of
+from extract.training.finetune_request import recipe_of, request_of
+from extract.training.finetune_run import finetune
 from extract.training.finetune_yaml import check_model, settings_from
 from probes import scoring
 from probes.compare_command import CompareSettings
@@ -286,26 +287,25 @@ def test_the_documents_command_lines(survey, tmp_path, capsys, flag):
     assert {"val/r2", "val/rmse", "val/mae", "val/loss", "train/loss", "train/rmse"} <= set(header.split(","))
 
 
-@pytest.mark.parametrize("flags", [("--wandb",), ("--logger", "tensorboard")])
-def test_other_logs_are_written_without_an_account(survey, tmp_path, flags):
-    package = flags[-1].removeprefix("--")
-    if importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed: pip install 'blindspot-probes[train]'")
-    command = [
-        sys.executable,
-        "-m",
-        "extract",
-        *small(tmp_path),
-        *flags,
+def test_other_logs_are_written_without_an_account(survey, tmp_path):
+    for package in ("wandb", "tensorboard"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed: pip install 'blindspot-probes[train]'")
+    flags = (
+        "--freeze-encoder",
+        "--wandb",
+        "--logger",
+        "csv,tensorboard",
         "--data",
         str(survey),
         "--device",
         "cpu",
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    )
+    command = [sys.executable, "-m", "extract", *small(tmp_path), *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
-    pattern = "offline-run-*/*.wandb" if package == "wandb" else "events.out.tfevents.*"
-    assert list((tmp_path / "out").rglob(pattern))
+    for pattern in ("offline-run-*/*.wandb", "events.out.tfevents.*", "metrics.csv"):
+        assert list((tmp_path / "out").rglob(pattern)), pattern
 
 
 def test_help_of_extract_imports_no_lightning():

@@ -1,4 +1,4 @@
-"""What determines an end-to-end training: these settings, beside encoder, data and machine."""
+"""What an end-to-end training is asked for: what determines it, and what it runs on."""
 
 import dataclasses
 from typing import Any
@@ -100,3 +100,16 @@ class FinetuneRecipe:
             "precision": self.precision,
             "seed": self.seed,
         }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Machine:
+    """How a training runs, which is no part of what it is: `devices` and `strategy` are Lightning's words."""
+
+    accelerator: str
+    devices: Any
+    strategy: str
+    precision: str
+    engine: str
+    n_threads: int
+    n_workers: int

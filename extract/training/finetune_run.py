@@ -1,34 +1,26 @@
 """One end-to-end training from its settings to its record."""
 
-import importlib.util
 import shutil
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from cache.errors import CheckpointError, ConfigError
+from cache.errors import CheckpointError
 from cache.records import record_path, run_id, write_record
-from cache.runlog import command_line, run_log
+from cache.runlog import run_log
 
 from ..checkpoint import save_checkpoint, weights_digest
-from ..choices import devices_of
-from ..chosen_encoder import SHIPPED_FILES, is_random
-from ..engine import choose_device
 from ..prepare import prepare
-from ..request import ExtractConfig, find_data, usable_cores
-from ..weights_file import read_weights
-from .attention import attention_heads
-from .encoder_features import FeatureChoice
 from .finetune_command import FinetuneSettings
 from .finetune_data import load_splits
-from .finetune_fit import FinetuneData, Machine, fit, make_module, predictions
+from .finetune_fit import fit, make_module, predictions
 from .finetune_module import EndToEnd
-from .finetune_recipe import FinetuneRecipe
+from .finetune_order import FinetuneData
 from .finetune_record import KIND, Splits, check_splits, prediction_table, result_of, spec_of
-from .finetune_yaml import check_model, stated_by
+from .finetune_request import loggers_of, machine_of, recipe_of, request_of
+from .finetune_yaml import check_model
 
-SPLITS = ("train", "val", "test")
 FINETUNED = "encoder.ckpt"
 DIGITS = 16
 
@@ -107,144 +99,6 @@ def _write(
             f"{told['test'][label]['r2']:.4f} [{lo:.4f}, {hi:.4f}]"
         )
     _say(f"wrote {settings.results}/records/{run_id(KIND, spec)}.json; states and logs are in {folder}")
-
-
-def recipe_of(settings: FinetuneSettings) -> FinetuneRecipe:
-    """What of the settings determines the training; ConfigError or UnknownName for what cannot be meant."""
-    hidden = settings.hidden_dim
-    if settings.architecture == "mlp_2" and len(hidden) == 1:
-        hidden = (*hidden, max(1, hidden[0] // 4))
-    choice = FeatureChoice(
-        layer=settings.encoder_layer, pooling=settings.pooling, direction=settings.direction
-    )
-    recipe = FinetuneRecipe(
-        choice=choice,
-        labels=settings.labels,
-        head=settings.architecture,
-        hidden=hidden,
-        train_draws=_draws(settings),
-        **{
-            name: getattr(settings, name)
-            for name in FinetuneRecipe.__dataclass_fields__
-            if name not in ("choice", "labels", "head", "hidden", "train_draws")
-        },
-    )
-    recipe.check()
-    return recipe
-
-
-def _draws(settings: FinetuneSettings) -> int | None:
-    if settings.train_draws == "fresh":
-        return None
-    if not settings.train_draws.isdigit():
-        raise ConfigError(f"--train-draws {settings.train_draws}: expected fresh, or a number of draws")
-    return int(settings.train_draws)
-
-
-def machine_of(settings: FinetuneSettings) -> Machine:
-    """How it runs; ConfigError for a device that is not there, and for processes where there are devices."""
-    device = choose_device(settings.device)
-    on_cpu = device == "cpu"
-    if settings.processes > 1 and not on_cpu:
-        raise ConfigError(
-            f"--processes {settings.processes}: on GPUs there is one for each; name them with --device"
-        )
-    numbers = [int(name.partition(":")[2] or 0) for name in devices_of(device)] if not on_cpu else []
-    return Machine(
-        accelerator="cpu" if on_cpu else "gpu",
-        devices=settings.processes if on_cpu else numbers,
-        strategy=settings.strategy,
-        precision=settings.precision,
-        engine=settings.engine,
-        n_threads=settings.threads or usable_cores(),
-        n_workers=settings.workers,
-    )
-
-
-def request_of(settings: FinetuneSettings) -> ExtractConfig:
-    """The spectra and the encoder, as an extraction of the same features would ask for them."""
-    pooling = "global_mean" if attention_heads(settings.pooling) else settings.pooling
-    if settings.mask_ratio < 1 and settings.mask is None:
-        raise ConfigError(
-            f"mask_ratio is {settings.mask_ratio}: the network was trained on some of the pixels only; give the mask "
-            "file it was trained with: --mask FILE.npy (bool, True = keep)"
-        )
-    both = settings.direction in ("mean", "concat")
-    return ExtractConfig(
-        data=_data(settings),
-        checkpoint=settings.encoder_ckpt,
-        config_model=settings.config_model,
-        error_mode=settings.error_mode or _stated_error_mode(settings),
-        profile=settings.profile,
-        mask=settings.mask,
-        layers=(settings.encoder_layer,),
-        poolings=(pooling,),
-        directions=("forward", "backward") if both else (settings.direction,),
-        noise=settings.noise,
-        noise_level=settings.noise_level,
-        seed=settings.seed,
-        error_input=settings.error_input,
-        device=settings.device,
-        on_bad_rows=settings.on_bad_rows,
-        out=settings.features,
-        encoders=settings.encoders,
-        digests=settings.digests,
-        command=command_line(),
-    )
-
-
-def _stated_error_mode(settings: FinetuneSettings) -> str | None:
-    """The error mode that the YAML's model section states, for a checkpoint that nothing else says it of."""
-    checkpoint = settings.encoder_ckpt
-    if not settings.model or settings.config_model or is_random(checkpoint) or checkpoint in SHIPPED_FILES:
-        return None
-    if "config" in read_weights(Path(checkpoint)).ours:
-        return None
-    mode = stated_by(settings.model).get("error_mode")
-    return None if mode is None else str(mode)
-
-
-def _data(settings: FinetuneSettings) -> dict[str, tuple[Path, ...]]:
-    by_split = {split: getattr(settings, split) for split in SPLITS if getattr(settings, split)}
-    if settings.data and by_split:
-        raise ConfigError("say either --data, or --train, --val and --test, not both")
-    if settings.data:
-        found = find_data(settings.data)
-    else:
-        found = {split: tuple(Path(part) for part in files.split(",")) for split, files in by_split.items()}
-    missing = [split for split in SPLITS if split not in found]
-    if missing:
-        raise ConfigError(
-            f"no data of {', '.join(missing)}: say --data FOLDER (with train/, val/ and test/), or --train, --val and "
-            "--test; python -m extract mock makes a mock survey"
-        )
-    return {split: found[split] for split in SPLITS}
-
-
-def loggers_of(settings: FinetuneSettings, folder: Path, name: str) -> list[Any]:
-    """Lightning's loggers in the folder of the run; ConfigError when one needs a package that is not installed."""
-    from lightning.pytorch import loggers  # noqa: PLC0415
-
-    made: list[Any] = []
-    if "csv" in settings.logger:
-        made.append(loggers.CSVLogger(folder, name="csv", version=""))
-    if "tensorboard" in settings.logger:
-        _needed("tensorboard", "--logger tensorboard")
-        made.append(loggers.TensorBoardLogger(folder, name="tensorboard", version=""))
-    if settings.wandb:
-        _needed("wandb", "--wandb")
-        offline = settings.wandb_mode == "offline"
-        made.append(
-            loggers.WandbLogger(project=settings.project, name=name[:12], save_dir=folder, offline=offline)
-        )
-    return made
-
-
-def _needed(package: str, flag: str) -> None:
-    if importlib.util.find_spec(package) is None:
-        raise ConfigError(
-            f"{flag} needs {package}, which is not installed: pip install 'blindspot-probes[train]'"
-        )
 
 
 def _say(line: str) -> None:
