@@ -1,5 +1,6 @@
 """End-to-end training: the same as cached heads where the encoder is frozen, and what it refuses, keeps and resumes."""
 
+import csv
 import shutil
 
 import h5py
@@ -146,6 +147,19 @@ def test_a_training_that_was_cut_off_goes_on_to_the_same_bits(survey, tmp_path, 
         assert sorted(one) == sorted(other)
         for column, values in one.items():
             np.testing.assert_array_equal(values, other[column], err_msg=column)
+
+
+def test_the_logs_of_a_resumed_training_stand_beside_the_first(survey, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        cut_off_after(patch, 1)
+        with pytest.raises(CutOff):
+            finetune(settings(survey, tmp_path, logger=("csv",)))
+    finetune(settings(survey, tmp_path, logger=("csv",)))
+    logs = sorted((tmp_path / "finetune").rglob("metrics.csv"))
+    assert [path.parent.name for path in logs] == ["version_0", "version_1"]
+    tables = [csv.DictReader(path.read_text().splitlines()) for path in logs]
+    epochs = [[float(row["epoch"]) for row in table] for table in tables]
+    assert epochs == [[0, 1], [2, 3]]
 
 
 def test_a_broken_state_is_told(survey, tmp_path, monkeypatch):

@@ -141,7 +141,7 @@ def fit(
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-            log_every_n_steps=n_batches,
+            log_every_n_steps=1,
         )
         last = folder / LAST
         if last.exists():

@@ -172,14 +172,14 @@ class EndToEnd(lightning.LightningModule):  # type: ignore[misc]  # lightning is
     def _tell(self, rate: float) -> None:
         """Log the last epoch of the curve under the document's names, such as val/r2."""
         columns = {name: values[-1] for name, values in self.curve.columns.items() if values}
-        told = {"val/r2": self.curve.mean_val_r2[-1], "lr": rate}
+        told = {"epoch": float(self.current_epoch), "val/r2": self.curve.mean_val_r2[-1], "lr": rate}
         for column in ("train_loss", "train_rmse", "val_loss", "val_rmse", "val_mae", "val_r2"):
             name = column.replace("_", "/", 1)
             for label, value in zip(self.recipe.labels, columns[column], strict=True):
                 told[name if len(self.recipe.labels) == 1 else f"{name}/{label}"] = float(value)
-        self.log_dict(
-            {name: torch.tensor(value, dtype=torch.float32) for name, value in told.items()}, batch_size=1
-        )
+        for logger in self.loggers:  # not by `self.log`, which would average what is whole in every process
+            logger.log_metrics(told, step=self.global_step)
+            logger.save()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put in what Lightning does not know of: plain values and tensors alone, for loading with weights_only."""

@@ -137,10 +137,10 @@ def loggers_of(settings: FinetuneSettings, folder: Path, name: str) -> list[Any]
 
     made: list[Any] = []
     if "csv" in settings.logger:
-        made.append(loggers.CSVLogger(folder, name="csv", version=""))
+        made.append(loggers.CSVLogger(folder, name="csv"))
     if "tensorboard" in settings.logger:
         _needed("tensorboard", "--logger tensorboard")
-        made.append(loggers.TensorBoardLogger(folder, name="tensorboard", version=""))
+        made.append(loggers.TensorBoardLogger(folder, name="tensorboard"))
     if settings.wandb:
         _needed("wandb", "--wandb")
         offline = settings.wandb_mode == "offline"
