@@ -53,6 +53,21 @@ def test_features_of_the_frozen_module_are_those_of_the_store(survey, tmp_path, 
     context.__exit__(None, None, None)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"noise": "none"}, {"noise_level": 0.5, "seed": 7}, {"error_input": "shuffled"}, {"mask": True}],
+)
+def test_what_the_network_is_fed_is_what_the_store_was_made_from(survey, tmp_path, changes):
+    if "mask" in changes:
+        changes = {"mask": tmp_path / "mask.npy"}
+        np.save(changes["mask"], np.arange(256) % 5 > 0)
+    module, data, context = opened(settings(survey, tmp_path, **changes))
+    for split, (store, *_) in stores(survey, tmp_path, **changes).items():
+        ours = all_features(module.features, data, split)
+        np.testing.assert_allclose(ours, store.features(LAYER, POOLING), atol=1e-5)
+    context.__exit__(None, None, None)
+
+
 @pytest.mark.parametrize("n_draws", [1, 3])
 @pytest.mark.parametrize("scaling", ["standard", "none"])
 def test_the_learning_curve_is_that_of_the_cached_head(survey, tmp_path, n_draws, scaling):
@@ -252,6 +267,8 @@ def test_batches_without_labels_or_noise_level_are_refused(survey, tmp_path):
     for y in (None, batch.y[:3], batch.y[:, [0, 0]]):
         with pytest.raises(ProbeError, match="expected log_g for each"):
             module.training_step(TrainingBatch(batch.x, y, 0.5), 0)
+    with pytest.raises(ProbeError, match="not finite in 12 of 12"):
+        module.training_step(TrainingBatch(batch.x, batch.y * np.nan, 0.5), 0)
     for level in (None, 1.0):
         with pytest.raises(ProbeError, match=r"asked for 0\.5; pass the level on"):
             module.training_step(TrainingBatch(batch.x, batch.y, level), 0)

@@ -6,7 +6,6 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -19,8 +18,6 @@ from .finetune_recipe import FinetuneRecipe
 
 STATE = "blindspot_probes"
 """Where a checkpoint of Lightning has what Lightning does not know of: curve, plateau, dropout streams."""
-
-Float64s = NDArray[np.float64]
 
 
 class Head(nn.Module):
@@ -70,7 +67,7 @@ class EndToEnd(lightning.LightningModule):  # type: ignore[misc]  # lightning is
         for name, scaling in (("x", x_scaling), ("y", y_scaling)):
             self.register_buffer(f"{name}_mean", torch.from_numpy(scaling.mean.copy()))
             self.register_buffer(f"{name}_scale", torch.from_numpy(scaling.scale.copy()))
-        self.register_buffer("x_constant", torch.from_numpy(scaling_constant(x_scaling)))
+        self.register_buffer("x_constant", torch.from_numpy(x_scaling.constant.copy()))
         self.curve = LearningCurve()
         self._resumed: dict[str, Any] | None = None
         self._seen: list[tuple[Tensor, Tensor]] = []
@@ -106,6 +103,11 @@ class EndToEnd(lightning.LightningModule):  # type: ignore[misc]  # lightning is
             raise ProbeError(
                 f"a batch of {len(batch.x)} spectra has labels: {found}; expected {', '.join(self.recipe.labels)} for "
                 "each. Without them the head learns nothing and R2 is negative: put the labels into the batch"
+            )
+        if not bool(batch.y.isfinite().all()):
+            raise ProbeError(
+                f"labels of a batch are not finite in {int((~batch.y.isfinite()).any(dim=1).sum())} of {len(batch.x)} "
+                "spectra; leave those out"
             )
         if batch.noise_level != self.noise_level:
             raise ProbeError(
@@ -198,11 +200,6 @@ class EndToEnd(lightning.LightningModule):  # type: ignore[misc]  # lightning is
 def curve_of(checkpoint: dict[str, Any]) -> LearningCurve:
     """The learning curve that a checkpoint holds."""
     return LearningCurve.from_state({name: t.numpy() for name, t in checkpoint[STATE]["curve"].items()})
-
-
-def scaling_constant(scaling: Scaling) -> NDArray[np.bool_]:
-    """Which columns do not vary."""
-    return np.asarray(scaling.constant, dtype=bool)
 
 
 def plain(value: Any) -> Any:
