@@ -143,9 +143,14 @@ def test_a_fine_tuned_encoder_can_be_extracted_from(survey, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"freeze_encoder": False}, {"pooling": "attention_K4", "train_draws": "2"}]
+    ("changes", "epoch"),
+    [
+        ({}, 0),
+        ({}, 5),
+        ({"freeze_encoder": False}, 2),
+        ({"pooling": "attention_K4", "direction": "concat", "train_draws": "2"}, 2),
+    ],
 )
-@pytest.mark.parametrize("epoch", [0, 2, 5])
 def test_a_training_that_was_cut_off_goes_on_to_the_same_bits(survey, tmp_path, monkeypatch, changes, epoch):
     changes = {"max_epochs": 6, "dropout": 0.2, "plateau_patience": 1, **changes}
     whole = finetune(settings(survey, tmp_path / "whole", **changes))
@@ -226,6 +231,7 @@ def test_several_labels_share_a_head(survey, tmp_path):
         ({"labels": ("log_g", "log_g")}, ConfigError, "each once"),
         ({"encoder_layer": "enc_99"}, UnknownName, "unknown layer 'enc_99'"),
         ({"pooling": "attention_K99"}, Exception, "99 segments asked of a feature map"),
+        ({"precision": "64-true"}, UnknownName, "32-true, bf16-mixed"),
         ({"architecture": "mlp_3"}, UnknownName, "mlp_1, mlp_2"),
         ({"hidden_dim": (8, 4)}, ConfigError, "mlp_1 has 1 hidden"),
         ({"lr": 0.0}, ConfigError, "lr 0.0: out of range"),
@@ -246,6 +252,11 @@ def test_what_cannot_be_meant_is_refused_before_training(survey, tmp_path, chang
     with pytest.raises(kind, match=told):
         finetune(settings(survey, tmp_path, **changes))
     assert not (tmp_path / "finetune").exists()
+
+
+def test_a_strategy_that_lightning_does_not_know_is_told(survey, tmp_path):
+    with pytest.raises(ConfigError, match="--strategy nonsense on 1 cpu: Lightning says"):
+        finetune(settings(survey, tmp_path, strategy="nonsense"))
 
 
 def test_a_star_in_two_splits_is_refused(tmp_path):

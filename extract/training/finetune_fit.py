@@ -10,9 +10,10 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from numpy.typing import NDArray
 
-from cache.errors import Damaged
+from cache.errors import ConfigError, Damaged
 from cache.progress import Advance, progress
 
 from ..prepare import Prepared
@@ -128,21 +129,7 @@ def fit(
         _quiet(),
         progress(recipe.max_epochs * n_batches, "training", unit="steps") as advance,
     ):
-        trainer = lightning.Trainer(
-            accelerator=machine.accelerator,
-            devices=machine.devices,
-            strategy=machine.strategy,
-            precision=machine.precision,
-            max_epochs=recipe.max_epochs,
-            gradient_clip_val=recipe.clip,
-            logger=loggers or False,
-            callbacks=[KeepState(folder, advance)],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-        )
+        trainer = _trainer(recipe, machine, KeepState(folder, advance), loggers)
         last = folder / LAST
         if last.exists():
             module.curve = curve_of(_read_state(last))
@@ -153,6 +140,32 @@ def fit(
     best = _read_state(folder / BEST)
     module.load_state_dict(best["state_dict"])
     return bool(trainer.is_global_zero)
+
+
+def _trainer(
+    recipe: FinetuneRecipe, machine: Machine, keep: KeepState, loggers: list[Any]
+) -> lightning.Trainer:
+    """Lightning's Trainer; ConfigError with its words for devices or a strategy that it refuses."""
+    try:
+        return lightning.Trainer(
+            accelerator=machine.accelerator,
+            devices=machine.devices,
+            strategy=machine.strategy,
+            precision=machine.precision,
+            max_epochs=recipe.max_epochs,
+            gradient_clip_val=recipe.clip,
+            logger=loggers or False,
+            callbacks=[keep],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+        )
+    except (ValueError, MisconfigurationException) as error:
+        raise ConfigError(
+            f"--strategy {machine.strategy} on {machine.devices} {machine.accelerator}: Lightning says: {error}"
+        ) from error
 
 
 def _read_state(path: Path) -> dict[str, Any]:

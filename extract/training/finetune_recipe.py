@@ -11,6 +11,8 @@ ARCHITECTURES = {"mlp_1": 1, "mlp_2": 2}
 """Heads, with their number of hidden layers."""
 SCALINGS = ("standard", "none")
 ENCODER_NORMS = ("batch", "stored")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+"""Of Lightning's, those in which weights stay float32."""
 COUNTS = ("batch_size", "max_epochs", "patience", "plateau_patience")
 POSITIVE = ("lr", "encoder_lr", "clip")
 
@@ -54,6 +56,7 @@ class FinetuneRecipe:
             ("feature scaling", self.feature_scaling, SCALINGS),
             ("label scaling", self.label_scaling, SCALINGS),
             ("encoder norm", self.encoder_norm, ENCODER_NORMS),
+            ("precision", self.precision, PRECISIONS),
         ):
             if name not in known:
                 raise UnknownName(kind, name, known)
