@@ -29,9 +29,16 @@ def _compare() -> Verb:
     return VERB
 
 
+def _ceiling() -> Verb:
+    from .ceiling_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
 VERBS: Mapping[str, Callable[[], Verb]] = {
     "run": _run,
     "sweep": _sweep,
     "compare": _compare,
+    "ceiling": _ceiling,
     "predict": _predict,
 }

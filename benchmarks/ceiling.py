@@ -1,0 +1,162 @@
+"""How far the ceiling is from the best that any reader of the noisy flux can do.
+
+Two parts. A toy with one label: a uniform prior, whose posterior mean is made on a grid, against the ceiling of a
+normal prior with the same variance. The mock survey itself: posteriors of test stars by importance sampling with the
+survey's generator (uniform prior within its ranges, the noise of draw 0), against the prior-aware variances of the same
+stars. Prints machine and versions, effective sample sizes, and R2 with the variance of the uniform prior below.
+"""
+
+import argparse
+import platform
+import time
+
+import numpy as np
+
+from cache.progress import progress
+from cache.runlog import versions
+from extract.fisher.information import LABELS, PARAMETERS, fisher_matrices
+from extract.fisher.mock_gradient import mock_gradient
+from extract.mock.spectrum import clean_flux
+from extract.mock.survey import FIRST_ROW, RANGES, generate
+from extract.noise import standard_normal
+from probes.ceiling import label_information, prior_aware_variances
+
+LOW, HIGH = np.array([RANGES[name] for name in LABELS]).T
+PRIOR_VARIANCE = (HIGH - LOW) ** 2 / 12
+MOST_ROUNDS, ENOUGH, SOFT = 20, 400, 50
+FREEDOM = 5
+"""Degrees of freedom of the t distributions that samples are drawn from: tails wider than those of the posterior."""
+
+
+def uniform_toy() -> None:
+    """Best R2 with a uniform prior of variance 1 and normal noise of one sigma, against the ceiling."""
+    grid = np.sqrt(3) * (np.arange(-1999, 2000, 2) / 2000)
+    print("one label, uniform prior: sigma of the noise, ceiling, best possible, difference")
+    for sigma in (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 4.0):
+        seen = np.linspace(-np.sqrt(3) - 6 * sigma, np.sqrt(3) + 6 * sigma, 4001)
+        likelihood = np.exp(-0.5 * ((seen[:, None] - grid) / sigma) ** 2)
+        mass = likelihood.sum(axis=1)
+        mean = likelihood @ grid / mass
+        variance = likelihood @ grid**2 / mass - mean**2
+        best = 1 - float(np.sum(mass * variance) / mass.sum())
+        ceiling = 1 / (1 + sigma**2)
+        print(f"  {sigma:3.1f}  {ceiling:.4f}  {best:.4f}  {best - ceiling:+.4f}")
+
+
+def log_posterior(points: np.ndarray, noisy: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """Up to a constant, (n,), of labels (n, 5); -inf outside of the survey's ranges."""
+    inside = np.flatnonzero(((points >= LOW) & (points <= HIGH)).all(axis=1))
+    found = np.full(len(points), -np.inf)
+    for start in range(0, inside.size, 128):
+        rows = inside[start : start + 128]
+        flux = clean_flux({name: points[rows, k] for k, name in enumerate(LABELS)}).astype(np.float64)
+        found[rows] = -0.5 * (((noisy - flux) / sigma) ** 2).sum(axis=1)
+    return found
+
+
+class Proposal:
+    """Multivariate t about `mean` (5,) with scale matrix `scale` (5, 5)."""
+
+    def __init__(self, mean: np.ndarray, scale: np.ndarray) -> None:
+        self.mean, self.root = mean, np.linalg.cholesky(scale)
+
+    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """n points, (n, 5)."""
+        normal = rng.standard_normal((n, len(self.mean)))
+        stretch = np.sqrt(FREEDOM / rng.chisquare(FREEDOM, size=(n, 1)))
+        return self.mean + (normal @ self.root.T) * stretch
+
+    def log_density(self, points: np.ndarray) -> np.ndarray:
+        """(n,), up to a constant that all proposals share."""
+        distance = (np.linalg.solve(self.root, (points - self.mean).T) ** 2).sum(axis=0)
+        log_root = np.log(np.diag(self.root)).sum()
+        return -log_root - 0.5 * (FREEDOM + len(self.mean)) * np.log1p(distance / FREEDOM)
+
+
+def moments(points: np.ndarray, log_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Weighted mean (5,), covariance (5, 5) and effective sample size."""
+    weight = np.exp(log_weight - log_weight.max())
+    weight /= weight.sum()
+    mean = weight @ points
+    deviations = points - mean
+    return mean, (deviations * weight[:, None]).T @ deviations, float(1 / np.sum(weight**2))
+
+
+def posterior(
+    noisy: np.ndarray, sigma: np.ndarray, first: Proposal, *, rng: np.random.Generator, n: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Mean and covariance of one star's posterior: n points from `first`, then n each from what all so far tell.
+
+    It goes on, up to MOST_ROUNDS, until the effective sample size is that of ENOUGH.
+    """
+    proposals, points, heights = [first], np.empty((0, len(first.mean))), np.empty(0)
+    for _ in range(MOST_ROUNDS):
+        new = proposals[-1].draw(rng, n)
+        points = np.concatenate([points, new])
+        heights = np.concatenate([heights, log_posterior(new, noisy, sigma)])
+        log_weight = heights - np.logaddexp.reduce([p.log_density(points) for p in proposals], axis=0)
+        mean, covariance, size = found = moments(points, log_weight)
+        if size >= ENOUGH:
+            break
+        while size < SOFT:  # too few points carry all: soften, so that a covariance can be told
+            log_weight = 0.5 * log_weight
+            mean, covariance, size = moments(points, log_weight)
+        proposals.append(Proposal(mean, 1.2 * covariance + 1e-9 * np.diag(PRIOR_VARIANCE)))
+    return found
+
+
+def survey(seed: int, mag: tuple[float, float], n_stars: int, n: int) -> None:
+    """Posterior variances of test stars against the prior-aware ones."""
+    rows = np.arange(n_stars)
+    stars = generate(rows + FIRST_ROW["test"], seed=seed, mag=mag)
+    labels = np.stack([stars.labels[name] for name in LABELS], axis=1)
+    flux, sigma = stars.flux.astype(np.float64), stars.error.astype(np.float64)
+    noise = standard_normal(seed=0, split="test", rows=rows, draw=0, n_pixels=flux.shape[1]) * sigma
+    gradient = mock_gradient(labels, flux, rows)
+    matrices = fisher_matrices(gradient, flux, sigma)
+    known = label_information(matrices, PARAMETERS, amplitude_sd=0.0)
+    inverse_prior = np.diag(1 / PRIOR_VARIANCE)
+    rng = np.random.default_rng(0)
+    means, variances, sizes, started = [], [], [], time.perf_counter()
+    with progress(n_stars, "posteriors", unit="stars") as advance:
+        for k in range(n_stars):
+            scale = np.linalg.inv(known[k] + inverse_prior)
+            pull = gradient[k] @ (noise[k] / sigma[k] ** 2) + ((LOW + HIGH) / 2 - labels[k]) / PRIOR_VARIANCE
+            first = Proposal(np.clip(labels[k] + scale @ pull, LOW, HIGH), 1.3 * scale)
+            mean, covariance, size = posterior(flux[k] + noise[k], sigma[k], first, rng=rng, n=n)
+            means.append(mean)
+            variances.append(np.diag(covariance))
+            sizes.append(size)
+            advance(1)
+    print(f"mock survey, seed {seed}, mag {mag}: {n_stars} stars, {time.perf_counter() - started:.0f} s")
+    print("  effective sample size, quantiles 0, 5, 50 %:", np.quantile(sizes, [0, 0.05, 0.5]).round())
+    free = label_information(matrices, PARAMETERS, amplitude_sd=np.inf)
+    by_known, by_free = (prior_aware_variances(g, np.diag(PRIOR_VARIANCE)) for g in (known, free))
+    exact, squared = np.array(variances), (np.array(means) - labels) ** 2
+    for k, name in enumerate(LABELS):
+        better = (by_known - exact)[:, k] / PRIOR_VARIANCE[k]
+        r2 = [1 - part[:, k].mean() / PRIOR_VARIANCE[k] for part in (by_known, by_free, exact, squared)]
+        print(
+            f"  {name}: R2 {r2[0]:.4f} ln A known, {r2[1]:.4f} ln A free; posterior variance {r2[2]:.4f}, squared "
+            f"error of its mean {r2[3]:.4f}; posterior minus known {better.mean():+.4f} +- "
+            f"{better.std() / np.sqrt(n_stars):.4f}"
+        )
+
+
+def main() -> None:
+    """Run both parts and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--mag", type=float, nargs=2, default=(21.5, 21.5))
+    parser.add_argument("--stars", type=int, default=200)
+    parser.add_argument(
+        "--points", type=int, default=700, help="of the first proposal; the second has twice as many"
+    )
+    asked = parser.parse_args()
+    print(platform.machine(), versions())
+    uniform_toy()
+    survey(asked.seed, tuple(asked.mag), asked.stars, asked.points)
+
+
+if __name__ == "__main__":
+    main()
