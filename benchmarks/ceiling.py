@@ -1,9 +1,9 @@
 """How far the ceiling is from the best that any reader of the noisy flux can do.
 
-Two parts. A toy with one label: a uniform prior, whose posterior mean is made on a grid, against the ceiling of a
-normal prior with the same variance. The mock survey itself: posteriors of test stars by importance sampling with the
-survey's generator (uniform prior within its ranges, the noise of draw 0), against the prior-aware variances of the same
-stars. Prints machine and versions, effective sample sizes, and R2 with the variance of the uniform prior below.
+Two parts. Toys with one label, whose posterior means are made on a grid: a uniform prior, and curved models. The mock
+survey itself: posteriors of test stars by importance sampling with the survey's generator (uniform prior within its
+ranges, the noise of draw 0), against the prior-aware variances of the same stars.
+Prints machine and versions, effective sample sizes, and R2 with the variance of the uniform prior below.
 """
 
 import argparse
@@ -16,8 +16,9 @@ from cache.progress import progress
 from cache.runlog import versions
 from extract.fisher.information import LABELS, PARAMETERS, fisher_matrices
 from extract.fisher.mock_gradient import mock_gradient
+from extract.mock.instrument import ELECTRONS, REFERENCE_MAGNITUDE, transmission
 from extract.mock.spectrum import clean_flux
-from extract.mock.survey import FIRST_ROW, RANGES, generate
+from extract.mock.survey import FIRST_ROW, RANGES, draw_stars, generate
 from extract.noise import standard_normal
 from probes.ceiling import label_information, prior_aware_variances
 
@@ -28,19 +29,37 @@ FREEDOM = 5
 """Degrees of freedom of the t distributions that samples are drawn from: tails wider than those of the posterior."""
 
 
-def uniform_toy() -> None:
-    """Best R2 with a uniform prior of variance 1 and normal noise of one sigma, against the ceiling."""
-    grid = np.sqrt(3) * (np.arange(-1999, 2000, 2) / 2000)
-    print("one label, uniform prior: sigma of the noise, ceiling, best possible, difference")
-    for sigma in (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 4.0):
-        seen = np.linspace(-np.sqrt(3) - 6 * sigma, np.sqrt(3) + 6 * sigma, 4001)
-        likelihood = np.exp(-0.5 * ((seen[:, None] - grid) / sigma) ** 2)
-        mass = likelihood.sum(axis=1)
-        mean = likelihood @ grid / mass
-        variance = likelihood @ grid**2 / mass - mean**2
-        best = 1 - float(np.sum(mass * variance) / mass.sum())
-        ceiling = 1 / (1 + sigma**2)
-        print(f"  {sigma:3.1f}  {ceiling:.4f}  {best:.4f}  {best - ceiling:+.4f}")
+def toys() -> None:
+    """Best R2 of a reader of one noisy pixel, against the ceiling: uniform prior of variance 1, or curved flux."""
+    uniform = np.sqrt(3) * (np.arange(-799, 800, 2) / 800)
+    normal = np.linspace(-4, 4, 801)
+    weight = np.exp(-0.5 * normal**2)
+    models = {
+        "flux = label, uniform prior": (uniform, uniform, np.ones_like(uniform)),
+        "flux = tanh(label), normal prior": (np.tanh(normal), normal, weight),
+        "flux = exp(label / 2), normal prior": (np.exp(normal / 2), normal, weight),
+    }
+    for name, model in models.items():
+        print(f"{name}: sigma of the noise, ceiling, best possible, difference")
+        for sigma in (0.03, 0.1, 0.3, 0.6, 1.0, 2.0):
+            ceiling, best = ceiling_and_best(*model, sigma)
+            print(f"  {sigma:4.2f}  {ceiling:.4f}  {best:.4f}  {best - ceiling:+.4f}")
+
+
+def ceiling_and_best(
+    flux: np.ndarray, grid: np.ndarray, prior: np.ndarray, sigma: float
+) -> tuple[float, float]:
+    """From flux and prior (n,) on a grid of the label; the posterior mean is that of the grid."""
+    prior = prior / prior.sum()
+    seen = np.linspace(flux.min() - 7 * sigma, flux.max() + 7 * sigma, 3001)
+    joint = prior * np.exp(-0.5 * ((seen[:, None] - flux) / sigma) ** 2)
+    mass = joint.sum(axis=1)
+    mean = joint @ grid / mass
+    spread = float(prior @ (grid - prior @ grid) ** 2)
+    squared = float(np.sum(joint * (mean[:, None] - grid) ** 2) / mass.sum())
+    information = (np.gradient(flux, grid) / sigma)[:, None, None] ** 2
+    variances = prior_aware_variances(information, np.array([[spread]]))[:, 0]
+    return 1 - float(prior @ variances) / spread, 1 - squared / spread
 
 
 def log_posterior(points: np.ndarray, noisy: np.ndarray, sigma: np.ndarray) -> np.ndarray:
@@ -105,6 +124,22 @@ def posterior(
     return found
 
 
+def of_the_noise(
+    gradient: np.ndarray, sigma: np.ndarray, *, seed: int, mag: tuple[float, float]
+) -> np.ndarray:
+    """What the size of the noise in the flux tells beside its mean, (n, 5, 5): the second term of Kay 1993, eq. 3.31.
+
+    sigma^2 = (scale flux + sky) / scale^2 (`extract.mock.instrument.one_sigma`), so that its gradient is that of the
+    flux over scale.
+    """
+    rows = np.arange(len(sigma)) + FIRST_ROW["test"]
+    labels, night = draw_stars(rows, seed=seed, mag=mag)
+    brightness = 10.0 ** (-0.4 * (labels["mag"] - REFERENCE_MAGNITUDE))
+    scale = (ELECTRONS * night.throughput * brightness)[:, None] * transmission()
+    relative = gradient / (scale * sigma**2)[:, None]
+    return 0.5 * relative @ relative.transpose(0, 2, 1)
+
+
 def survey(seed: int, mag: tuple[float, float], n_stars: int, n: int) -> None:
     """Posterior variances of test stars against the prior-aware ones."""
     rows = np.arange(n_stars)
@@ -133,6 +168,13 @@ def survey(seed: int, mag: tuple[float, float], n_stars: int, n: int) -> None:
     free = label_information(matrices, PARAMETERS, amplitude_sd=np.inf)
     by_known, by_free = (prior_aware_variances(g, np.diag(PRIOR_VARIANCE)) for g in (known, free))
     exact, squared = np.array(variances), (np.array(means) - labels) ** 2
+    more = known + of_the_noise(gradient, sigma, seed=seed, mag=mag)
+    with_noise = prior_aware_variances(more, np.diag(PRIOR_VARIANCE))
+    gain = (by_known - with_noise).mean(axis=0) / PRIOR_VARIANCE
+    print(
+        "  R2 gained if the size of the noise is counted:",
+        dict(zip(LABELS, gain.round(5).tolist(), strict=True)),
+    )
     for k, name in enumerate(LABELS):
         better = (by_known - exact)[:, k] / PRIOR_VARIANCE[k]
         r2 = [1 - part[:, k].mean() / PRIOR_VARIANCE[k] for part in (by_known, by_free, exact, squared)]
@@ -154,7 +196,7 @@ def main() -> None:
     )
     asked = parser.parse_args()
     print(platform.machine(), versions())
-    uniform_toy()
+    toys()
     survey(asked.seed, tuple(asked.mag), asked.stars, asked.points)
 
 

@@ -23,7 +23,7 @@ from cache.records import (
 )
 from cache.runlog import run_log
 
-from .ceiling_inputs import KeptStores, groups_of
+from .ceiling_inputs import CeilingGroup, KeptStores, groups_of
 from .ceiling_record import KIND, Ceiling, ceiling_of
 from .comparison import Comparable, comparable
 
@@ -55,26 +55,35 @@ class CeilingSettings(Command):
 
 
 def run(settings: CeilingSettings) -> None:
-    """Write one record per label and test set, and print it; NotExtracted when none could be made."""
+    """Write one record per label and test set, and print it.
+
+    What cannot be made is said; NotExtracted or ConfigError when that is all.
+    """
     if not settings.ln_a_sd >= 0:
         raise ConfigError(f"--ln-a-sd is {settings.ln_a_sd}; expected 0 (known) to inf (free)")
     stores, made, missing = KeptStores(settings.features), 0, []
     for found in _found(settings):
-        label = found.rows.label
         try:
-            told = _told(found, stores, settings)
+            groups = _groups(found, stores)
         except NotExtracted as error:
             missing.append(error)
-            _say(f"{label}: no ceiling: {error}")
-        else:
-            made += told
-    if missing and not made:
-        raise missing[0]
-    if not made:
-        raise ConfigError(
+            _say(f"{found.rows.label}: no ceiling: {error}")
+            continue
+        for group in groups:
+            try:
+                made += _make(group, stores, settings)
+            except NotExtracted as error:
+                missing.append(error)
+                _say(f"{found.rows.label}: no ceiling: {error}")
+    if made:
+        return
+    raise next(
+        iter(missing),
+        ConfigError(
             f"{settings.results}: no probe with noise on test was found to make a ceiling for; fit one: python -m "
             "probes run"
-        )
+        ),
+    )
 
 
 def _found(settings: CeilingSettings) -> list[Comparable]:
@@ -102,34 +111,39 @@ def _found(settings: CeilingSettings) -> list[Comparable]:
     return [g for g in groups if not settings.labels or g.rows.label in settings.labels]
 
 
-def _told(found: Comparable, stores: KeptStores, settings: CeilingSettings) -> int:
-    """Make and print the ceilings of one label and test set; how many."""
-    label, about = found.rows.label, found.rows.about
+def _groups(found: Comparable, stores: KeptStores) -> list[CeilingGroup]:
+    """The groups of one label and test set; none, which is said, where no ceiling can be meant.
+
+    Raises NotExtracted when all test stores are gone.
+    """
+    label, about, n_records = found.rows.label, found.rows.about, len(found.records)
     if about["noise_mode"] == "none" or not about["noise_level"]:
-        _say(f"{label}: no ceiling for {len(found.records)} records on test spectra without noise")
-        return 0
+        _say(f"{label}: no ceiling for {n_records} records on test spectra without noise")
+        return []
     if len(about["input"] or ()) != 1:
-        _say(f"{label}: no ceiling for {len(found.records)} records that do not name one test input")
-        return 0
+        _say(f"{label}: no ceiling for {n_records} records that do not name one test input")
+        return []
     groups = list(groups_of(found, stores))
     if not groups:
         raise NotExtracted(
-            f"{settings.features}/test: the test stores of all {len(found.records)} records are gone, and with them "
-            "the mask and what the network saw; extract test again (python -m extract run), or name the folder with "
+            f"{stores.root}/test: the test stores of all {n_records} records of {label} are gone, and with them the "
+            "mask and what the network saw; extract test again (python -m extract run), or name the folder with "
             "--features"
         )
-    made = 0
-    for group in groups:
-        started = time.time()
-        ceiling = ceiling_of(
-            group, stores, fisher=settings.fisher, amplitude_sd=settings.ln_a_sd, runs=settings.runs
-        )
-        if ceiling is None:
-            _say(f"{label}: no ceiling: Fisher matrices do not tell of it")
-            continue
-        _say(_words(_recorded(ceiling, started, settings.results), found.records))
-        made += 1
-    return made
+    return groups
+
+
+def _make(group: CeilingGroup, stores: KeptStores, settings: CeilingSettings) -> int:
+    """Make and print the ceiling of one group; 0 where its label has none, which is said, else 1."""
+    started = time.time()
+    ceiling = ceiling_of(
+        group, stores, fisher=settings.fisher, amplitude_sd=settings.ln_a_sd, runs=settings.runs
+    )
+    if ceiling is None:
+        _say(f"{group.found.rows.label}: no ceiling: Fisher matrices do not tell of it")
+        return 0
+    _say(_words(_recorded(ceiling, started, settings.results), group.found.records))
+    return 1
 
 
 def _recorded(ceiling: Ceiling, started: float, results: Path) -> Record:
