@@ -1,6 +1,7 @@
 """How far the ceiling is from the best that any reader of the noisy flux can do.
 
-Two parts. Toys with one label, whose posterior means are made on a grid: a uniform prior, and curved models. The mock
+Three parts. Toys with one label, whose posterior means are made on a grid: a uniform prior, and curved models. Coverage
+of the intervals of gap and share where the posterior mean is exact. The mock
 survey itself: posteriors of test stars by importance sampling with the survey's generator (uniform prior within its
 ranges, the noise of draw 0), against the prior-aware variances of the same stars.
 Prints machine and versions, effective sample sizes, and R2 with the variance of the uniform prior below.
@@ -21,9 +22,11 @@ from extract.mock.spectrum import clean_flux
 from extract.mock.survey import FIRST_ROW, RANGES, draw_stars, generate
 from extract.noise import standard_normal
 from probes.ceiling import label_information, prior_aware_variances
+from probes.ceiling_scores import Bounded, row_items
 
 LOW, HIGH = np.array([RANGES[name] for name in LABELS]).T
 PRIOR_VARIANCE = (HIGH - LOW) ** 2 / 12
+HELD = ("interval of the gap holds 0", "interval of the share holds 1", "above")
 MOST_ROUNDS, ENOUGH, SOFT = 20, 400, 50
 FREEDOM = 5
 """Degrees of freedom of the t distributions that samples are drawn from: tails wider than those of the posterior."""
@@ -60,6 +63,24 @@ def ceiling_and_best(
     information = (np.gradient(flux, grid) / sigma)[:, None, None] ** 2
     variances = prior_aware_variances(information, np.array([[spread]]))[:, 0]
     return 1 - float(prior @ variances) / spread, 1 - squared / spread
+
+
+def coverage(n_sets: int, n_stars: int) -> None:
+    """Of data sets whose posterior means are exact: how often the intervals hold gap 0 and share 1, and `above`."""
+    held = np.zeros(3)
+    with progress(n_sets, f"sets of {n_stars} stars", unit="sets") as advance:
+        for k in range(n_sets):
+            rng = np.random.default_rng([k, n_stars])
+            y, sigma = rng.standard_normal(n_stars), rng.uniform(0.3, 2, n_stars)
+            variance = 1 / (1 + sigma**-2)
+            mean = variance * (y + sigma * rng.standard_normal(n_stars)) / sigma**2
+            bounded = Bounded(y=y, stars=np.arange(n_stars), prior_aware=variance, unbiased=sigma**2)
+            (row,) = row_items(bounded, ["exact"], mean[:, None], [None])
+            gap, share = row["gap_interval"], row["share_interval"] or [np.nan, np.nan]
+            held += (gap[0] <= 0 <= gap[1], share[0] <= 1 <= share[1], row["above"])
+            advance(1)
+    told = ", ".join(f"{name} {100 * value / n_sets:.1f} %" for name, value in zip(HELD, held, strict=True))
+    print(f"exact posterior means, {n_sets} sets of {n_stars} stars: {told}")
 
 
 def log_posterior(points: np.ndarray, noisy: np.ndarray, sigma: np.ndarray) -> np.ndarray:
@@ -194,9 +215,12 @@ def main() -> None:
     parser.add_argument(
         "--points", type=int, default=700, help="of the first proposal; the second has twice as many"
     )
+    parser.add_argument("--sets", type=int, default=1000, help="of made-up stars, for the coverage")
     asked = parser.parse_args()
     print(platform.machine(), versions())
     toys()
+    for n_stars in (200, 2000):
+        coverage(asked.sets, n_stars)
     survey(asked.seed, tuple(asked.mag), asked.stars, asked.points)
 
 
