@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from .bootstrap import LEVEL, NO_INTERVAL, Interval, Resamples, percentile_ends, studentised_ends, widest
+from .score_intervals import DOMINANT
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -20,7 +21,8 @@ def share_intervals(
 
     y (n,) labels, bound (n,) variances, squared (n, k) squared residuals, all float64, rows those of `resamples`. With
     S the sum of (y - mean)^2: share = (S - sum of squared) / (S - sum of bound), both sums over the same resampled
-    stars; standard errors by the delta method. The share has a meaning only where the bound's R2 is clear of 0.
+    stars; standard errors by the delta method, which are not used where one star holds more than DOMINANT of the
+    squared residuals. The share has a meaning only where the bound's R2 is clear of 0.
     """
     centred = y - y.mean()
     common = np.stack([np.ones_like(y), centred, centred**2, bound], axis=1)
@@ -32,7 +34,9 @@ def share_intervals(
     value, error = (part[0] for part in _shares(totals.sum(axis=0)[None]))
     replicates, errors = _shares(resamples.totals(totals))
     percentile = percentile_ends(replicates, level=level)
-    studentised = studentised_ends(value, error, replicates, errors, level=level)
+    ends = studentised_ends(value, error, replicates, errors, level=level)
+    by_star = sums[..., -1]
+    studentised = np.where(by_star.max(axis=0) > DOMINANT * by_star.sum(axis=0), np.nan, ends)
     return value, widest(percentile, studentised)
 
 

@@ -345,6 +345,23 @@ def test_shares_are_those_of_plain_loops():
         assert interval.as_list() == pytest.approx(ends, rel=1e-7)
 
 
+def test_one_star_cannot_stretch_the_interval_of_a_share():
+    y, bound, y_hat, stars = clustered()
+    y_hat[0] += 40
+    resamples = Resamples(stars)
+    values, intervals = share_intervals(resamples, y, bound, (y_hat - y[:, None]) ** 2)
+    drawn = [
+        (1 - np.sum(counts[resamples.member] * (y_hat[:, 0] - y) ** 2) / spread)
+        / (1 - np.sum(counts[resamples.member] * bound) / spread)
+        for counts in np.concatenate(list(resamples.counts()))
+        for spread in [
+            np.sum(counts[resamples.member] * (y - np.average(y, weights=counts[resamples.member])) ** 2)
+        ]
+    ]
+    assert intervals[0].as_list() == pytest.approx(np.quantile(drawn, [0.025, 0.975]), rel=1e-9)
+    assert intervals[0].lo < values[0] < intervals[0].hi
+
+
 @pytest.mark.parametrize("n_stars", [60, 61])
 def test_medians_are_those_of_plain_loops(n_stars):
     y, bound, _, stars = clustered(n_stars)
