@@ -69,8 +69,15 @@ probe: need-data  ## fit heads on stored features (extracts what is missing)
 	$(PROBE) --selection $(SELECT) --layers $(LAYER) --poolings $(POOL) --directions $(DIRECTION) --heads $(HEAD) --labels $(LABEL) $(ARGS)
 
 sweep: need-data  ## fit every combination in GRID, skip what is on record (extracts what is missing)
-	flags=$$($(SWEEP) --print-extract) && $(EXTRACT) --checkpoint '$(CKPT)' $$flags --selection $(SELECT)
+	wanted=$$($(SWEEP) --print-extract) && echo "$$wanted" | while read -r flags; do \
+	$(EXTRACT) --checkpoint '$(CKPT)' $$flags --selection $(SELECT) </dev/null || exit 2; done
 	$(SWEEP) --selection $(SELECT) $(ARGS)
+
+.PHONY: robustness
+robustness: GRID = configs/robustness.yaml
+robustness: sweep  ## noise levels crossed, draws, train sizes, axes, segments: the sweep of configs/robustness.yaml
+	$(PY) -m probes importance --results $(OUT)/results --features $(OUT)/features
+	$(PY) -m probes compare --results $(OUT)/results
 
 tables: .venv/ready  ## regenerate every comparison table from the records
 	@ls $(OUT)/results/records/*.json >/dev/null 2>&1 || $(MAKE) --no-print-directory probe ARGS=

@@ -35,10 +35,17 @@ def _ceiling() -> Verb:
     return VERB
 
 
+def _importance() -> Verb:
+    from .importance_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
 VERBS: Mapping[str, Callable[[], Verb]] = {
     "run": _run,
     "sweep": _sweep,
     "compare": _compare,
     "ceiling": _ceiling,
+    "importance": _importance,
     "predict": _predict,
 }
