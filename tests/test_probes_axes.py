@@ -53,9 +53,11 @@ def batches(axes, *, combine="product", **changes):
 # --- noise levels ---
 
 
-def test_every_level_is_trained_on_and_tested_on_each(features, tmp_path):
+def test_every_level_is_trained_on_and_tested_on_each(features, tmp_path, capsys):
     where = flags(features, tmp_path, "--selection", features / "selection.json")
     assert probes("sweep", *where, "--noise-levels", "1,0,0.5", "--draws", "1") == 0
+    best = capsys.readouterr().out.splitlines()[-2]  # of the first level: val of another is another val
+    assert best.startswith("log_g  enc_pre_latent/forward/seg_mean_K2 ridge, noise level 1, draws 1  0.9")
     records = read_records(tmp_path)
     found = {
         (levels["train"], levels["test"]): record

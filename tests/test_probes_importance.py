@@ -230,7 +230,14 @@ def test_what_is_on_record_is_what_its_spec_says(features, tmp_path):
         assert arrays["alone/log_g"][int(s)] == refit.result["scores"]["test"]["log_g"]["r2"]
 
 
-@pytest.mark.parametrize("more", [("--labels", "log_g+T_eff"), ("--pca", "6"), ("--heads", "ridge,lightgbm")])
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--labels", "log_g+T_eff"),
+        ("--pca", "6"),
+        ("--heads", "ridge,lightgbm", "--params", "lightgbm.n_trees=5"),
+    ],
+)
 def test_any_head_and_basis(features, tmp_path, more):
     fit(features, tmp_path, *more)
     probe = min(of_kind(tmp_path, "probe"), key=lambda record: record.spec["head"])
