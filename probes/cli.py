@@ -17,6 +17,12 @@ def _sweep() -> Verb:
     return VERB
 
 
+def _audit() -> Verb:
+    from .audit_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
 def _predict() -> Verb:
     from .predict_command import VERB  # noqa: PLC0415
 
@@ -33,5 +39,6 @@ VERBS: Mapping[str, Callable[[], Verb]] = {
     "run": _run,
     "sweep": _sweep,
     "compare": _compare,
+    "audit": _audit,
     "predict": _predict,
 }
