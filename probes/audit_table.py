@@ -13,6 +13,7 @@ HEADINGS = (
     "predicts",
     "test R2 (95 %)",
     "of the score (95 %)",
+    "p, Holm",
 )
 
 

@@ -130,11 +130,16 @@ def _answer(found: Evidence) -> tuple[Answer, str, str]:
             f"Shortcut: at best {survives}.",
             f"Rule 4: whatever is fed, less than {percent(bar)} % of the score survives, by the intervals.",
         )
-    return (
-        "unclear",
-        f"Unclear: at best {survives}.",
-        f"Rule 5: no interval lies wholly above {percent(bar)} %, and not all below; more test stars would decide.",
+    some = all(kept.difference_hi is not None and kept.difference_hi < 0 for kept in found.refit)
+    certain = (
+        "every refit is below the score, by its interval, so some of it needs the true error; "
+        if some
+        else ""
     )
+    rule = (
+        f"Rule 5: {certain}whether more than {percent(NEEDED)} % does is open; more test stars would decide."
+    )
+    return "unclear", f"Unclear: at best {survives}.", rule
 
 
 def _weighed(found: Evidence) -> Iterator[str]:
