@@ -102,7 +102,7 @@ def run(settings: AuditSettings) -> None:
     """Make the audits that have no fresh record, and print all of them."""
     audits = list(_audits(settings))
     missing = [a for a in audits if settings.again or not is_fresh(settings.results, a)]
-    _say(f"{len(audits)} audits: {len(audits) - len(missing)} on record, {len(missing)} to make")
+    _say(f"audits on record: {len(audits) - len(missing)}, to make: {len(missing)}")
     if settings.dry_run:
         for audit in audits:
             _say(f"  {audit_title(audit.spec)}: {'to make' if audit in missing else 'on record'}")

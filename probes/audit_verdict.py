@@ -82,7 +82,7 @@ class Verdict:
 def judged(evidence: Evidence) -> Verdict:
     """The verdict by these rules, the first that applies; intervals are of 95 %, shares those of refits.
 
-    1. The score with the true error is not clearly above 0: no.
+    1. The score with the true error is not clearly above 0: unclear, there is nothing to judge.
     2. The interval of the error alone holds 0 and ends below NEEDED of the score: no.
     3. Some share lies wholly above 1 - NEEDED: no.
     4. Every share lies wholly below 1 - NEEDED: yes; but unclear where the best refit has lost more, by its interval,
@@ -98,11 +98,12 @@ def _answer(found: Evidence) -> tuple[Answer, str, str]:
     label, alone, bar = found.label, found.error_alone, 1 - NEEDED
     best = max(found.refit, key=lambda kept: kept.score.r2)
     survives = f"{best.text()} of the R2 of {label} survives without the true error (fed {best.error_input}, refitted)"
+    leans = _leaning(found)
     if not found.true.above_zero():
         return (
-            "no",
-            f"No score that a shortcut could explain: the latents give {found.true.text()} of {label}.",
-            "Rule 1: a score that is not clearly above 0 needs no explanation.",
+            "unclear",
+            f"Nothing to judge: the latents give {found.true.text()} of {label}, not clearly above 0.",
+            "Rule 1: a score that is not clearly above 0 can be no shortcut, and none is shown to be absent.",
         )
     tells_nothing = not alone.above_zero() and (alone.hi is None or alone.hi <= NEEDED * found.true.r2)
     if tells_nothing:
@@ -114,7 +115,7 @@ def _answer(found: Evidence) -> tuple[Answer, str, str]:
     if any(kept.share_lo is not None and kept.share_lo > bar for kept in found.refit):
         return (
             "no",
-            f"No shortcut: {survives}.",
+            f"No shortcut: {survives}{leans}.",
             f"Rule 3: a share of more than {percent(bar)} % survives, by its interval.",
         )
     if all(kept.share_hi is not None and kept.share_hi < bar for kept in found.refit):
@@ -140,6 +141,19 @@ def _answer(found: Evidence) -> tuple[Answer, str, str]:
         f"Rule 5: {certain}whether more than {percent(NEEDED)} % does is open; more test stars would decide."
     )
     return "unclear", f"Unclear: at best {survives}.", rule
+
+
+def _leaning(found: Evidence) -> str:
+    """What a headline that says no must add: the features do without the error, but the probe as it is does not.
+
+    Judged on shuffled errors where there are, since each of them is one that the network knows; it is just not the
+    star's.
+    """
+    applied = {kept.error_input: kept for kept in found.apply}
+    kept = applied.get("shuffled", found.apply[0])
+    if kept.share_hi is None or kept.share_hi >= 1 - NEEDED:
+        return ""
+    return f"; but the probe of the true error leans on it: applied to {kept.error_input} errors it keeps {kept.text()}"
 
 
 def _weighed(found: Evidence) -> Iterator[str]:

@@ -39,7 +39,10 @@ def write_errors(folder, error_of, sizes=None):
 def extract_all(survey, folder, error_inputs=ERROR_INPUTS, **changes):
     """Stores of the true error with the spectra beside, of the others, and the selection of the first."""
     asked = {"micro_batch": 50, "block_rows": 400, "jobs": 1, **changes}
-    spectra = {"layers": (LAYER, "input_flux", "input_error"), "poolings": (POOLING, "none")}
+    spectra = {
+        "layers": (*asked.get("layers", (LAYER,)), "input_flux", "input_error"),
+        "poolings": (*asked.get("poolings", (POOLING,)), "none"),
+    }
     true = extract_features(request(survey, folder, **{**asked, **spectra}))
     for name in error_inputs:
         extract_features(request(survey, folder, error_input=name, **asked))
