@@ -106,15 +106,17 @@ def test_on_the_mock_survey_it_depends_on_what_the_network_reads(mock, tmp_path,
     """Means over 64 pixels keep the lines of the error, which has no noise; a network that reads it takes them."""
     layers = {"layers": ("enc_0",), "poolings": ("seg_mean_K64",)}
     network = {"checkpoint": str(network_that_reads(tmp_path, channel)), "config_model": YAML}
-    extract_all(mock / "data", tmp_path, **layers, **network, digests=mock / "digests")
+    fed = ("shuffled", "from-noisy")
+    extract_all(mock / "data", tmp_path, fed, **layers, **network, digests=mock / "digests")
     asked = ["--layers", "enc_0", "--poolings", "seg_mean_K64", "--labels", label]
+    asked += ["--error-inputs", ",".join(fed)]
     record, rows = audited(tmp_path, *asked)[label]
     assert rows["A1"]["interval"][0] > 0.8
     assert rows["A2"]["variance_share"] < 0.2
     assert record.result["verdict"]["shortcut"] == shortcut
     shares = [item["share"] for item in record.result["survival"]]
     if channel == 0:
-        assert shares == [1.0] * 8
+        assert shares == [1.0] * 4
     else:
         assert rows["A4 latent->label"]["r2"] > 0.5
         assert max(shares) < 0.6
