@@ -1,7 +1,10 @@
 """`python -m probes audit` on small stores: which it finds, what it writes, what it refuses."""
 
 import json
+import shlex
 import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -244,3 +247,41 @@ def test_rows_that_differ_are_refused(tmp_path, capsys):
         )
     told = refused(capsys, tmp_path, tmp_path / "r", "--error-inputs", "zero")
     assert "extract both with the same files" in told or "stand in both" in told
+
+
+def test_without_val_a_head_that_chooses_nothing_can_be_audited(tmp_path, capsys):
+    write_stores(tmp_path / "f", ["zero"])
+    shutil.rmtree(tmp_path / "f/val")
+    asked = ("--features", tmp_path / "f", "--error-inputs", "zero")
+    assert "Ridge chooses on val" in refused(capsys, tmp_path, tmp_path / "r", *asked)
+    assert audit(tmp_path, tmp_path / "r", *asked, "--params", "alpha=1") == 0
+    (record,) = read_records(tmp_path / "r")
+    assert set(record.result["n"]) == {"train", "test"}
+
+
+def test_make_extracts_every_error_input_and_then_audits():
+    shown = subprocess.run(
+        [
+            "make",
+            "--no-print-directory",
+            "-o",
+            ".venv/ready",
+            "-n",
+            "audit",
+            "DATA=d",
+            "DIRECTION=mean",
+            "ARGS=--folds 7",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+    ).stdout
+    words = shlex.split(shown.replace("\\\n", " "))
+    fed = [words[k + 1] for k, word in enumerate(words) if word == "--error-input"]
+    assert fed == list(KEYS)
+    assert words.count("extract") == 5
+    assert words.count("forward,backward") == 5
+    audit_words = words[words.index("audit") :]
+    assert audit_words[audit_words.index("--directions") + 1] == "mean"
+    assert audit_words[-2:] == ["--folds", "7"]
