@@ -17,6 +17,12 @@ def _sweep() -> Verb:
     return VERB
 
 
+def _audit() -> Verb:
+    from .audit_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
 def _predict() -> Verb:
     from .predict_command import VERB  # noqa: PLC0415
 
@@ -29,9 +35,24 @@ def _compare() -> Verb:
     return VERB
 
 
+def _ceiling() -> Verb:
+    from .ceiling_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
+def _importance() -> Verb:
+    from .importance_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
 VERBS: Mapping[str, Callable[[], Verb]] = {
     "run": _run,
     "sweep": _sweep,
     "compare": _compare,
+    "ceiling": _ceiling,
+    "importance": _importance,
+    "audit": _audit,
     "predict": _predict,
 }

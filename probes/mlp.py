@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from cache.errors import ConfigError, Damaged, ProbeError, UnknownName
 
 from .base import ROWS_AT_ONCE, Array, CheckedSample, Head, check_numbers
-from .gram import Scaling, column_scaling, slabs
 from .learning_curve import LearningCurve
 from .mlp_checkpoint import Checkpoint
 from .mlp_dropout import Masks, make_masks
@@ -21,6 +20,7 @@ from .mlp_member import Member
 from .mlp_network import Stack, make_network
 from .mlp_order import EveryRow, OneRowPerStar, Visits
 from .mlp_stacking import fit_in_stacks, fit_stack, torch_threads
+from .scaling import Scaling, column_scaling, slabs
 from .together import Fit, TrainingSet
 
 __all__ = [
