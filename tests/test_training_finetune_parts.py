@@ -308,6 +308,16 @@ def test_other_logs_are_written_without_an_account(survey, tmp_path):
         assert list((tmp_path / "out").rglob(pattern)), pattern
 
 
+def test_a_package_that_is_not_installed_is_named(survey, tmp_path, monkeypatch):
+    from extract.training import finetune_command
+
+    monkeypatch.setattr(finetune_command, "find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=r"extract finetune needs lightning, .*pip install"):
+        finetune_command.run(settings(survey, tmp_path))
+    with pytest.raises(ConfigError, match="--wandb needs wandb"):
+        finetune(settings(survey, tmp_path, wandb=True))
+
+
 def test_help_of_extract_imports_no_lightning():
     code = "import sys; from extract.cli import VERBS; [v() for v in VERBS.values()]; print('lightning' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -1,12 +1,14 @@
 """`python -m extract finetune`: settings of the command line, and the YAML of the group's own script."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from cache.commandline import Command, Verb
+from cache.errors import ConfigError
 
 from .finetune_yaml import settings_from
 
@@ -125,9 +127,18 @@ class FinetuneSettings(Command):
 
 def run(settings: FinetuneSettings) -> None:
     """Train and write the record; see `finetune_run.finetune`."""
+    check_installed("lightning", "extract finetune")
     from .finetune_run import finetune  # noqa: PLC0415  imports torch and lightning
 
     finetune(settings)
+
+
+def check_installed(package: str, what: str) -> None:
+    """Raise ConfigError when what is asked for needs a package that is not there."""
+    if find_spec(package) is None:
+        raise ConfigError(
+            f"{what} needs {package}, which is not installed: pip install 'blindspot-probes[train]'"
+        )
 
 
 VERB = Verb(FinetuneSettings, run)

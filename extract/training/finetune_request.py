@@ -1,6 +1,5 @@
 """What the settings of `extract finetune` ask for: recipe, machine, spectra and encoder, logs."""
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from ..request import SPLITS, ExtractConfig, find_data, usable_cores
 from ..weights_file import read_weights
 from .attention import attention_heads
 from .encoder_features import FeatureChoice
-from .finetune_command import FinetuneSettings
+from .finetune_command import FinetuneSettings, check_installed
 from .finetune_recipe import FinetuneRecipe, Machine
 from .finetune_yaml import stated_by
 
@@ -139,19 +138,12 @@ def loggers_of(settings: FinetuneSettings, folder: Path, name: str) -> list[Any]
     if "csv" in settings.logger:
         made.append(loggers.CSVLogger(folder, name="csv"))
     if "tensorboard" in settings.logger:
-        _needed("tensorboard", "--logger tensorboard")
+        check_installed("tensorboard", "--logger tensorboard")
         made.append(loggers.TensorBoardLogger(folder, name="tensorboard"))
     if settings.wandb:
-        _needed("wandb", "--wandb")
+        check_installed("wandb", "--wandb")
         offline = settings.wandb_mode == "offline"
         made.append(
             loggers.WandbLogger(project=settings.project, name=name[:12], save_dir=folder, offline=offline)
         )
     return made
-
-
-def _needed(package: str, flag: str) -> None:
-    if importlib.util.find_spec(package) is None:
-        raise ConfigError(
-            f"{flag} needs {package}, which is not installed: pip install 'blindspot-probes[train]'"
-        )
