@@ -3,8 +3,10 @@
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
+from pydantic_settings import CliPositionalArg
 
 from cache.commandline import Command, Verb
 from cache.errors import UnknownName
@@ -65,6 +67,27 @@ def run_tables(settings: TablesSettings) -> None:
         sys.stdout.write(f"{paths[-1]}\n")
 
 
+class DiffSettings(Command):
+    """Tell what changed between two results folders: records, scores, comparisons.
+
+    Records only are read. A changed score says whether it lies within the old 95 % interval. When and where records
+    were made is not compared.
+    """
+
+    old: CliPositionalArg[Path] = Field(description="folder of the old records")
+    new: CliPositionalArg[Path] = Field(description="folder of the new records")
+    format: Literal["text", "csv"] = Field("text", description="plain text, or one line of CSV per change")
+
+
+def run_diff(settings: DiffSettings) -> None:
+    """Print the difference."""
+    from .diff import csv_of, difference, text_of  # noqa: PLC0415  pandas is needed only now
+    from .source import load_records  # noqa: PLC0415
+
+    found = difference(load_records(settings.old), load_records(settings.new))
+    sys.stdout.write({"text": text_of, "csv": csv_of}[settings.format](found))
+
+
 class FigureSettings(Command):
     """Draw the overview of one label: test R2 by layer and pooling, with intervals and controls."""
 
@@ -88,5 +111,6 @@ def run_figure(settings: FigureSettings) -> None:
 
 VERBS: Mapping[str, Callable[[], Verb]] = {
     "tables": lambda: Verb(TablesSettings, run_tables),
+    "diff": lambda: Verb(DiffSettings, run_diff),
     "figure": lambda: Verb(FigureSettings, run_figure),
 }

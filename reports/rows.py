@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cache.records import Record
@@ -110,10 +111,13 @@ def frame_of(records: Sequence[Record], state: StoreState) -> pd.DataFrame:
 
 def rows_of(frame: pd.DataFrame) -> list[Row]:
     """The rows of a frame as plain dicts, in order; missing numbers are None."""
-    # One conversion of the whole frame: asking pandas for rows takes ten times as long.
     names = [str(name) for name in frame.columns]
-    values = frame.to_numpy(dtype=object, na_value=None).tolist()  # type: ignore[arg-type]  # the stubs forget None
-    return [dict(zip(names, row, strict=True)) for row in values]
+    return [dict(zip(names, row, strict=True)) for row in objects_of(frame).tolist()]
+
+
+def objects_of(frame: pd.DataFrame) -> np.ndarray[tuple[int, int], np.dtype[np.object_]]:
+    """All values of a frame as plain objects, None where missing; ten times as fast as asking pandas for rows."""
+    return frame.to_numpy(dtype=object, na_value=None)  # type: ignore[arg-type]  # the stubs forget None
 
 
 def stores_of(record: Record) -> list[tuple[str, str, str | None]]:

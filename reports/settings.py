@@ -104,7 +104,7 @@ def constant_note(shown: pd.DataFrame, columns: Sequence[Column]) -> str:
 
 def head_note(frame: pd.DataFrame) -> str:
     """The parameters of each head as recorded, one set after the other."""
-    pairs = frame[["head", "params"]].drop_duplicates().itertuples(index=False)
+    pairs = dict.fromkeys(zip(frame["head"].tolist(), frame["params"].tolist(), strict=True))
     texts = [f"{head} ({_assignments(_loaded(params)) or 'no parameters'})" for head, params in pairs]
     return f"Heads: {'; '.join(texts)}."
 
