@@ -21,15 +21,20 @@ MOCK_NOTE = (
 )
 
 
-def footnotes(shown: pd.DataFrame, columns: Sequence[Column]) -> tuple[str, ...]:
-    """Footnotes of a table of scored rows; `shown` is its settings frame, `columns` what it shows."""
-    return tuple(note for note in _footnotes(shown, columns) if note)
+def footnotes(
+    shown: pd.DataFrame, columns: Sequence[Column], *, covered: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Footnotes of a table of scored rows; `shown` is its settings frame, `columns` what it shows.
+
+    `covered` are settings (keys of `settings.VARYING`) that stand along an axis of the table.
+    """
+    return tuple(note for note in _footnotes(shown, columns, covered) if note)
 
 
-def _footnotes(shown: pd.DataFrame, columns: Sequence[Column]) -> Iterator[str]:
+def _footnotes(shown: pd.DataFrame, columns: Sequence[Column], covered: Sequence[str]) -> Iterator[str]:
     methods = ", or ".join(sorted({method for method in shown["interval_method"] if method}))
     yield f"n counts stars. Brackets: 95 % interval ({methods or 'none stored'})."
-    yield constant_note(shown, columns)
+    yield constant_note(shown, columns, covered=covered)
     yield head_note(shown)
     yield published_note(shown)
     yield mock_note(shown)

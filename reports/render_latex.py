@@ -4,7 +4,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from .render_markdown import number_text
+from .render_markdown import estimate_text, number_text
 from .table import Cell, Column, Estimate, Table
 
 EMPTY = "\\nodata"
@@ -90,10 +90,7 @@ def _shown(cell: Cell, column: Column, *, bold: bool) -> str:
 
 def _value(cell: Cell, column: Column) -> str:
     if isinstance(cell, Estimate):
-        value = _number(cell.value, column.digits)
-        if cell.low is None or cell.high is None:
-            return value
-        return f"{value} [{_number(cell.low, column.digits)}, {_number(cell.high, column.digits)}]"
+        return estimate_text(cell, column.digits).replace("-", "$-$")
     return _number(cell, column.digits) if isinstance(cell, float) else tex(str(cell))
 
 

@@ -22,6 +22,8 @@ KEY_DIGITS = 16
 SCORED_KINDS = ("probe", "finetune")
 """Kinds of records that score a head, so that they are rows: on stored features, or end to end."""
 
+FRESH_NOISE = "fresh"
+"""What stands for the draws of train where every batch has noise of its own."""
 FROZEN = "end to end, encoder frozen"
 FINE_TUNED = "end to end, encoder fine-tuned"
 
@@ -144,7 +146,7 @@ def _rows_of_record(record: Record, state: StoreState) -> Iterator[Row]:
             f"{s}:{key[:KEY_DIGITS]}={(digest or 'not recorded')[:SHORT]}"
             for s, key, digest in stores_of(record)
         ),
-        "weights": _text(result.get("weights") or spec.get("weights")),
+        "weights": _text(result.get("weights")),
         "interval_method": result.get("interval_method"),
         "chosen": _text(result.get("chosen")),
         "d": result.get("d"),
@@ -200,7 +202,7 @@ def _training(record: Record) -> str:
     """How the encoder took part: '' for stored features, else frozen or trained along."""
     if record.kind == "probe":
         return ""
-    return FROZEN if record.spec["freeze_encoder"] else FINE_TUNED
+    return FROZEN if record.spec["params"]["freeze_encoder"] else FINE_TUNED
 
 
 def _scores(result: Mapping[str, Any], label: str) -> Row:

@@ -86,9 +86,12 @@ def varying_of(
     return tuple(columns)
 
 
-def constant_note(shown: pd.DataFrame, columns: Sequence[Column]) -> str:
-    """What holds for all rows of a table, and where a setting goes with a head rather than with a row."""
-    there = {column.key for column in columns}
+def constant_note(shown: pd.DataFrame, columns: Sequence[Column], *, covered: Sequence[str] = ()) -> str:
+    """What holds for all rows of a table, and where a setting goes with a head rather than with a row.
+
+    `covered` are settings that a table shows otherwise than in a column of their own.
+    """
+    there = {column.key for column in columns} | set(covered)
     texts = []
     for key, heading in VARYING.items():
         values = list(shown[key].unique())
