@@ -38,7 +38,7 @@ GIVEN   = $(if $(filter command environment,$(origin $(1))),--$(2) '$($(1))')
 SWEEP   = $(PY) -m probes sweep --config '$(GRID)' --results $(OUT)/results $(call GIVEN,LAYER,layers) $(call GIVEN,POOL,poolings) \
           $(call GIVEN,DIRECTION,directions) $(call GIVEN,HEAD,heads) $(call GIVEN,LABEL,labels) $(call GIVEN,SEED,seeds) \
           $(if $(filter-out local,$(SCHEDULER)),--scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)))
-TABLES  = $(PY) -m reports tables --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports
+TABLES  = $(PY) -m reports tables --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports $(call GIVEN,LABEL,label)
 
 .PHONY: help setup demo mock extract probe sweep tables pretrain bench readme test check clean clean-all
 help:  ## this text

@@ -25,7 +25,7 @@ class TablesSettings(Command):
         Path("artifacts/features"), description="folder of the stores, to tell stale scores"
     )
     out: Path = Field(Path("artifacts/reports"), description="folder to write into")
-    label: str | None = Field(None, description="only this label (default: every label)")
+    label: tuple[str, ...] = Field((), description="only these labels (default: every label)")
     formats: tuple[str, ...] = Field(
         ("md", "csv", "ecsv", "tex", "mrt", "parquet"), description="formats to write: any of these"
     )

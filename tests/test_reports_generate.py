@@ -58,6 +58,8 @@ def test_one_label_alone(results, tmp_path):
     paths = make_tables(results, None, out=tmp_path / "out", label="T_eff")
     assert not [path for path in paths if "log_g" in path.name]
     assert {path.name for path in paths} >= {"layers_T_eff.md", "labels.md"}
+    both = make_tables(results, None, out=tmp_path / "both", label=("log_g", "T_eff"))
+    assert {path.name for path in both} >= {"layers_T_eff.md", "layers_log_g.md"}
 
 
 def test_equal_records_give_equal_bytes(results, tmp_path):
