@@ -40,7 +40,7 @@ class TablesSettings(Command):
 
 def run_tables(settings: TablesSettings) -> None:
     """Write all tables and print those asked for."""
-    from .generate import BUILDERS, SUMMARY, make_tables  # noqa: PLC0415  pandas is needed only now
+    from .generate import BUILDERS, SUMMARY, left_over, make_tables  # noqa: PLC0415  pandas is needed only now
 
     known = (*BUILDERS, SUMMARY)
     for name in settings.show:
@@ -65,6 +65,9 @@ def run_tables(settings: TablesSettings) -> None:
         sys.stdout.write(f"and beside each: {', '.join(endings)}\n")
     if paths[-1].suffix != first and paths[-1].stem != paths[0].stem:
         sys.stdout.write(f"{paths[-1]}\n")
+    if not settings.label and (older := left_over(settings.out, paths)):
+        names = ", ".join(path.name for path in older)
+        sys.stdout.write(f"older tables there, not written now: {names}\n")
 
 
 class DiffSettings(Command):

@@ -78,7 +78,7 @@ def make_tables(
     """Write every table in every format of `formats` under `out`; return the paths, in reading order.
 
     With `label`, only the tables of that label or those labels, and the comparison of labels. Everything is built
-    before anything is written; tables of an earlier run that no record calls for any more are left where they are. Without a features
+    before anything is written; files of an earlier run stay where they are (see `left_over`). Without a features
     folder every store counts as missing, and the tables say so. Equal records and store states give equal bytes.
     Raises CacheError when no record scores a head, UnknownName for a label none has and for an unknown format.
     """
@@ -90,6 +90,13 @@ def make_tables(
         publish_bytes(out / name, content)
         paths.append(out / name)
     return paths
+
+
+def left_over(out: Path, written: Sequence[Path]) -> list[Path]:
+    """Tables under `out` that were not among those written: an earlier run made them, perhaps of other records."""
+    kinds, endings = {*BUILDERS, SUMMARY}, {f".{name}" for name in FORMATS}
+    tables = (p for p in out.iterdir() if p.stem.split("_")[0] in kinds and p.suffix in endings)
+    return sorted(set(tables) - set(written))
 
 
 def build_files(
@@ -126,8 +133,8 @@ def _chosen(frame: pd.DataFrame, label: str | Sequence[str] | None) -> list[str]
 def build_tables(source: Source, *, label: str | Sequence[str] | None = None) -> dict[str, list[Table]]:
     """The tables of every document that has rows, by name (`layers_log_g`), in reading order.
 
-    With `label`, only the documents of that label or those labels, and the comparison of labels. Raises UnknownName for a label without rows,
-    ConfigError for one that cannot be part of a file name.
+    With `label`, only the documents of that label or those labels, and the comparison of labels. Raises UnknownName
+    for a label without rows, ConfigError for one that cannot be part of a file name.
     """
     documents = {}
     for name in _chosen(source.frame, label):
