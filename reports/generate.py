@@ -11,13 +11,12 @@ from cache.arrays import safe_name
 from cache.atomic import publish_bytes
 from cache.errors import UnknownName
 
-from .comparisons import NOT_COMPARED, Comparisons
 from .pivots import heads_table, labels_table
-from .progress_table import Arrays, progress_tables
+from .progress_table import progress_tables
 from .render_csv import csv_text
 from .render_markdown import markdown
 from .rows import rows_of
-from .source import read_source
+from .source import Source, read_source
 from .table import Table
 from .tables import controls_table, layers_table
 from .verdict import name_of
@@ -29,7 +28,17 @@ RED_FLAGS: Mapping[str, str] = {
 }
 """Words above the tables, and the flag of a record that calls for them."""
 
-ReadArrays = Callable[[str], Arrays]
+Builder = Callable[[Source, str], Sequence[Table]]
+"""The tables of one document, from a source and a label; tables without rows are left out."""
+
+BUILDERS: Mapping[str, Builder] = {
+    "layers": lambda source, label: [layers_table(source.frame, label, source.paired)],
+    "heads": lambda source, label: [heads_table(source.frame, label, source.paired)],
+    "controls": lambda source, label: [controls_table(source.frame, label, source.paired)],
+    "progress": progress_tables,
+}
+"""Documents of each label, in reading order; a file is named by document and label."""
+SUMMARY = "labels"
 
 
 def make_tables(
@@ -42,16 +51,8 @@ def make_tables(
     store states give equal bytes. Raises CacheError when there is no probe record, UnknownName for a label none
     has.
     """
-    source = read_source(results_root, features_root)
-    documents = build_documents(
-        source.frame,
-        label=label,
-        arrays=source.arrays,
-        others=Counter(
-            record.kind for record in source.records if record.kind not in ("probe", "comparison")
-        ),
-        paired=source.paired,
-    )
+    tables = build_tables(read_source(results_root, features_root), label=label)
+    documents = build_documents(tables)
     paths = []
     for name, text in documents.items():
         publish_bytes(out / name, text.encode())
@@ -64,37 +65,32 @@ def labels_of(frame: pd.DataFrame) -> list[str]:
     return sorted(frame["label"].unique(), key=label_rank)
 
 
-def build_documents(
-    frame: pd.DataFrame,
-    *,
-    arrays: ReadArrays,
-    label: str | None = None,
-    others: Mapping[str, int] | None = None,
-    paired: Comparisons = NOT_COMPARED,
-) -> dict[str, str]:
-    """File name -> text of every document, in reading order.
+def build_tables(source: Source, *, label: str | None = None) -> dict[str, list[Table]]:
+    """The tables of every document that has rows, by name (`layers_log_g`), in reading order.
 
-    `others` counts records of other kinds; by `paired` rows are judged that were compared in pairs.
+    With `label`, only that label's documents and the comparison of labels. Raises UnknownName for a label without rows,
+    ConfigError for one that cannot be part of a file name.
     """
-    known = labels_of(frame)
+    known = labels_of(source.frame)
     if label is not None and label not in known:
         raise UnknownName("label", label, known)
-    documents: dict[str, str] = {}
+    documents = {}
     for name in [label] if label else known:
         safe_name("label", name)
-        alarms = red_flags(frame, name)
-        documents |= _both(f"layers_{name}", [_led(layers_table(frame, name, paired), alarms)])
-        documents |= _both(f"heads_{name}", [_led(heads_table(frame, name, paired), alarms)])
-        documents |= _both(f"controls_{name}", [_led(controls_table(frame, name, paired), alarms)])
-        curves = {run_id: arrays(run_id) for run_id in frame.loc[frame["label"] == name, "run_id"]}
-        if progress := progress_tables(frame, name, curves):
-            documents |= _both(f"progress_{name}", progress)
-    alarms = tuple(alarm for name in known for alarm in red_flags(frame, name))
-    return documents | _both("labels", [_led(_with_others(labels_table(frame), others or {}), alarms)])
+        alarms = red_flags(source.frame, name)
+        for kind, build in BUILDERS.items():
+            documents[f"{kind}_{name}"] = [_led(table, alarms) for table in build(source, name) if table.rows]
+    alarms = tuple(alarm for name in known for alarm in red_flags(source.frame, name))
+    documents[SUMMARY] = [_led(_with_others(labels_table(source.frame), source), alarms)]
+    return {name: tables for name, tables in documents.items() if tables}
 
 
-def _both(name: str, tables: Sequence[Table]) -> dict[str, str]:
-    return {f"{name}.md": markdown(tables), f"{name}.csv": csv_text(tables)}
+def build_documents(tables: Mapping[str, Sequence[Table]]) -> dict[str, str]:
+    """File name -> text of every document, in reading order."""
+    documents: dict[str, str] = {}
+    for name, several in tables.items():
+        documents |= {f"{name}.md": markdown(several), f"{name}.csv": csv_text(several)}
+    return documents
 
 
 def red_flags(frame: pd.DataFrame, label: str) -> tuple[str, ...]:
@@ -113,7 +109,12 @@ def _led(table: Table, alarms: tuple[str, ...]) -> Table:
     return dataclasses.replace(table, lead=(*alarms, *table.lead)) if alarms else table
 
 
-def _with_others(table: Table, others: Mapping[str, int]) -> Table:
+IN_TABLES = ("probe", "finetune", "comparison", "audit", "ceiling")
+
+
+def _with_others(table: Table, source: Source) -> Table:
+    """The table with a note on records of kinds that no table shows."""
+    others = Counter(record.kind for record in source.records if record.kind not in IN_TABLES)
     if not others:
         return table
     counts = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))

@@ -19,6 +19,11 @@ INTERVAL_METRICS = METRICS
 FRESH = "fresh"
 SHORT = 12
 KEY_DIGITS = 16
+SCORED_KINDS = ("probe", "finetune")
+"""Kinds of records that score a head, so that they are rows: on stored features, or end to end."""
+
+FROZEN = "end to end, encoder frozen"
+FINE_TUNED = "end to end, encoder fine-tuned"
 
 StoreState = Callable[[str, str | None], str]
 """State ('fresh', 'missing', 'changed') of the store with this key and the digest the record saw."""
@@ -41,6 +46,7 @@ _TEXT = [
     "label",
     "unit",
     "fitted_labels",
+    "training",
     "data_kind",
     "error_input",
     "precision",
@@ -85,12 +91,14 @@ IN_UNIT_OF_LABEL = ("rmse", "mae", "bias", "bias_median", "sigma_mad")
 
 
 def frame_of(records: Sequence[Record], state: StoreState) -> pd.DataFrame:
-    """Rows of every probe record, columns COLUMNS; missing text is '', a missing number is NA.
+    """Rows of every record of SCORED_KINDS, columns COLUMNS; missing text is '', a missing number is NA.
 
-    Kinds other than 'probe' have tables of their own and are not rows. A failed record has a row per label
-    asked for, with its error and without scores.
+    Other kinds have tables of their own and are not rows. A failed record has a row per label asked for, with its
+    error and without scores. `training` is '' for heads fitted to stored features.
     """
-    rows = [row for record in records if record.kind == "probe" for row in _rows_of_record(record, state)]
+    rows = [
+        row for record in records if record.kind in SCORED_KINDS for row in _rows_of_record(record, state)
+    ]
     return pd.DataFrame(
         {
             name: pd.Series([row.get(name) for row in rows], dtype=dtype).fillna(
@@ -139,7 +147,7 @@ def _rows_of_record(record: Record, state: StoreState) -> Iterator[Row]:
             f"{s}:{key[:KEY_DIGITS]}={(digest or 'not recorded')[:SHORT]}"
             for s, key, digest in stores_of(record)
         ),
-        "weights": _text(result.get("weights")),
+        "weights": _text(result.get("weights") or spec.get("weights")),
         "interval_method": result.get("interval_method"),
         "chosen": _text(result.get("chosen")),
         "d": result.get("d"),
@@ -165,6 +173,7 @@ def _identity(record: Record) -> Row:
         "segments": _text(features.get("segments")),
         "params": _text(spec.get("params") or {}),
         "fitted_labels": " ".join(spec["labels"]),
+        "training": _training(record),
         "error_input": _text(spec["error_input"]),
         "precision": spec.get("precision", "fp32"),
         "noise_mode": _text(spec.get("noise_mode")),
@@ -188,6 +197,13 @@ def _identity(record: Record) -> Row:
             )
         },
     }
+
+
+def _training(record: Record) -> str:
+    """How the encoder took part: '' for stored features, else frozen or trained along."""
+    if record.kind == "probe":
+        return ""
+    return FROZEN if record.spec["freeze_encoder"] else FINE_TUNED
 
 
 def _scores(result: Mapping[str, Any], label: str) -> Row:
@@ -217,6 +233,7 @@ def _same_question(row: Row, spec: Mapping[str, Any]) -> bool:
     features = spec.get("features") or {}
     return (
         row["control"] == "none"
+        and row["training"] != FINE_TUNED
         and row["error_input"].lower() == "true"
         and len(features.get("parts") or []) == 1
         and row["direction"] in ("forward", "backward")

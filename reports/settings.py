@@ -12,6 +12,7 @@ from .table import Column
 # Shown as columns where they differ, in a footnote where they do not. Keys are those of `settings_frame`.
 VARYING: Mapping[str, str] = {
     "data_kind_text": "data",
+    "training_text": "training",
     "noise_mode_text": "noise",
     "noise_level_text": "noise level",
     "inputs_text": "data files",
@@ -27,6 +28,7 @@ VARYING: Mapping[str, str] = {
     "fitted_labels_text": "fitted",
     "family_text": "family",
 }
+CACHED = "on stored features"
 RUN = "run"
 RUN_DIGITS = 8
 _HEAD_SPECIFIC = ("selection", "probe_version")
@@ -40,6 +42,8 @@ def settings_frame(frame: pd.DataFrame, *, by_head: Sequence[str] = ()) -> pd.Da
     """
     rows = rows_of(frame)
     shown = [_shown_settings(row) for row in rows]
+    if any(text["training_text"] for text in shown):
+        shown = [text | {"training_text": text["training_text"] or CACHED} for text in shown]
     for text, own in zip(shown, _settings_by_head(rows, (*_HEAD_SPECIFIC, *by_head)), strict=True):
         text["settings_text"] = own
     return frame.assign(
@@ -93,6 +97,7 @@ def _shown_settings(row: Row) -> dict[str, str]:
     size = row["train_size"]
     return {
         "data_kind_text": row["data_kind"],
+        "training_text": row["training"],
         "noise_level_text": per_split(
             {s: f"{row[k]:g}" for s in SPLITS if row[k := f"noise_level_{s}"] is not None}
         ),
