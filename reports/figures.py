@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from cache.atomic import replacing
 from cache.errors import CacheError
 
+from .drawn import Drawn
 from .ordering import ordered
 from .overview_layout import (
     AXES_WIDTH,
@@ -26,20 +27,10 @@ from .overview_layout import (
 from .render_markdown import number_text
 from .rows import Row, rows_of
 from .settings import settings_frame, variant_of
+from .style import FAINT, INK, STYLES
 from .verdict import BASELINES, scored
 from .vocabulary import LATENT, ROLE_ORDER
 
-# Okabe and Ito's palette (https://jfly.uni-koeln.de/color/): told apart with every common colour blindness;
-# the markers differ too, so that the figure also works in grey.
-STYLES = (
-    ("#0072B2", "o"),
-    ("#D55E00", "s"),
-    ("#009E73", "^"),
-    ("#CC79A7", "D"),
-    ("#56B4E9", "v"),
-    ("#E69F00", "P"),
-)
-INK, FAINT = "#222222", "#888888"
 DPI = 160
 SMALL, NORMAL, LARGE = 8, 9, 11
 # Inches.
@@ -54,9 +45,16 @@ LEGEND_COLUMNS, LEGEND_LINE = 2, 0.21
 
 
 def overview_figure(frame: pd.DataFrame, label: str, out_path: Path) -> None:
-    """Write a PNG: test R2 with 95 % intervals by layer and pooling, the best baselines and controls as lines.
+    """Write a PNG of `draw_overview`. Equal frames give equal bytes."""
+    drawn = draw_overview(frame, label)
+    with replacing(out_path) as temporary:
+        drawn.figure.savefig(temporary, format="png", metadata={"Software": None})
 
-    Equal frames give equal bytes. Raises CacheError when no latent row of the label has a score.
+
+def draw_overview(frame: pd.DataFrame, label: str) -> Drawn:
+    """Test R2 with 95 % intervals by layer and pooling, the best baselines and controls as lines.
+
+    Raises CacheError when no latent row of the label has a score.
     """
     rows = rows_of(settings_frame(ordered(frame[frame["label"] == label])))
     latents = [row for row in rows if row["role"] == LATENT and row["test_r2"] is not None]
@@ -84,9 +82,10 @@ def overview_figure(frame: pd.DataFrame, label: str, out_path: Path) -> None:
     _draw_frame(axes, limits)
     _draw_lines(axes, lines)
     _draw_flags(axes, flags, axes_height)
-    _write_around(figure, axes, title=title_of(label, rows), caption=caption_of(latents, flags))
-    with replacing(out_path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+    title, caption = title_of(label, rows), caption_of(latents, flags)
+    _write_around(figure, axes, title=title, caption=caption)
+    shown = f"Test R² of {label} with 95 % intervals by layer and pooling."
+    return Drawn(title=title, caption=f"{shown} {caption}".strip(), figure=figure)
 
 
 def _draw_frame(axes: Axes, limits: tuple[float, float]) -> None:

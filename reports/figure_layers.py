@@ -1,0 +1,287 @@
+"""What layers know: R2 by layer and pooling as a heat map, and by depth for every label."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from .comparisons import Comparisons
+from .drawn import (
+    INTERVALS,
+    R2,
+    Drawn,
+    best_on_val,
+    data_note,
+    error_bars,
+    latents_of,
+    listed,
+    main_rows,
+    named_apart,
+    plain,
+    r2_text,
+    stale_alarm,
+)
+from .render_markdown import number_text
+from .rows import Row
+from .source import Source
+from .style import (
+    INK,
+    ONE_COLUMN,
+    SEQUENTIAL,
+    SMALL,
+    TWO_COLUMNS,
+    horizontal_grid,
+    line_height,
+    new_figure,
+    style_of,
+    tell,
+    text_room,
+    text_width,
+    wrapped,
+)
+from .verdict import contest
+from .vocabulary import RAW_FLUX, label_rank, layer_rank, pooling_rank
+
+CELL_WIDTH, CELL_HEIGHT = 0.6, 0.22
+"""Inches."""
+MOST_PANELS = 9
+FLOOR = -0.25
+"""R2 below this has the colour of the floor; the cell still shows its value."""
+BAR_ROOM = 0.75
+PARTS = " + "
+
+Panels = Mapping[str, Sequence[Row]]
+
+
+def heat_maps(source: Source, label: str) -> list[Drawn]:
+    """One figure: a panel per head, direction and setting, a line per layer, a column per pooling."""
+    rows = plain(latents_of(main_rows(source.frame, label)))
+    if not rows:
+        return []
+    panels: dict[str, list[Row]] = {}
+    for row, name in zip(rows, named_apart(rows), strict=True):
+        panels.setdefault(name, []).append(row)
+    kept = _fullest(panels)
+    shown = [row for panel in kept.values() for row in panel]
+    title = _heat_title(label, shown, source.paired)
+    note = f"Test {R2} (no unit); {data_note(shown)}."
+    if len(kept) < len(panels):
+        note += f" {len(kept)} of {len(panels)} settings: those with most cells, then the best val {R2}."
+    figure = _draw_heat(kept, title=title, note=note, alarm=stale_alarm(shown))
+    caption = f"Test {R2} of {label} by layer, in the order of the network, and pooling; a panel per head and setting."
+    return [Drawn(title=title, caption=f"{caption} {note}", figure=figure)]
+
+
+def _fullest(panels: Panels) -> Panels:
+    """At most MOST_PANELS of them, in their order."""
+
+    def rank(name: str) -> tuple[int, float]:
+        best = best_on_val(panels[name])
+        return -len(panels[name]), -math.inf if best is None else -best["val_r2"]
+
+    kept = set(sorted(panels, key=rank)[:MOST_PANELS])
+    return {name: rows for name, rows in panels.items() if name in kept}
+
+
+def _heat_title(label: str, rows: Sequence[Row], paired: Comparisons) -> str:
+    result = contest(rows, paired)
+    assert result is not None
+    best = result.best
+    text = f"{label}: {best['layer']} with {best['pooling']} scores highest, {r2_text(best)}"
+    if result.rival is None:
+        return text
+    return f"{text}, beyond chance" if result.clear else f"{text}, but others may be as good"
+
+
+def _draw_heat(panels: Panels, *, title: str, note: str, alarm: str) -> Figure:
+    rows = [row for panel in panels.values() for row in panel]
+    layers = sorted(
+        {row["layer"] for row in rows}, key=lambda name: [layer_rank(x) for x in name.split(PARTS)]
+    )
+    poolings = sorted(
+        {row["pooling"] for row in rows}, key=lambda name: [pooling_rank(x) for x in name.split(PARTS)]
+    )
+    names = max(text_width(layer, size=SMALL) for layer in layers)
+    cell = max(CELL_WIDTH, max(text_width(name, size=SMALL) for name in poolings) + 0.08)
+    panel_width = cell * len(poolings)
+    across = max(1, min(len(panels), int((TWO_COLUMNS - names - BAR_ROOM) / (panel_width + 0.15))))
+    needed = names + BAR_ROOM + across * (panel_width + 0.15)
+    width = ONE_COLUMN if needed <= ONE_COLUMN else TWO_COLUMNS
+    room = (width - names - BAR_ROOM) / across - 0.2
+    headings = {name: wrapped(name, room, size=SMALL) for name in panels}
+    down = math.ceil(len(panels) / across)
+    heading = line_height(SMALL) * max(len(lines) for lines in headings.values())
+    height = text_room(width, title=title, note=note, alarm=alarm) + 0.3
+    height += down * (heading + 0.12 + CELL_HEIGHT * len(layers))
+    figure = new_figure(width, height)
+    grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    values = [row["test_r2"] for row in rows]
+    scale = Normalize(max(FLOOR, min([*values, 0.0])), max([*values, 0.1]))
+    for axes, (name, panel) in zip(grid.flat, panels.items(), strict=False):
+        _draw_panel(axes, panel, layers, poolings, scale)
+        axes.set_title("\n".join(headings[name]), fontsize=SMALL)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    bar = figure.colorbar(
+        ScalarMappable(scale, SEQUENTIAL),
+        ax=grid,
+        label=f"test {R2}",
+        extend="min" if min(values) < scale.vmin else "neither",
+        aspect=30,
+        pad=0.02,
+    )
+    bar.outline.set_visible(False)
+    tell(figure, title=title, note=note, alarm=alarm)
+    return figure
+
+
+def _draw_panel(
+    axes: Axes, rows: Sequence[Row], layers: Sequence[str], poolings: Sequence[str], scale: Normalize
+) -> None:
+    cells = np.full((len(layers), len(poolings)), np.nan)
+    for row in rows:
+        cells[layers.index(row["layer"]), poolings.index(row["pooling"])] = row["test_r2"]
+    axes.imshow(cells, cmap=SEQUENTIAL, norm=scale, aspect="auto")
+    for (line, column), value in np.ndenumerate(cells):
+        if np.isfinite(value):
+            dark = np.mean(colormaps[SEQUENTIAL](scale(value))[:3]) < 0.5
+            axes.text(
+                column,
+                line,
+                number_text(float(value), 2),
+                ha="center",
+                va="center",
+                fontsize=SMALL,
+                color="white" if dark else INK,
+            )
+    axes.set_xticks(range(len(poolings)), poolings)
+    axes.set_yticks(range(len(layers)), layers)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def depth(source: Source, labels: Sequence[str]) -> list[Drawn]:
+    """One figure: test R2 by layer in the order of the network, a line per label, of one head and pooling."""
+    rows = {label: plain(main_rows(source.frame, label)) for label in labels}
+    choice = _most_layers(rows)
+    if choice is None:
+        return []
+    lines = {
+        label: sorted(
+            (
+                row
+                for row in latents_of(rows[label])
+                if _question(row) == choice and PARTS not in row["layer"]
+            ),
+            key=lambda r: layer_rank(r["layer"]),
+        )
+        for label in sorted(labels, key=label_rank)
+    }
+    lines = {label: line for label, line in lines.items() if len({row["layer"] for row in line}) > 1}
+    shown = [row for line in lines.values() for row in line]
+    flux = {label: _of_flux(rows[label], choice) for label in lines}
+    title = _depth_title(lines)
+    first = shown[0]
+    note = f"{first['pooling']}, {first['direction']}, {named_apart([first])[0]}; bars: {INTERVALS}"
+    note += f"; {data_note(shown)}."
+    if any(flux.values()):
+        note += f" Open markers: the same head on the {RAW_FLUX} itself."
+    figure = _draw_depth(lines, flux, title=title, note=note, alarm=stale_alarm(shown))
+    caption = f"Test {R2} by layer in the order of the network, for {listed(list(lines))}. {note}"
+    return [Drawn(title=title, caption=caption, figure=figure)]
+
+
+def _question(row: Row) -> tuple[str, ...]:
+    """What is the same along a line of the figure."""
+    return tuple(str(row[name]) for name in ("kind", "pooling", "direction", "head", "params", "error_input"))
+
+
+def _most_layers(rows: Mapping[str, Sequence[Row]]) -> tuple[str, ...] | None:
+    """The pooling, direction and head with most labels and layers, then the best val R2; None without two layers."""
+    found: dict[tuple[str, ...], dict[tuple[str, str], float]] = {}
+    for label, of_label in rows.items():
+        for row in latents_of(of_label):
+            if PARTS in row["layer"]:
+                continue
+            val = -math.inf if row["val_r2"] is None else float(row["val_r2"])
+            found.setdefault(_question(row), {})[label, row["layer"]] = val
+    several = {
+        question: cells
+        for question, cells in found.items()
+        if len(cells) > len({label for label, _ in cells})
+    }
+    return max(several, key=lambda q: (len(several[q]), max(several[q].values())), default=None)
+
+
+def _of_flux(rows: Sequence[Row], choice: tuple[str, ...]) -> Row | None:
+    """The raw flux under the same head, whatever its pooling and direction."""
+    _, _, _, *head = choice
+    alike = (
+        r
+        for r in rows
+        if r["role"] == RAW_FLUX and [str(r["head"]), str(r["params"]), str(r["error_input"])] == head
+    )
+    return next(alike, None)
+
+
+def _depth_title(lines: Mapping[str, Sequence[Row]]) -> str:
+    best: dict[str, list[str]] = {}
+    for label, line in lines.items():
+        row = max(line, key=lambda row: float(row["test_r2"]))
+        best.setdefault(row["layer"], []).append(f"{label} ({number_text(row['test_r2'], 2)})")
+    places = [f"at {layer} for {listed(best[layer])}" for layer in sorted(best, key=layer_rank)]
+    return f"Test {R2} is highest {'; '.join(places)}"
+
+
+def _draw_depth(
+    lines: Mapping[str, Sequence[Row]], flux: Mapping[str, Row | None], *, title: str, note: str, alarm: str
+) -> Figure:
+    layers = sorted({row["layer"] for line in lines.values() for row in line}, key=layer_rank)
+    ticks = [RAW_FLUX, *layers] if any(flux.values()) else layers
+    longest = max(text_width(name, size=SMALL) for name in ticks)
+    legend = 0.4 + max(text_width(label, size=SMALL) for label in lines)
+    needed = (longest + 0.1) * len(ticks) + legend + 0.5
+    width = ONE_COLUMN if needed <= ONE_COLUMN else TWO_COLUMNS
+    upright = needed > width
+    height = text_room(width, title=title, note=note, alarm=alarm) + 1.9 + (longest if upright else 0.15)
+    figure = new_figure(width, height)
+    axes = figure.subplots()
+    for index, (label, line) in enumerate(lines.items()):
+        color, marker = style_of(index)
+        shift = 0.05 * (index - (len(lines) - 1) / 2)
+        x = [ticks.index(row["layer"]) + shift for row in line]
+        axes.errorbar(
+            x,
+            [row["test_r2"] for row in line],
+            yerr=error_bars(line),
+            color=color,
+            marker=marker,
+            linestyle="-",
+            elinewidth=1,
+            label=label,
+        )
+        if (row := flux[label]) is not None:
+            axes.errorbar(
+                [shift],
+                [row["test_r2"]],
+                yerr=error_bars([row]),
+                color=color,
+                marker=marker,
+                markerfacecolor="white",
+            )
+    axes.set_xticks(range(len(ticks)), ticks, rotation=90 if upright else 0)
+    axes.set_xlim(-0.4, len(ticks) - 0.6)
+    axes.set_ylabel(f"test {R2} (no unit)")
+    low = min(row["test_r2"] for line in lines.values() for row in line)
+    if low < FLOOR:
+        axes.set_ylim(bottom=FLOOR)
+    horizontal_grid(axes)
+    if len(lines) > 1:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    tell(figure, title=title, note=note, alarm=alarm)
+    return figure

@@ -1,0 +1,209 @@
+"""The one look of every figure: colours, sizes, titles that fit, and files with equal bytes."""
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+# Okabe and Ito's palette (https://jfly.uni-koeln.de/color/): told apart with every common colour blindness;
+# the markers differ too, so that figures also work in grey.
+STYLES = (
+    ("#0072B2", "o"),
+    ("#D55E00", "s"),
+    ("#009E73", "^"),
+    ("#CC79A7", "D"),
+    ("#56B4E9", "v"),
+    ("#E69F00", "P"),
+)
+INK, SOFT, FAINT, GRID, ALARM = "#222222", "#555555", "#888888", "#E4E4E4", "#A33B00"
+SEQUENTIAL = "cividis"
+"""Perceptually uniform and the same for colour-blind eyes (Nunez, Anderton and Renslow 2018, PLoS ONE 13, e0199239)."""
+
+# Widths in inches: one and two columns of a journal page.
+ONE_COLUMN, TWO_COLUMNS = 3.5, 7.0
+# Points.
+SMALL, NORMAL, LARGE = 7.0, 8.0, 9.5
+LINE_SPACING = 1.3
+PAD = 0.06
+"""Inches between text and the edge of a figure."""
+DPI = 200
+POINTS_PER_INCH = 72
+
+Format = Literal["png", "pdf", "svg"]
+
+_SETTINGS: Mapping[str, Any] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": NORMAL,
+    "axes.titlesize": NORMAL,
+    "axes.labelsize": NORMAL,
+    "axes.titlelocation": "left",
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.fontsize": SMALL,
+    "legend.frameon": False,
+    "legend.handletextpad": 0.4,
+    "legend.borderaxespad": 0.2,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4.5,
+    "text.color": INK,
+    # Names may hold a dollar sign.
+    "text.parse_math": False,
+    "image.cmap": SEQUENTIAL,
+    "figure.constrained_layout.use": False,
+    # TrueType outlines: journals and editors can read the text.
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "blindspot-probes",
+    "svg.fonttype": "path",
+}
+
+
+def styled() -> AbstractContextManager[None]:
+    """Draw in the house style, whatever matplotlibrc or earlier code has set (but for the back end, never used)."""
+    settings: Any = {name: value for name, value in mpl.rcParamsDefault.items() if name != "backend"}
+    return mpl.rc_context(settings | _SETTINGS)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, drawn without a display."""
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def rendered(figure: Figure, file_format: Format) -> bytes:
+    """The figure as the bytes of a file: equal figures give equal bytes, without dates and versions."""
+    metadata: dict[str, dict[str, Any]] = {
+        "png": {"Software": None},
+        "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+        "svg": {"Creator": None, "Date": None, "Format": None, "Type": None},
+    }
+    buffer = io.BytesIO()
+    with styled():
+        figure.savefig(buffer, format=file_format, metadata=metadata[file_format])
+    return buffer.getvalue()
+
+
+def tell(figure: Figure, *, title: str, note: str = "", alarm: str = "") -> None:
+    """Write the story above and what to know below, wrapped to the width; the axes get the room between.
+
+    Call it last: it lays the figure out. `alarm` stands above the note in a colour of its own. The figure keeps its
+    size; `text_room` says how much of the height the words take.
+    """
+    width, height = figure.get_size_inches()
+    room = width - 2 * PAD
+    y = height - PAD
+    for line in wrapped(title, room, size=LARGE, bold=True):
+        figure.text(PAD / width, y / height, line, fontsize=LARGE, weight="bold", va="top", ha="left")
+        y -= line_height(LARGE)
+    bottom = PAD
+    notes = [(line, SOFT) for line in reversed(wrapped(note, room, size=SMALL))]
+    notes += [(line, ALARM) for line in reversed(wrapped(alarm, room, size=SMALL))]
+    for line, color in notes:
+        figure.text(PAD / width, bottom / height, line, fontsize=SMALL, va="bottom", ha="left", color=color)
+        bottom += line_height(SMALL)
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    top = y - PAD / 2
+    engine.set(rect=(0, bottom / height, 1, max(top - bottom, 0.1) / height), w_pad=PAD, h_pad=PAD)
+    # Laid out once, so that PNG and PDF agree and the second costs less.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def text_room(width: float, *, title: str, note: str = "", alarm: str = "") -> float:
+    """Inches of height that `tell` takes in a figure of this width."""
+    room = width - 2 * PAD
+    n_small = len(wrapped(note, room, size=SMALL)) + len(wrapped(alarm, room, size=SMALL))
+    return (
+        2.5 * PAD
+        + line_height(LARGE) * len(wrapped(title, room, size=LARGE, bold=True))
+        + line_height(SMALL) * n_small
+    )
+
+
+def line_height(size: float) -> float:
+    """Height of a line of text of this size in points, inches."""
+    return LINE_SPACING * size / POINTS_PER_INCH
+
+
+def text_width(text: str, *, size: float = NORMAL, bold: bool = False) -> float:
+    """Width of one line of text in inches, by the font's own metrics."""
+    return sum(_advance(character, bold) for character in text) * size / POINTS_PER_INCH
+
+
+@cache
+def _advance(character: str, bold: bool) -> float:  # noqa: FBT001  a cache takes positions
+    """Width of a character in units of the font's size."""
+    font = get_font(findfont(FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")))
+    font.set_size(100, POINTS_PER_INCH)
+    # FreeType's 16.16 fixed point.
+    return float(font.load_char(ord(character)).linearHoriAdvance) / 65536 / 100
+
+
+def wrapped(text: str, width: float, *, size: float, bold: bool = False) -> list[str]:
+    """Lines of the text that fit into `width` inches; a word longer than a line is cut, a no-break space is kept."""
+    return list(_lines(text, width, size=size, bold=bold))
+
+
+def _lines(text: str, width: float, *, size: float, bold: bool) -> Iterator[str]:
+    line = ""
+    for whole in text.split(" "):
+        word = whole
+        candidate = f"{line} {word}" if line else word
+        if text_width(candidate, size=size, bold=bold) <= width:
+            line = candidate
+            continue
+        if line:
+            yield line
+        while text_width(word, size=size, bold=bold) > width and len(word) > 1:
+            fits = next(
+                n
+                for n in range(len(word) - 1, 0, -1)
+                if n == 1 or text_width(word[:n], size=size, bold=bold) <= width
+            )
+            yield word[:fits]
+            word = word[fits:]
+        line = word
+    if line:
+        yield line
+
+
+def elided(text: str, width: float, *, size: float = SMALL) -> str:
+    """The text if it fits into `width` inches, else its beginning and end with an ellipsis between."""
+    if text_width(text, size=size) <= width:
+        return text
+    for kept in range(len(text) - 1, 1, -1):
+        short = f"{text[: (kept + 1) // 2].rstrip()}…{text[len(text) - kept // 2 :].lstrip()}"
+        if text_width(short, size=size) <= width:
+            return short
+    return "…"
+
+
+def style_of(index: int) -> tuple[str, str]:
+    """Colour and marker of the n-th of several series."""
+    return STYLES[index % len(STYLES)]
+
+
+def horizontal_grid(axes: Axes) -> None:
+    """Faint lines at the ticks of the vertical axis."""
+    axes.grid(axis="y")
