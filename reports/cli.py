@@ -59,7 +59,30 @@ def run_figure(settings: FigureSettings) -> None:
     sys.stdout.write(f"{settings.out}\n")
 
 
+class PageSettings(Command):
+    """Write the report as one HTML file: answers, figures, sortable tables, and the record behind every number.
+
+    The file needs no network and no server: open it, send it, print it. Equal records give the same bytes.
+    """
+
+    results: Path = Field(Path("artifacts/results"), description="folder of the records")
+    features: Path = Field(
+        Path("artifacts/features"), description="folder of the stores, to tell stale scores"
+    )
+    out: Path = Field(Path("artifacts/reports/report.html"), description="HTML file to write")
+
+
+def run_page(settings: PageSettings) -> None:
+    """Write the page."""
+    from .page import make_page  # noqa: PLC0415  pandas, matplotlib and jinja2 are needed only now
+    from .source import read_source  # noqa: PLC0415
+
+    path = make_page(read_source(settings.results, settings.features), out=settings.out)
+    sys.stdout.write(f"{path}\n")
+
+
 VERBS: Mapping[str, Callable[[], Verb]] = {
     "tables": lambda: Verb(TablesSettings, run_tables),
     "figure": lambda: Verb(FigureSettings, run_figure),
+    "page": lambda: Verb(PageSettings, run_page),
 }

@@ -7,11 +7,11 @@ from typing import Literal
 import pandas as pd
 
 from .comparisons import Comparisons, p_text
+from .page_cells import Bar, interval_bar
 from .render_markdown import estimate_text, number_text
 from .rows import FRESH, Row
-from .table import Estimate
 from .tables import of_label
-from .verdict import DIGITS, TEST_SET, beats_clearly, comparable_rows, r2_estimate, scored_name
+from .verdict import DIGITS, TEST_SET, beats_clearly, comparable_rows, r2_estimate, scored
 from .vocabulary import LATENT, error_digits
 
 Tone = Literal["good", "bad", "unclear", "missing", "plain"]
@@ -21,13 +21,17 @@ NAMED = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """A question, `value` in large letters, `sentences` below, `runs` the records that it rests on."""
+    """A question, `value` in large letters, `sentences` below, `runs` the records that it rests on.
+
+    `bar` is the interval that the value tells, on a scale from 0 to 1.
+    """
 
     question: str
     value: str
     tone: Tone
     sentences: tuple[str, ...]
     runs: tuple[str, ...] = ()
+    bar: Bar | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +125,7 @@ def certainty_answer(field: Field, paired: Comparisons) -> Answer:
         )
     low, high = best["test_r2_lo"], best["test_r2_hi"]
     others = [row for row in field.latents if row is not best]
-    unbeaten = [row for row in others if not beats_clearly(best, row, paired)]
+    unbeaten = [row for row in scored(others) if not beats_clearly(best, row, paired)]
     sentences = (_where(field, best), *_against_others(best, others, unbeaten, paired), *_doubts(best, paired))
     fresh = best["state"] == FRESH or not best["state"].startswith("stale")
     sure = low is not None and fresh
@@ -133,6 +137,7 @@ def certainty_answer(field: Field, paired: Comparisons) -> Answer:
         tone="bad" if not fresh else "good" if sure and not unbeaten else "unclear",
         sentences=sentences,
         runs=tuple(row["run_id"] for row in unbeaten[:NAMED]),
+        bar=interval_bar(r2_estimate(best)),
     )
 
 
@@ -161,14 +166,12 @@ def _against_others(
 
 
 def _named(best: Row, rows: Sequence[Row], paired: Comparisons) -> str:
+    """The first rows in words with R2 and, where they were compared in pairs, what chance gives for the difference."""
     texts = []
     for row in rows[:NAMED]:
         pair = paired.between(row, best)
-        if pair is None:
-            texts.append(scored_name(row))
-        else:
-            by = estimate_text(Estimate(pair.difference, pair.low, pair.high), DIGITS)
-            texts.append(f"{row['name']} (difference {by}, {p_text(pair.p)} after Holm)")
+        judged = "" if pair is None else f", {p_text(pair.p)} after Holm"
+        texts.append(f"{row['name']} (R2 {number_text(row['test_r2'], DIGITS)}{judged})")
     more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
     return "; ".join(texts) + more
 

@@ -6,6 +6,7 @@ from typing import Any
 from cache.records import Record
 
 from .page_answers import Answer, Field, Tone
+from .page_cells import interval_bar
 from .render_markdown import estimate_text
 from .rows import Row
 from .source import Source
@@ -84,6 +85,7 @@ def ceiling_answer(source: Source, field: Field) -> Answer:
             *_outdated(source, record),
         ),
         runs=(record.run_id, *((chosen["run"],) if chosen else ())),
+        bar=interval_bar(Estimate(chosen["share"], *(chosen["share_interval"] or (None, None)))) if chosen else None,
     )
 
 

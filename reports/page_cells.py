@@ -47,7 +47,7 @@ def cell_view(cell: Cell, column: Column, *, runs: Sequence[str] = (), strong: b
         Part(
             text=value_text(value, column),
             run=run,
-            bar=_bar(value) if is_r2(column) else None,
+            bar=interval_bar(value) if is_r2(column) else None,
             failed=isinstance(value, str) and value.startswith(FAILED),
         )
         for value, run in zip(values, known, strict=True)
@@ -72,7 +72,8 @@ def is_r2(column: Column) -> bool:
     return "r2" in column.key.lower()
 
 
-def _bar(value: Value) -> Bar | None:
+def interval_bar(value: Value) -> Bar | None:
+    """The bar of an estimate on a scale from 0 to 1; None without an interval."""
     if not isinstance(value, Estimate) or value.low is None or value.high is None:
         return None
     low, middle, high = (round(100 * min(max(x, 0.0), 1.0), 1) for x in (value.low, value.value, value.high))

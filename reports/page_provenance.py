@@ -9,7 +9,7 @@ from typing import Any
 from cache.records import Record
 
 from .render_markdown import estimate_text
-from .rows import KEY_DIGITS, SHORT, StoreState, stores_of
+from .rows import KEY_DIGITS, SCORED_KINDS, SHORT, StoreState, stores_of
 from .table import Estimate
 from .vocabulary import error_digits, unit_of
 
@@ -123,7 +123,7 @@ def _stores(record: Record, state: StoreState) -> Iterator[str]:
 
 def _named_stores(record: Record) -> list[tuple[str, str, str | None]]:
     """(split or '', key, digest seen) of every store, also of kinds that name no splits."""
-    named = stores_of(record) if record.kind == "probe" else []
+    named = stores_of(record) if record.kind in SCORED_KINDS else []
     told = {key for _, key, _ in named}
     more = (record.result.get("stores") or {}).items()
     return [*named, *(("", key, digest) for key, digest in sorted(more) if key not in told)]

@@ -22,9 +22,13 @@ class RowView:
 
 @dataclass(frozen=True, kw_only=True)
 class TableView:
-    """One table with the anchor `name`; `runs` are the records behind all of it when no row names its own."""
+    """One table with the anchor `name`, of the `kind` that its file is named by; `runs` are the records behind it.
+
+    `runs` is empty where rows or cells name their own.
+    """
 
     name: str
+    kind: str
     title: str
     lead: tuple[str, ...]
     columns: tuple[Column, ...]
@@ -35,13 +39,14 @@ class TableView:
     has_records: bool
 
 
-def table_view(table: Table, name: str) -> TableView:
-    """A table with the anchor `name`."""
+def table_view(table: Table, *, name: str, kind: str) -> TableView:
+    """A table with the anchor `name` and its kind in a word."""
     rows = tuple(_row(table, index, row) for index, row in enumerate(table.rows))
     linked = any(row.run or any(part.run for cell in row.cells for part in cell.parts) for row in rows)
     behind = [] if linked or "run_id" not in table.tidy else list(dict.fromkeys(table.tidy["run_id"]))
     return TableView(
         name=name,
+        kind=kind,
         title=table.title,
         lead=table.lead,
         columns=tuple(column for column in table.columns if column.key != RUN),

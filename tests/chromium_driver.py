@@ -47,6 +47,7 @@ class Browser:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def close(self) -> None:
         """End the browser."""
@@ -79,10 +80,9 @@ class Browser:
         scheme = "dark" if dark else "light"
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
-        self.call("Page.navigate", url="about:blank")
         self.events.clear()
-        self.call("Page.navigate", url=path.resolve().as_uri())
-        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+        loader = self.call("Page.navigate", url=path.resolve().as_uri())["loaderId"]
+        while not any(self._is_load(event, loader) for event in self.events):
             self._next()
 
     def evaluate(self, expression: str) -> Any:
@@ -135,6 +135,15 @@ class Browser:
             if event["method"] == "Network.requestWillBeSent"
         ]
         return ["data:" if url.startswith("data:") else url for url in urls]
+
+    @staticmethod
+    def _is_load(event: dict[str, Any], loader: str) -> bool:
+        params = event["params"]
+        return (
+            event["method"] == "Page.lifecycleEvent"
+            and params["name"] == "load"
+            and params["loaderId"] == loader
+        )
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:

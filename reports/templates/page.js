@@ -158,7 +158,7 @@
   const showSection = (section) => {
     sections.forEach((one) => one.classList.toggle("off", one !== section));
     tabs.forEach((tab) => {
-      if (tab.dataset.label === section.id) tab.setAttribute("aria-current", "true");
+      if (tab.hash === `#${section.id}`) tab.setAttribute("aria-current", "true");
       else tab.removeAttribute("aria-current");
     });
   };
