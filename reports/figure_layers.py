@@ -35,12 +35,12 @@ from .style import (
     SEQUENTIAL,
     SMALL,
     TWO_COLUMNS,
+    Words,
     horizontal_grid,
     line_height,
     new_figure,
     style_of,
     tell,
-    text_room,
     text_width,
     wrapped,
 )
@@ -72,7 +72,7 @@ def heat_maps(source: Source, label: str) -> list[Drawn]:
     note = f"Test {R2} (no unit); {data_note(shown)}."
     if len(kept) < len(panels):
         note += f" {len(kept)} of {len(panels)} settings: those with most cells, then the best val {R2}."
-    figure = _draw_heat(kept, title=title, note=note, alarm=stale_alarm(shown))
+    figure = _draw_heat(kept, Words(title=title, note=note, alarm=stale_alarm(shown)))
     caption = f"Test {R2} of {label} by layer, in the order of the network, and pooling; a panel per head and setting."
     return [Drawn(title=title, caption=f"{caption} {note}", figure=figure)]
 
@@ -98,7 +98,7 @@ def _heat_title(label: str, rows: Sequence[Row], paired: Comparisons) -> str:
     return f"{text}, beyond chance" if result.clear else f"{text}, but others may be as good"
 
 
-def _draw_heat(panels: Panels, *, title: str, note: str, alarm: str) -> Figure:
+def _draw_heat(panels: Panels, words: Words) -> Figure:
     rows = [row for panel in panels.values() for row in panel]
     layers = sorted(
         {row["layer"] for row in rows}, key=lambda name: [layer_rank(x) for x in name.split(PARTS)]
@@ -116,7 +116,7 @@ def _draw_heat(panels: Panels, *, title: str, note: str, alarm: str) -> Figure:
     headings = {name: wrapped(name, room, size=SMALL) for name in panels}
     down = math.ceil(len(panels) / across)
     heading = line_height(SMALL) * max(len(lines) for lines in headings.values())
-    height = text_room(width, title=title, note=note, alarm=alarm) + 0.3
+    height = words.room(width) + 0.3
     height += down * (heading + 0.12 + CELL_HEIGHT * len(layers))
     figure = new_figure(width, height)
     grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
@@ -136,7 +136,7 @@ def _draw_heat(panels: Panels, *, title: str, note: str, alarm: str) -> Figure:
         pad=0.02,
     )
     bar.outline.set_visible(False)
-    tell(figure, title=title, note=note, alarm=alarm)
+    tell(figure, words)
     return figure
 
 
@@ -191,7 +191,10 @@ def depth(source: Source, labels: Sequence[str]) -> list[Drawn]:
     note += f"; {data_note(shown)}."
     if any(flux.values()):
         note += f" Open markers: the same head on the {RAW_FLUX} itself."
-    figure = _draw_depth(lines, flux, title=title, note=note, alarm=stale_alarm(shown))
+    words = Words(
+        title=title, note=note, alarm=stale_alarm(shown), key=tuple(lines) if len(lines) > 1 else ()
+    )
+    figure = _draw_depth(lines, flux, words)
     caption = f"Test {R2} by layer in the order of the network, for {listed(list(lines))}. {note}"
     return [Drawn(title=title, caption=caption, figure=figure)]
 
@@ -238,32 +241,31 @@ def _depth_title(lines: Mapping[str, Sequence[Row]]) -> str:
     return f"Test {R2} is highest {'; '.join(places)}"
 
 
-def _draw_depth(
-    lines: Mapping[str, Sequence[Row]], flux: Mapping[str, Row | None], *, title: str, note: str, alarm: str
-) -> Figure:
+def _draw_depth(lines: Mapping[str, Sequence[Row]], flux: Mapping[str, Row | None], words: Words) -> Figure:
     layers = sorted({row["layer"] for line in lines.values() for row in line}, key=layer_rank)
     ticks = [RAW_FLUX, *layers] if any(flux.values()) else layers
     longest = max(text_width(name, size=SMALL) for name in ticks)
-    legend = 0.4 + max(text_width(label, size=SMALL) for label in lines)
-    needed = (longest + 0.1) * len(ticks) + legend + 0.5
+    needed = (longest + 0.1) * len(ticks) + 0.5
     width = ONE_COLUMN if needed <= ONE_COLUMN else TWO_COLUMNS
     upright = needed > width
-    height = text_room(width, title=title, note=note, alarm=alarm) + 1.9 + (longest if upright else 0.15)
+    height = words.room(width) + 1.9 + (longest if upright else 0.15)
     figure = new_figure(width, height)
     axes = figure.subplots()
+    handles = []
     for index, (label, line) in enumerate(lines.items()):
         color, marker = style_of(index)
         shift = 0.05 * (index - (len(lines) - 1) / 2)
         x = [ticks.index(row["layer"]) + shift for row in line]
-        axes.errorbar(
-            x,
-            [row["test_r2"] for row in line],
-            yerr=error_bars(line),
-            color=color,
-            marker=marker,
-            linestyle="-",
-            elinewidth=1,
-            label=label,
+        handles.append(
+            axes.errorbar(
+                x,
+                [row["test_r2"] for row in line],
+                yerr=error_bars(line),
+                color=color,
+                marker=marker,
+                linestyle="-",
+                elinewidth=1,
+            )
         )
         if (row := flux[label]) is not None:
             axes.errorbar(
@@ -281,7 +283,5 @@ def _draw_depth(
     if low < FLOOR:
         axes.set_ylim(bottom=FLOOR)
     horizontal_grid(axes)
-    if len(lines) > 1:
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    tell(figure, title=title, note=note, alarm=alarm)
+    tell(figure, words, handles=handles)
     return figure

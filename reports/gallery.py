@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from cache.arrays import safe_name
 from cache.errors import CacheError, UnknownName
 
-from . import figure_layers
+from . import figure_bins, figure_curves, figure_layers, figure_predictions, figure_sweeps
 from .drawn import Drawn, file_part
 from .figures import draw_overview
 from .generate import labels_of, red_flags
@@ -57,6 +57,33 @@ def _overview(source: Source, label: str) -> Sequence[Drawn]:
 PER_LABEL: Mapping[str, Kind] = {
     "overview": Kind(draw=_overview, needs="a latent row with a test R2: python -m probes run"),
     "heatmap": Kind(draw=figure_layers.heat_maps, needs="a latent row with a test R2: python -m probes run"),
+    "predicted": Kind(
+        draw=figure_predictions.predicted_against_true,
+        needs="a latent row with val R2 and 20 predictions: python -m probes run",
+    ),
+    "residuals": Kind(
+        draw=figure_predictions.residuals,
+        needs="predictions of a latent row beside snr, mag or T_eff: python -m probes run",
+    ),
+    "bins": Kind(
+        draw=figure_bins.by_bin, needs="a comparison of records with snr or mag: python -m probes compare"
+    ),
+    "curves": Kind(
+        draw=figure_curves.learning_curves,
+        needs="an MLP with a learning curve: python -m probes run --heads mlp_1",
+    ),
+    "size": Kind(
+        draw=figure_sweeps.against_size,
+        needs="probes of several training sizes: python -m probes sweep --train-sizes 1000,all",
+    ),
+    "noise": Kind(draw=figure_sweeps.against_noise, needs="probes at several noise levels: make robustness"),
+    "draws": Kind(
+        draw=figure_sweeps.against_draws, needs="probes on several numbers of noise draws: make robustness"
+    ),
+    "axes": Kind(
+        draw=figure_sweeps.against_axes,
+        needs="probes on several numbers of principal axes: python -m probes sweep --pca none,16,64",
+    ),
 }
 """Figures of one label, in reading order."""
 

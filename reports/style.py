@@ -1,8 +1,9 @@
 """The one look of every figure: colours, sizes, titles that fit, and files with equal bytes."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ STYLES = (
 )
 INK, SOFT, FAINT, GRID, ALARM = "#222222", "#555555", "#888888", "#E4E4E4", "#A33B00"
 SEQUENTIAL = "cividis"
+DENSITY = "cividis_r"
 """Perceptually uniform and the same for colour-blind eyes (Nunez, Anderton and Renslow 2018, PLoS ONE 13, e0199239)."""
 
 # Widths in inches: one and two columns of a journal page.
@@ -36,6 +38,12 @@ PAD = 0.06
 """Inches between text and the edge of a figure."""
 DPI = 200
 POINTS_PER_INCH = 72
+KEY_LINE = 0.16
+"""Inches between the lines of a key."""
+KEY_HANDLE_LENGTH = 1.6
+"""Of the sample of a series, in units of the font's size."""
+KEY_HANDLE = 0.36
+"""Inches that the sample takes, with the space to its sides."""
 
 Format = Literal["png", "pdf", "svg"]
 
@@ -103,21 +111,59 @@ def rendered(figure: Figure, file_format: Format) -> bytes:
     return buffer.getvalue()
 
 
-def tell(figure: Figure, *, title: str, note: str = "", alarm: str = "") -> None:
-    """Write the story above and what to know below, wrapped to the width; the axes get the room between.
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """What stands around the axes: the story above, a key of the series under it, what to know below.
 
-    Call it last: it lays the figure out. `alarm` stands above the note in a colour of its own. The figure keeps its
-    size; `text_room` says how much of the height the words take.
+    `alarm` stands above the note in a colour of its own. `key` holds the names of the series, in the order of the
+    handles that `tell` is given.
+    """
+
+    title: str
+    note: str = ""
+    alarm: str = ""
+    key: tuple[str, ...] = ()
+
+    def room(self, width: float) -> float:
+        """Inches of height that the words take in a figure of this width."""
+        inside = width - 2 * PAD
+        n_small = len(wrapped(self.note, inside, size=SMALL)) + len(wrapped(self.alarm, inside, size=SMALL))
+        n_title = len(wrapped(self.title, inside, size=LARGE, bold=True))
+        return (
+            3 * PAD
+            + line_height(LARGE) * n_title
+            + line_height(SMALL) * n_small
+            + KEY_LINE * -(-len(self.key) // self.key_columns(width))
+        )
+
+    def key_names(self, width: float) -> list[str]:
+        """The names of the series, each short enough for a line of its own."""
+        return [elided(name, width - 2 * PAD - KEY_HANDLE, size=SMALL) for name in self.key]
+
+    def key_columns(self, width: float) -> int:
+        """Names that stand side by side: as many as the longest leaves room for."""
+        longest = max((text_width(name, size=SMALL) for name in self.key_names(width)), default=0.0)
+        return max(1, min(len(self.key), int((width - 2 * PAD) / (longest + KEY_HANDLE))))
+
+
+def tell(figure: Figure, words: Words, *, handles: Sequence[Any] = ()) -> None:
+    """Write the words, wrapped to the width, and lay the axes out between them; call it last.
+
+    The figure keeps its size: `Words.room` says how much of the height the words take. `handles` are the artists of
+    the series named in `words.key`.
     """
     width, height = figure.get_size_inches()
-    room = width - 2 * PAD
+    inside = width - 2 * PAD
     y = height - PAD
-    for line in wrapped(title, room, size=LARGE, bold=True):
+    for line in wrapped(words.title, inside, size=LARGE, bold=True):
         figure.text(PAD / width, y / height, line, fontsize=LARGE, weight="bold", va="top", ha="left")
         y -= line_height(LARGE)
+    if words.key:
+        y -= PAD / 2
+        y -= _draw_key(figure, words, handles, top=y)
     bottom = PAD
-    notes = [(line, SOFT) for line in reversed(wrapped(note, room, size=SMALL))]
-    notes += [(line, ALARM) for line in reversed(wrapped(alarm, room, size=SMALL))]
+    notes = [(line, SOFT) for line in reversed(wrapped(words.note, inside, size=SMALL))]
+    notes += [(line, ALARM) for line in reversed(wrapped(words.alarm, inside, size=SMALL))]
     for line, color in notes:
         figure.text(PAD / width, bottom / height, line, fontsize=SMALL, va="bottom", ha="left", color=color)
         bottom += line_height(SMALL)
@@ -130,15 +176,24 @@ def tell(figure: Figure, *, title: str, note: str = "", alarm: str = "") -> None
     figure.set_layout_engine("none")
 
 
-def text_room(width: float, *, title: str, note: str = "", alarm: str = "") -> float:
-    """Inches of height that `tell` takes in a figure of this width."""
-    room = width - 2 * PAD
-    n_small = len(wrapped(note, room, size=SMALL)) + len(wrapped(alarm, room, size=SMALL))
-    return (
-        2.5 * PAD
-        + line_height(LARGE) * len(wrapped(title, room, size=LARGE, bold=True))
-        + line_height(SMALL) * n_small
+def _draw_key(figure: Figure, words: Words, handles: Sequence[Any], *, top: float) -> float:
+    """Draw the key of the series below `top`; its height in inches."""
+    width, height = figure.get_size_inches()
+    columns = words.key_columns(width)
+    legend = figure.legend(
+        handles,
+        words.key_names(width),
+        loc="upper left",
+        bbox_to_anchor=(PAD / width, top / height),
+        ncols=columns,
+        borderpad=0,
+        borderaxespad=0,
+        labelspacing=(KEY_LINE - SMALL / POINTS_PER_INCH) * POINTS_PER_INCH / SMALL,
+        handlelength=KEY_HANDLE_LENGTH,
+        columnspacing=1.0,
     )
+    legend.set_in_layout(False)
+    return KEY_LINE * -(-len(words.key) // columns)
 
 
 def line_height(size: float) -> float:
