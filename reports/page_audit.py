@@ -44,7 +44,6 @@ def shortcut_answer(source: Source, field: Field) -> Answer:
         sentences=(
             _sentence(verdict["headline"]),
             *_audited_rows(audit),
-            *_survival(audit),
             *_of_other_features(audit, field.best),
             *_outdated(source, audit),
         ),
@@ -128,17 +127,6 @@ def _audited_rows(audit: Record) -> Iterator[str]:
     for row in audit.result["rows"]:
         if row["name"] == "A1":
             yield f"The error alone gives R2 {_interval(row['r2'], row['interval'])}."
-
-
-def _survival(audit: Record) -> Iterator[str]:
-    """What is left of the score when the encoder is fed no true error, refitted: zero error, or the first there is."""
-    items = [item for item in audit.result["survival"] if item["how"] == "refit"]
-    items.sort(key=lambda item: (item["error_input"] != "zero", item["error_input"]))
-    for item in items[:1]:
-        share = "" if item["share"] is None else f", {100 * item['share']:.0f} % of it"
-        yield (
-            f"With error input {item['error_input']}, refitted: R2 {_interval(item['r2'], item['interval'])}{share}."
-        )
 
 
 def _of_other_features(audit: Record, best: Row | None) -> Iterator[str]:

@@ -8,6 +8,8 @@ from .render_markdown import EMPTY, estimate_text, number_text
 from .table import Cell, Column, Estimate, Value
 
 FAILED = "failed: "
+SORT_DIGITS = 7
+"""Significant digits that rows are sorted by."""
 _LEADING_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?")
 
 
@@ -32,7 +34,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class CellView:
-    """One cell: its answers, what it sorts by ('' = its text, or nothing to sort), and whether it is the best."""
+    """One cell: its answers, the number it sorts by ('' where there is none), and whether it is the best."""
 
     parts: tuple[Part, ...]
     sort: str
@@ -81,13 +83,13 @@ def interval_bar(value: Value) -> Bar | None:
 
 
 def _sort_key(values: Sequence[Value], column: Column) -> str:
-    """The first number of a right-aligned cell, at full precision; '' for text and for cells without a number."""
+    """The first number of a right-aligned cell; '' for text and for cells without a number."""
     first = values[0] if values else None
     if first is None or column.align != "right":
         return ""
     if isinstance(first, Estimate):
-        return repr(float(first.value))
+        return f"{first.value:.{SORT_DIGITS}g}"
     if isinstance(first, int | float):
-        return repr(first)
+        return f"{first:.{SORT_DIGITS}g}"
     found = _LEADING_NUMBER.match(str(first))
     return found[0] if found else ""

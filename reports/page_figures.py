@@ -1,4 +1,4 @@
-"""Figures as the page embeds them: lossless WebP in a data URI."""
+"""Figures as the page embeds them: WebP with a palette of their own, in a data URI."""
 
 import base64
 import io
@@ -10,7 +10,9 @@ from PIL import Image
 
 from .style import styled
 
-# Measured on the demo's figures: a third of the PNG of the same pixels, half of the SVG. Effort changes little.
+COLORS = 128
+"""Colours kept of each figure; side by side with all of them no difference was seen, at a third of the size."""
+# Effort of the lossless encoder: more changes nothing on such images.
 EFFORT, METHOD = 50, 2
 
 
@@ -47,5 +49,6 @@ def _webp(figure: Figure) -> bytes:
         canvas.draw()
     image = Image.frombuffer("RGBA", canvas.get_width_height(physical=True), canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
     stream = io.BytesIO()
-    image.convert("RGB").save(stream, format="webp", lossless=True, quality=EFFORT, method=METHOD)
+    few = image.convert("RGB").quantize(COLORS, method=Image.Quantize.MEDIANCUT)
+    few.convert("RGB").save(stream, format="webp", lossless=True, quality=EFFORT, method=METHOD)
     return stream.getvalue()

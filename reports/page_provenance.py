@@ -60,7 +60,8 @@ def _fields(record: Record, state: StoreState) -> Iterator[tuple[str, str]]:
     yield "status", _status(result)
     yield "labels", ", ".join(_labels(spec))
     yield "features", "; ".join(_part_text(part) for part in _parts(spec))
-    for name, value in (spec.get("features") or {}).items():
+    features = spec.get("features")
+    for name, value in features.items() if isinstance(features, Mapping) else ():
         if name not in ("parts", "layer", "direction", "pooling"):
             yield name, _text(value)
     yield from (
@@ -88,8 +89,10 @@ def _labels(spec: Mapping[str, Any]) -> list[str]:
 
 
 def _parts(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The blocks of columns of a spec: `features.parts`, or `features` itself where it is one block or their list."""
     features = spec.get("features") or {}
-    return list(features.get("parts") or ([features] if "layer" in features else []))
+    parts = features.get("parts", [features]) if isinstance(features, Mapping) else features
+    return [part for part in parts if isinstance(part, Mapping) and "layer" in part]
 
 
 def _part_text(part: Mapping[str, Any]) -> str:

@@ -97,7 +97,8 @@
   const compare = (one, other) => (typeof one === "number" ? one - other : one.localeCompare(other, "en", { numeric: true }));
   const keyOf = (cell, isNumber) => {
     if (!isNumber) return cell.querySelector(".none") ? null : cell.textContent.trim();
-    return cell.dataset.sort === undefined ? null : Number(cell.dataset.sort);
+    const number = Number(cell.dataset.sort === undefined ? cell.textContent : cell.dataset.sort);
+    return Number.isNaN(number) ? null : number;
   };
   const sortedRows = (rows, column, isNumber, direction) => {
     const keyed = rows.map((row) => [keyOf(row.cells[column], isNumber), row]);
