@@ -11,10 +11,16 @@ from cache.arrays import safe_name
 from cache.atomic import publish_bytes
 from cache.errors import UnknownName
 
+from .audit_tables import audit_tables
+from .axes import AXES, axis_table
+from .bins_tables import bins_tables
+from .ceiling_tables import ceiling_tables
+from .formats import FORMATS, check_formats, rendered
+from .importance_tables import importance_tables
+from .ordering import ordered
 from .pivots import heads_table, labels_table
 from .progress_table import progress_tables
-from .render_csv import csv_text
-from .render_markdown import markdown
+from .published_check import published_table
 from .rows import rows_of
 from .source import Source, read_source
 from .table import Table
@@ -31,33 +37,75 @@ RED_FLAGS: Mapping[str, str] = {
 Builder = Callable[[Source, str], Sequence[Table]]
 """The tables of one document, from a source and a label; tables without rows are left out."""
 
-BUILDERS: Mapping[str, Builder] = {
+
+def _axis(name: str) -> Builder:
+    return lambda source, label: _some(axis_table(source.frame, label, name, source.paired))
+
+
+def _some(table: Table | None) -> list[Table]:
+    return [] if table is None else [table]
+
+
+OF_SCORES: Mapping[str, Builder] = {
     "layers": lambda source, label: [layers_table(source.frame, label, source.paired)],
+    "grid": _axis("grid"),
     "heads": lambda source, label: [heads_table(source.frame, label, source.paired)],
     "controls": lambda source, label: [controls_table(source.frame, label, source.paired)],
-    "progress": progress_tables,
+    **{name: _axis(name) for name in AXES if name != "grid"},
 }
+OF_OTHERS: Mapping[str, Builder] = {
+    "bins": bins_tables,
+    "importance": importance_tables,
+    "audit": audit_tables,
+    "ceiling": ceiling_tables,
+    "progress": progress_tables,
+    "published": lambda source, label: _some(published_table(source, label)),
+}
+"""Tables that hold more than the scores of records."""
+BUILDERS: Mapping[str, Builder] = {**OF_SCORES, **OF_OTHERS}
 """Documents of each label, in reading order; a file is named by document and label."""
 SUMMARY = "labels"
 
 
 def make_tables(
-    results_root: Path, features_root: Path | None, *, out: Path, label: str | None = None
+    results_root: Path,
+    features_root: Path | None,
+    *,
+    out: Path,
+    label: str | None = None,
+    formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
-    """Write every table as Markdown and CSV under `out`; return the paths, in reading order.
+    """Write every table in every format of `formats` under `out`; return the paths, in reading order.
 
     With `label`, only that label's tables and the comparison of labels. Everything is built before anything is
-    written. Without a features folder every store counts as missing, and the tables say so. Equal records and
-    store states give equal bytes. Raises CacheError when there is no probe record, UnknownName for a label none
-    has.
+    written; tables of an earlier run that no record calls for any more are left where they are. Without a features
+    folder every store counts as missing, and the tables say so. Equal records and store states give equal bytes.
+    Raises CacheError when no record scores a head, UnknownName for a label none has and for an unknown format.
     """
-    tables = build_tables(read_source(results_root, features_root), label=label)
-    documents = build_documents(tables)
+    check_formats(formats)
+    source = read_source(results_root, features_root)
+    documents = build_tables(source, label=label)
     paths = []
-    for name, text in documents.items():
-        publish_bytes(out / name, text.encode())
+    for name, content in build_files(source, documents, label=label, formats=formats).items():
+        publish_bytes(out / name, content)
         paths.append(out / name)
     return paths
+
+
+def build_files(
+    source: Source,
+    documents: Mapping[str, Sequence[Table]],
+    *,
+    label: str | None = None,
+    formats: Sequence[str] = FORMATS,
+) -> dict[str, bytes]:
+    """File name -> content of the documents of a source (see `build_tables`), in the formats asked for."""
+    others = {
+        kind: [table for name in labels_of(source.frame) for table in documents.get(f"{kind}_{name}", ())]
+        for kind in OF_OTHERS
+    }
+    frame = source.frame if label is None else source.frame[source.frame["label"] == label]
+    return rendered(documents, frame=ordered(frame), others=others, formats=formats)
 
 
 def labels_of(frame: pd.DataFrame) -> list[str]:
@@ -85,14 +133,6 @@ def build_tables(source: Source, *, label: str | None = None) -> dict[str, list[
     return {name: tables for name, tables in documents.items() if tables}
 
 
-def build_documents(tables: Mapping[str, Sequence[Table]]) -> dict[str, str]:
-    """File name -> text of every document, in reading order."""
-    documents: dict[str, str] = {}
-    for name, several in tables.items():
-        documents |= {f"{name}.md": markdown(several), f"{name}.csv": csv_text(several)}
-    return documents
-
-
 def red_flags(frame: pd.DataFrame, label: str) -> tuple[str, ...]:
     """What makes every score of a label doubtful, to stand above each of its tables: a control that scores, a leak."""
     rows = [row for row in rows_of(frame[frame["label"] == label]) if row["flags"]]
@@ -109,7 +149,7 @@ def _led(table: Table, alarms: tuple[str, ...]) -> Table:
     return dataclasses.replace(table, lead=(*alarms, *table.lead)) if alarms else table
 
 
-IN_TABLES = ("probe", "finetune", "comparison", "audit", "ceiling")
+IN_TABLES = ("probe", "finetune", "comparison", "audit", "ceiling", "importance")
 
 
 def _with_others(table: Table, source: Source) -> Table:

@@ -1,7 +1,6 @@
 """Result records as one tidy frame: one row per record and label, nothing averaged, nothing left out."""
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -111,16 +110,10 @@ def frame_of(records: Sequence[Record], state: StoreState) -> pd.DataFrame:
 
 def rows_of(frame: pd.DataFrame) -> list[Row]:
     """The rows of a frame as plain dicts, in order; missing numbers are None."""
-    # Column by column: ten times faster than asking pandas for rows.
-    columns = [
-        [None if _is_missing(value) else value for value in series.tolist()] for _, series in frame.items()
-    ]
+    # One conversion of the whole frame: asking pandas for rows takes ten times as long.
     names = [str(name) for name in frame.columns]
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-
-
-def _is_missing(value: Any) -> bool:
-    return value is pd.NA or (isinstance(value, float) and math.isnan(value))
+    values = frame.to_numpy(dtype=object, na_value=None).tolist()  # type: ignore[arg-type]  # the stubs forget None
+    return [dict(zip(names, row, strict=True)) for row in values]
 
 
 def stores_of(record: Record) -> list[tuple[str, str, str | None]]:

@@ -7,7 +7,8 @@ import numpy as np
 
 from cache.records import Record, run_id, write_record
 from reports.comparisons import comparisons_of
-from reports.generate import build_documents, build_tables
+from reports.formats import TEXTS
+from reports.generate import build_files, build_tables
 from reports.rows import StoreState, frame_of
 from reports.source import Source
 
@@ -45,8 +46,10 @@ def source_of(
 
 
 def documents_of(records: list[Record], *, label: str | None = None, **changed: Any) -> dict[str, str]:
-    """Every document of some records, by file name."""
-    return build_documents(build_tables(source_of(records, **changed), label=label))
+    """Every document of some records as text, by file name."""
+    source = source_of(records, **changed)
+    files = build_files(source, build_tables(source, label=label), label=label, formats=tuple(TEXTS))
+    return {name: content.decode() for name, content in files.items()}
 
 
 def key_of(split: str, family: str = FAMILY) -> str:

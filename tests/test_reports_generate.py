@@ -34,11 +34,24 @@ def lines_by_run(text):
 def test_every_table_is_written_and_returned(results, tmp_path):
     paths = make_tables(results, None, out=tmp_path / "out")
     names = [path.name for path in paths]
-    kinds = ("layers", "heads", "controls", "progress")
+    kinds = ("layers", "grid", "heads", "controls", "progress")
     of_labels = [f"{kind}_{label}" for label in ("log_g", "T_eff") for kind in kinds]
-    assert names == [f"{name}.{end}" for name in (*of_labels, "labels") for end in ("md", "csv")]
+    of_labels.insert(5, "published_log_g")
+    of_labels.insert(11, "published_T_eff")
+    texts = [
+        f"{name}.{end}" for name in (*of_labels, "labels") for end in ("md", "csv", "ecsv", "tex", "mrt")
+    ]
+    assert names == [*texts, "tidy.parquet"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
-    assert all(path.read_bytes().endswith(b"\n") for path in paths)
+    assert all(path.read_bytes().endswith(b"\n") for path in paths[:-1])
+
+
+def test_only_the_formats_asked_for_are_written(results, tmp_path):
+    paths = make_tables(results, None, out=tmp_path / "out", formats=["csv", "parquet"])
+    assert {path.suffix for path in paths} == {".csv", ".parquet"}
+    with pytest.raises(UnknownName, match="unknown format 'xlsx'; known: md, csv, ecsv, tex, mrt, parquet"):
+        make_tables(results, None, out=tmp_path / "none", formats=["xlsx"])
+    assert not (tmp_path / "none").exists()
 
 
 def test_one_label_alone(results, tmp_path):
