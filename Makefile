@@ -40,7 +40,7 @@ SWEEP   = $(PY) -m probes sweep --config '$(GRID)' --results $(OUT)/results $(ca
           $(if $(filter-out local,$(SCHEDULER)),--scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)))
 TABLES  = $(PY) -m reports tables --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports
 
-.PHONY: help setup demo mock extract probe sweep tables pretrain bench readme test check clean clean-all
+.PHONY: help setup demo mock extract probe sweep tables report pretrain bench readme test check clean clean-all
 help:  ## this text
 	@echo 'usage: make VERB [VAR=value ...]'; echo
 	@awk -F '## ' '/^[a-z-]+:.*## / {split($$1, verb, ":"); printf "  %-10s %s\n", verb[1], $$2}' $(MAKEFILE_LIST); echo
@@ -74,6 +74,9 @@ tables: .venv/ready  ## regenerate every comparison table from the records
 	@ls $(OUT)/results/records/*.json >/dev/null 2>&1 || $(MAKE) --no-print-directory probe ARGS=
 	$(PY) -m probes compare --results $(OUT)/results
 	$(TABLES) $(ARGS)
+
+report: tables  ## every table, every figure, and the page report.html
+	$(PY) -m reports page --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports/report.html
 
 demo: .venv/ready  ## the whole job on a mock survey, at most 5 minutes after installation
 	@$(MAKE) --no-print-directory need-data DATA= TRAIN= VAL= TEST=

@@ -61,7 +61,7 @@ def render_page(
     Every text is escaped, and the content security policy admits this script and these styles alone (by their digest)
     and embedded images, so that no name in a record can run or load anything.
     """
-    records = tuple(provenance_of(record, source.state) for record in source.records)
+    records = provenance_of(source)
     styles, script = _asset("page.css"), _asset("page.js")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("reports", TEMPLATES),

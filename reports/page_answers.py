@@ -121,12 +121,19 @@ def certainty_answer(field: Field, paired: Comparisons) -> Answer:
     best = field.best
     if best is None:
         return Answer(
-            question=question, value="not measured", tone="missing", sentences=("There is no score to judge.",)
+            question=question,
+            value="not measured",
+            tone="missing",
+            sentences=("There is no score to judge.",),
         )
     low, high = best["test_r2_lo"], best["test_r2_hi"]
     others = [row for row in field.latents if row is not best]
     unbeaten = [row for row in scored(others) if not beats_clearly(best, row, paired)]
-    sentences = (_where(field, best), *_against_others(best, others, unbeaten, paired), *_doubts(best, paired))
+    sentences = (
+        _where(field, best),
+        *_against_others(best, others, unbeaten, paired),
+        *_doubts(best, paired),
+    )
     fresh = best["state"] == FRESH or not best["state"].startswith("stale")
     sure = low is not None and fresh
     return Answer(
@@ -179,9 +186,8 @@ def _named(best: Row, rows: Sequence[Row], paired: Comparisons) -> str:
 def _doubts(best: Row, paired: Comparisons) -> Iterator[str]:
     key = (best["label"], best["run_id"])
     if seeds := paired.seeds.get(key):
-        yield (
-            f"{len(seeds['runs'])} seeds: mean {seeds['mean']:.{DIGITS}f}, standard deviation {seeds['std']:.{DIGITS}f}."
-        )
+        spread = f"mean {seeds['mean']:.{DIGITS}f}, standard deviation {seeds['std']:.{DIGITS}f}"
+        yield f"{len(seeds['runs'])} seeds: {spread}."
     if known := paired.selectivity.get(key):
         words = {"shuffled_labels": "shuffled labels", "random_encoder": "a random encoder"}
         yield (

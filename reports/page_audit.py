@@ -6,10 +6,11 @@ from typing import Any
 from cache.records import Record
 
 from .page_answers import Answer, Field, Tone
-from .page_cells import interval_bar
+from .page_cells import Bar, interval_bar
 from .render_markdown import estimate_text
 from .rows import Row
 from .source import Source
+from .standing import standing
 from .table import Estimate
 from .verdict import DIGITS, beats_clearly, r2_estimate, scored
 from .vocabulary import ERROR_ONLY, LATENT
@@ -68,23 +69,29 @@ def ceiling_answer(source: Source, field: Field) -> Answer:
         )
     record = min(ceilings, key=lambda item: _distance_of_test(item, field.best))
     bound = record.result["figures"]["prior_aware_mean"]
+    height = f"R2 {_interval(bound['value'], bound['interval'])}"
     applicable = [row for row in record.result["rows"] if row["applicable"]]
+    own = next(
+        (row for row in record.result["rows"] if field.best and row["run"] == field.best["run_id"]), None
+    )
+    chosen = own if own is not None and own["applicable"] else _best_by_val(source, applicable, latents=True)
+    other = None if chosen else _best_by_val(source, applicable, latents=False)
     above = [row for row in applicable if row["above"]]
-    own = next((row for row in record.result["rows"] if field.best and row["run"] == field.best["run_id"]), None)
-    chosen = own if own is not None and own["applicable"] else _best_by_val(source, applicable)
     return Answer(
         question=question,
-        value=f"{_share(chosen)} of it reached" if chosen else f"R2 {_interval(bound['value'], bound['interval'])}",
+        value=f"{_share(chosen)} reached" if chosen else height,
         tone="bad" if above else "plain",
         sentences=(
-            f"Ceiling (prior-aware mean) R2 {_interval(bound['value'], bound['interval'])}.",
-            *_reached(source, own, chosen),
+            f"The ceiling, what noisy flux allows at best (prior-aware mean): {height}.",
+            *_reached(source, own, chosen, other),
             *(f"{_name(source, row['run'])} lies above the ceiling: look for a leak." for row in above[:1]),
             *_of_other_test(record, field.best),
             *_outdated(source, record),
         ),
-        runs=(record.run_id, *((chosen["run"],) if chosen else ())),
-        bar=interval_bar(Estimate(chosen["share"], *(chosen["share_interval"] or (None, None)))) if chosen else None,
+        runs=(record.run_id, *(row["run"] for row in (chosen or other,) if row)),
+        bar=_share_bar(chosen)
+        if chosen
+        else interval_bar(Estimate(bound["value"], *(bound["interval"] or (None, None)))),
     )
 
 
@@ -118,7 +125,11 @@ def _distance_of_test(record: Record, best: Row | None) -> tuple[int, str]:
     if best is None:
         return (0, record.run_id)
     level, own = test.get("noise_level"), best["noise_level_test"]
-    same = (test.get("input") == best["input_test"], level == own, test.get("noise_mode") == best["noise_mode"])
+    same = (
+        "+".join(test.get("input") or ()) == best["input_test"],
+        level == own,
+        test.get("noise_mode") == best["noise_mode"],
+    )
     return (same.count(False), record.run_id)
 
 
@@ -140,21 +151,18 @@ def _of_other_features(audit: Record, best: Row | None) -> Iterator[str]:
 def _of_other_test(record: Record, best: Row | None) -> Iterator[str]:
     if best is not None and _distance_of_test(record, best)[0]:
         level = (record.spec.get("test") or {}).get("noise_level")
-        yield f"This ceiling is of another test set (noise level {level:g})." if level is not None else (
-            "This ceiling is of another test set."
+        yield (
+            f"This ceiling is of another test set (noise level {level:g})."
+            if level is not None
+            else ("This ceiling is of another test set.")
         )
 
 
 def _outdated(source: Source, record: Record) -> Iterator[str]:
     """Say so when stores or predictions are not those that the record saw."""
-    states = [source.state(key, digest) for key, digest in (record.result.get("stores") or {}).items()]
-    wrong = len(states) - states.count("fresh")
-    if wrong:
-        yield f"Stale: {wrong} of the {len(states)} stores it rests on are missing or changed."
-    now = {item.run_id: item.files.get("predictions") for item in source.records}
-    changed = [run for run, digest in (record.result.get("predictions") or {}).items() if now.get(run) != digest]
-    if changed:
-        yield f"Stale: {len(changed)} of the records it rests on were fitted anew or are gone."
+    state = standing(record, source)
+    if state.startswith("stale"):
+        yield f"Rests on stale stores or records: {state.removeprefix('stale: ')}."
 
 
 def _error_rows(field: Field) -> list[Row]:
@@ -174,25 +182,42 @@ def _error_alone(source: Source, field: Field) -> Iterator[str]:
         yield f"The error alone gives R2 {text}; that does not show what the latents use."
 
 
-def _best_by_val(source: Source, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The latent row of a ceiling that has the highest val R2; of all rows where none is a latent."""
+def _best_by_val(
+    source: Source, rows: Sequence[Mapping[str, Any]], *, latents: bool
+) -> Mapping[str, Any] | None:
+    """Of the latent rows of a ceiling, or of its other rows, the one with the highest val R2."""
     frame = source.frame.drop_duplicates("run_id").set_index("run_id")
-    known = [row for row in rows if row["run"] in frame.index]
-    latents = [row for row in known if frame.loc[row["run"], "role"] == LATENT]
-    scores = {row["run"]: frame.loc[row["run"], "val_r2"] for row in latents or known}
-    return max(latents or known, key=lambda row: float(scores[row["run"]]), default=None)
+    known = [
+        row
+        for row in rows
+        if row["run"] in frame.index and (frame.loc[row["run"], "role"] == LATENT) == latents
+    ]
+    return max(known, key=lambda row: float(frame.loc[row["run"], "val_r2"]), default=None)
 
 
 def _reached(
-    source: Source, own: Mapping[str, Any] | None, chosen: Mapping[str, Any] | None
+    source: Source,
+    own: Mapping[str, Any] | None,
+    chosen: Mapping[str, Any] | None,
+    other: Mapping[str, Any] | None,
 ) -> Iterator[str]:
+    """What the best configuration, or the best latent or else input that sees flux alone, reaches."""
     if own is not None and not own["applicable"]:
         yield f"The best configuration has no share: it {own['why'].split(':')[0]}."
     if chosen is None:
-        yield "No row that sees flux alone was compared with it."
-        return
-    which = "It" if chosen is own else _name(source, chosen["run"])
-    yield f"{which} reaches R2 {_interval(chosen['r2'], chosen['interval'])}, gap {_interval(chosen['gap'], chosen['gap_interval'])}."
+        yield "No latent row that sees flux alone was compared with it."
+    row = chosen or other
+    if row is not None:
+        which = "It" if row is own else _name(source, row["run"])
+        share = "" if row is chosen else f", {_share(row)} of it"
+        yield (
+            f"{which} reaches R2 {_interval(row['r2'], row['interval'])}{share}, "
+            f"gap {_interval(row['gap'], row['gap_interval'])}."
+        )
+
+
+def _share_bar(row: Mapping[str, Any]) -> Bar | None:
+    return interval_bar(Estimate(row["share"], *(row["share_interval"] or (None, None))))
 
 
 def _share(row: Mapping[str, Any]) -> str:

@@ -4,7 +4,6 @@ import base64
 import io
 from dataclasses import dataclass
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -44,11 +43,12 @@ def figure_view(figure: Figure, *, name: str, label: str | None, title: str, cap
 
 
 def _webp(figure: Figure) -> bytes:
-    canvas = FigureCanvasAgg(figure)
+    pixels = io.BytesIO()
     with styled():
-        canvas.draw()
-    image = Image.frombuffer("RGBA", canvas.get_width_height(physical=True), canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
+        figure.savefig(pixels, format="rgba")
+    size = int(figure.bbox.width), int(figure.bbox.height)
+    image = Image.frombytes("RGBA", size, pixels.getvalue()).convert("RGB")
+    few = image.quantize(COLORS, method=Image.Quantize.MEDIANCUT)
     stream = io.BytesIO()
-    few = image.convert("RGB").quantize(COLORS, method=Image.Quantize.MEDIANCUT)
     few.convert("RGB").save(stream, format="webp", lossless=True, quality=EFFORT, method=METHOD)
     return stream.getvalue()

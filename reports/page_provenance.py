@@ -9,7 +9,9 @@ from typing import Any
 from cache.records import Record
 
 from .render_markdown import estimate_text
-from .rows import KEY_DIGITS, SCORED_KINDS, SHORT, StoreState, stores_of
+from .rows import KEY_DIGITS, SCORED_KINDS, SHORT, StoreState, rows_of, stores_of
+from .source import Source
+from .standing import standing
 from .table import Estimate
 from .vocabulary import error_digits, unit_of
 
@@ -23,7 +25,7 @@ _OF_RUN = ("command", "commit", "time", "versions", "seconds", "threads")
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """One record: `title` in a line, `fields` as (name, text) in reading order, `stale` what is wrong with its stores."""
+    """One record: `title` in a line, `stale` what is wrong with it, `fields` as (name, text) in reading order."""
 
     run_id: str
     title: str
@@ -31,14 +33,21 @@ class Provenance:
     fields: tuple[tuple[str, str], ...]
 
 
-def provenance_of(record: Record, state: StoreState) -> Provenance:
-    """Everything that a record says of where it comes from, and how its stores stand now."""
-    wrong = _wrong_stores(record, state)
+def provenance_of(source: Source) -> tuple[Provenance, ...]:
+    """Of every record: what it says of where it comes from, and how its stores stand now."""
+    of_rows = {row["run_id"]: row["state"] for row in rows_of(source.frame[["run_id", "state"]])}
+    return tuple(
+        _provenance(record, source, of_rows.get(record.run_id) or standing(record, source))
+        for record in source.records
+    )
+
+
+def _provenance(record: Record, source: Source, state: str) -> Provenance:
     return Provenance(
         run_id=record.run_id,
         title=title_of(record),
-        stale=f"stale: {wrong}" if wrong else "",
-        fields=tuple((name, text) for name, text in _fields(record, state) if text),
+        stale=state if state.startswith("stale") else "",
+        fields=tuple((name, text) for name, text in _fields(record, source.state) if text),
     )
 
 
@@ -130,13 +139,6 @@ def _named_stores(record: Record) -> list[tuple[str, str, str | None]]:
     told = {key for _, key, _ in named}
     more = (record.result.get("stores") or {}).items()
     return [*named, *(("", key, digest) for key, digest in sorted(more) if key not in told)]
-
-
-def _wrong_stores(record: Record, state: StoreState) -> str:
-    states = [state(key, digest) for _, key, digest in _named_stores(record)]
-    return ", ".join(
-        f"{states.count(name)} of {len(states)} {name}" for name in ("missing", "changed") if name in states
-    )
 
 
 def _text(value: Any) -> str:

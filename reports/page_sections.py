@@ -81,7 +81,7 @@ def _views(
         table_view(
             table,
             name=_NOT_IN_ANCHORS.sub("-", f"table-{name}-{index}" if index else f"table-{name}"),
-            kind=_kind(name, label) if len(tables[name]) == 1 else f"{_kind(name, label)} {index + 1}",
+            kind=str(index + 1) if index else _kind(name, label),
         )
         for name in names
         for index, table in enumerate(tables[name])

@@ -1,6 +1,6 @@
 """Tables as the page shows them: cells with their records, rows with what is wrong with them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .page_cells import CellView, cell_view
@@ -8,7 +8,7 @@ from .settings import RUN, RUN_DIGITS
 from .table import RUNS_OF, Cell, Column, Table
 
 MOST_LINKS = 12
-"""A table whose rows name no record lists so many of the records behind it at most."""
+"""So many of the records behind a table that no row names are listed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +22,9 @@ class RowView:
 
 @dataclass(frozen=True, kw_only=True)
 class TableView:
-    """One table with the anchor `name`, of the `kind` that its file is named by; `runs` are the records behind it.
+    """One table with the anchor `name`; `kind` is what links to it say.
 
-    `runs` is empty where rows or cells name their own.
+    `runs` are the first of the `n_runs` records behind it that no row or cell names.
     """
 
     name: str
@@ -40,21 +40,24 @@ class TableView:
 
 
 def table_view(table: Table, *, name: str, kind: str) -> TableView:
-    """A table with the anchor `name` and its kind in a word."""
-    rows = tuple(_row(table, index, row) for index, row in enumerate(table.rows))
-    linked = any(row.run or any(part.run for cell in row.cells for part in cell.parts) for row in rows)
-    behind = [] if linked or "run_id" not in table.tidy else list(dict.fromkeys(table.tidy["run_id"]))
+    """A table with the anchor `name`, and what links to it say."""
+    linked = any(row.get("run_id") for row in table.rows)
+    columns = tuple(column for column in table.columns if not (linked and column.key == RUN))
+    rows = tuple(_row(table, index, row, columns) for index, row in enumerate(table.rows))
+    told = {row.run for row in rows} | {part.run for row in rows for cell in row.cells for part in cell.parts}
+    behind = [str(run) for run in table.tidy["run_id"].unique()] if "run_id" in table.tidy else []
+    others = [run for run in behind if run and run not in told]
     return TableView(
         name=name,
         kind=kind,
         title=table.title,
         lead=table.lead,
-        columns=tuple(column for column in table.columns if column.key != RUN),
+        columns=columns,
         rows=rows,
         notes=table.notes,
-        runs=tuple(map(str, behind[:MOST_LINKS])),
-        n_runs=len(behind),
-        has_records=any(row.run for row in rows),
+        runs=tuple(others[:MOST_LINKS]),
+        n_runs=len(others),
+        has_records=linked,
     )
 
 
@@ -63,7 +66,7 @@ def short_run(run_id: str) -> str:
     return run_id[:RUN_DIGITS]
 
 
-def _row(table: Table, index: int, row: Mapping[str, Cell]) -> RowView:
+def _row(table: Table, index: int, row: Mapping[str, Cell], columns: Sequence[Column]) -> RowView:
     state = str(row.get("state") or "")
     return RowView(
         cells=tuple(
@@ -73,8 +76,7 @@ def _row(table: Table, index: int, row: Mapping[str, Cell]) -> RowView:
                 runs=_runs(row, column),
                 strong=(index, column.key) in table.emphasis,
             )
-            for column in table.columns
-            if column.key != RUN
+            for column in columns
         ),
         run=str(row.get("run_id") or ""),
         stale=state if "stale" in state else "",

@@ -1,16 +1,20 @@
-"""Headless Chromium for the tests of the page, driven over its DevTools pipe: no port, no network, no further package."""
+"""Headless Chromium for the tests of the page, driven over its DevTools pipe: no port, no further package."""
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import select
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --hide-scrollbars "
+    "--disable-background-networking --disable-extensions --remote-debugging-pipe"
+)
 SECONDS = 60
 KEYS = {"Enter": (13, "\r"), "Escape": (27, ""), "Tab": (9, ""), " ": (32, " ")}
 
@@ -26,19 +30,14 @@ class Browser:
     def __init__(self, command: str, profile: Path) -> None:
         to_browser, self._write = os.pipe()
         self._read, from_browser = os.pipe()
-        flags = (
-            "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --hide-scrollbars "
-            "--disable-background-networking --disable-extensions --remote-debugging-pipe"
-        )
-        shell = f'exec "$0" {flags} --user-data-dir="$1" about:blank 3<&{to_browser} 4>&{from_browser}'
-        self._process = subprocess.Popen(
-            ["/bin/sh", "-c", shell, command, str(profile)],
-            pass_fds=(to_browser, from_browser),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(to_browser)
-        os.close(from_browser)
+        # Out of the way of 3 and 4, where the browser looks for its pipe.
+        high = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (to_browser, from_browser)]
+        quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
+        pipe = [(os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate(high, 3)]
+        arguments = [command, *FLAGS.split(), f"--user-data-dir={profile}", "about:blank"]
+        self._pid = os.posix_spawn(command, arguments, os.environ, file_actions=[*quiet, *pipe])
+        for end in (to_browser, from_browser, *high):
+            os.close(end)
         self._buffer = b""
         self._number = 0
         self._session = ""
@@ -56,7 +55,7 @@ class Browser:
             self.call("Browser.close")
         os.close(self._write)
         os.close(self._read)
-        self._process.wait(SECONDS)
+        os.waitpid(self._pid, 0)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Send one command and return its result; events that come before it are kept."""
@@ -72,10 +71,16 @@ class Browser:
                     raise RuntimeError(f"{method}: {answer['error']}")
                 return answer["result"]
 
-    def open(self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False, scripts: bool = True):
+    def open(
+        self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False, scripts: bool = True
+    ):
         """Load a file at a size and in a colour scheme; forget what was seen before."""
         self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
         )
         scheme = "dark" if dark else "light"
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
@@ -93,6 +98,13 @@ class Browser:
         if "exceptionDetails" in answer:
             raise RuntimeError(answer["exceptionDetails"])
         return answer["result"].get("value")
+
+    def wait(self, expression: str) -> None:
+        """Come back when a JavaScript expression holds, looked at in every frame; TimeoutError if it never does."""
+        self.evaluate(
+            f"new Promise(done => {{ const look = () => ({expression}) ? done() : requestAnimationFrame(look);"
+            "look(); })"
+        )
 
     def press(self, key: str, *, shift: bool = False) -> None:
         """Press a key of KEYS, or type one character, where the focus is."""

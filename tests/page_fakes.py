@@ -30,6 +30,7 @@ def audit_record(
         "head": head,
         "data_kind": "mock",
         "error_inputs": ["true", "zero"],
+        "method": "sign flips",
     }
     alone = {
         "name": "A1",
@@ -63,14 +64,21 @@ def ceiling_record(
 ) -> Record:
     spec = {
         "label": label,
-        "test": {"input": "", "noise_mode": "", "noise_level": noise_level},
+        "test": {"input": [], "noise_mode": "", "noise_level": noise_level},
         "method": "exact",
     }
     result = {
         "status": "ok",
         "error": None,
+        "n": {"test": 500},
+        "n_rows": {"test": 500},
+        "flags": [],
         "stores": {},
         "predictions": {},
+        "formula": "1 - mean(V) / Var(y)",
+        "prior": "covariance of train",
+        "fisher_method": "mock",
+        "bins": {},
         "figures": {
             "prior_aware_mean": {"value": value, "interval": [value - 0.02, value + 0.02]},
             "unbiased_median": {"value": 0.7, "interval": [0.6, 0.8]},
@@ -101,7 +109,9 @@ def ceiling_row(run: str, r2: float, *, why: str | None = None, above: bool = Fa
 def page_of(records: list[Record], *, figures: int = 0, **changed: Any) -> str:
     source = source_of(records, **changed)
     views = [
-        figure_view(small_figure(k), name=f"figure_{k}", label="log_g", title=f"story {k}", caption=f"drawn {k}")
+        figure_view(
+            small_figure(k), name=f"figure_{k}", label="log_g", title=f"story {k}", caption=f"drawn {k}"
+        )
         for k in range(figures)
     ]
     gaps = [Skipped(name="audit_log_g", label="log_g", needs="make audit")]
@@ -115,7 +125,7 @@ def small_figure(seed: int) -> Figure:
 
 
 def full_records() -> list[Record]:
-    """The demo's shape with a failed record, an audit that found a shortcut, and a ceiling that one row reaches half."""
+    """The demo's shape, a failed record, an audit that found a shortcut, a ceiling that one row reaches half."""
     records = [*demo_records(), record(failed="matrix <b>singular</b> & odd", pooling="mean_max", head="ols")]
     ridge = records[0].run_id
     return [*records, audit_record(), ceiling_record([ceiling_row(ridge, 0.4)])]

@@ -153,7 +153,9 @@ def test_changing_one_record_changes_exactly_its_rows():
 
 
 def test_a_red_flag_leads():
-    page = Reader(page_of([record(), record(0.3, control="shuffled_labels", flags=("control scores above zero",))]))
+    page = Reader(
+        page_of([record(), record(0.3, control="shuffled_labels", flags=("control scores above zero",))])
+    )
     texts = [words.strip() for words in page.texts]
     flag = next(index for index, words in enumerate(texts) if words.startswith("RED FLAG, log_g"))
     assert flag < texts.index("What is the best configuration?")
@@ -181,7 +183,15 @@ def test_figures_are_embedded_with_their_words(page):
 def test_the_command_writes_the_page(tmp_path, capsys):
     write(tmp_path / "results", [record()])
     out = tmp_path / "deep" / "report.html"
-    arguments = ["page", "--results", str(tmp_path / "results"), "--features", str(tmp_path), "--out", str(out)]
+    arguments = [
+        "page",
+        "--results",
+        str(tmp_path / "results"),
+        "--features",
+        str(tmp_path),
+        "--out",
+        str(out),
+    ]
     assert main("reports", VERBS, arguments) == 0
     assert capsys.readouterr().out == f"{out}\n"
     first = out.read_bytes()
@@ -198,5 +208,3 @@ def test_nothing_heavy_is_imported():
     code = f"import sys, reports.page\nprint([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-

@@ -85,10 +85,14 @@ def test_certainty_by_intervals_alone():
     assert answer.sentences[1] == (
         "Better than 1 of the 2 other latent rows beyond chance, partly by intervals alone."
     )
-    assert answer.sentences[2].startswith("Cannot be told from enc_pre_latent / mean_max / forward / ridge (R2 0.580)")
+    assert answer.sentences[2].startswith(
+        "Cannot be told from enc_pre_latent / mean_max / forward / ridge (R2 0.580)"
+    )
 
 
-@pytest.mark.parametrize(("p", "tone", "words"), [(0.001, "good", "Better than 1"), (0.4, "unclear", "p = 0.4")])
+@pytest.mark.parametrize(
+    ("p", "tone", "words"), [(0.001, "good", "Better than 1"), (0.4, "unclear", "p = 0.4")]
+)
 def test_certainty_by_pairs(p, tone, words):
     best, other = with_predictions(record(0.6)), with_predictions(record(0.58, pooling="mean_max"))
     source = source_of([best, other, compared(best, other, difference=0.02, p=p)])
@@ -183,8 +187,10 @@ def test_an_outdated_audit_says_so():
     audit = audit_record(predictions={probe.run_id: "other"})
     source = source_of([probe, audit], state=lambda key, _: "missing" if key == "5a" * 32 else "fresh")
     told = " ".join(shortcut_answer(source, field(source)).sentences)
-    assert "1 of 1 missing" in told
-    assert "1 of 1 records" in told
+    assert (
+        "Rests on stale stores or records: 1 of 1 missing, 1 of 1 records it compares are gone or were fitted anew."
+        in told
+    )
 
 
 def test_no_ceiling_names_the_command():
@@ -197,9 +203,9 @@ def test_the_share_of_the_ceiling_that_the_best_reaches():
     best = record(0.4)
     source = source_of([best, ceiling_record([ceiling_row(best.run_id, 0.4)])])
     answer = ceiling_answer(source, field(source))
-    assert answer.value == "50 % [46, 54] of it reached"
+    assert answer.value == "50 % [46, 54] reached"
     assert answer.sentences == (
-        "Ceiling (prior-aware mean) R2 0.800 [0.780, 0.820].",
+        "The ceiling, what noisy flux allows at best (prior-aware mean): R2 0.800 [0.780, 0.820].",
         "It reaches R2 0.400 [0.370, 0.430], gap 0.400 [0.370, 0.430].",
     )
 
@@ -212,11 +218,13 @@ def test_where_the_best_sees_the_error_another_row_stands_in():
     ]
     source = source_of([best, blind, ceiling_record(rows)])
     answer = ceiling_answer(source, field(source))
-    assert answer.value == "50 % [46, 54] of it reached"
+    assert answer.value == "50 % [46, 54] reached"
     assert answer.sentences[1:] == (
         "The best configuration has no share: it sees the error.",
-        "enc_pre_latent / seg_mean_K8 / forward / ridge, error input zero reaches R2 0.400 [0.370, 0.430], "
-        "gap 0.400 [0.370, 0.430].",
+        (
+            "enc_pre_latent / seg_mean_K8 / forward / ridge, error input zero reaches R2 0.400 [0.370, 0.430], "
+            "gap 0.400 [0.370, 0.430]."
+        ),
     )
 
 
@@ -226,7 +234,25 @@ def test_a_ceiling_without_applicable_rows_still_gives_its_number():
     source = source_of([best, ceiling_record(rows)])
     answer = ceiling_answer(source, field(source))
     assert answer.value == "R2 0.800 [0.780, 0.820]"
-    assert answer.sentences[-1] == "No row that sees flux alone was compared with it."
+    assert answer.sentences[-1] == "No latent row that sees flux alone was compared with it."
+
+
+def test_raw_flux_never_stands_for_the_encoder():
+    best, flux = record(0.6), record(0.4, layer="input_flux", pooling="none")
+    rows = [
+        ceiling_row(best.run_id, 0.6, why="sees the error: ceiling not applicable"),
+        ceiling_row(flux.run_id, 0.4),
+    ]
+    source = source_of([best, flux, ceiling_record(rows)])
+    answer = ceiling_answer(source, field(source))
+    assert answer.value == "R2 0.800 [0.780, 0.820]"
+    assert answer.sentences[2:] == (
+        "No latent row that sees flux alone was compared with it.",
+        (
+            "input_flux / none / forward / ridge reaches R2 0.400 [0.370, 0.430], 50 % [46, 54] of it, "
+            "gap 0.400 [0.370, 0.430]."
+        ),
+    )
 
 
 def test_the_ceiling_of_the_same_test_set_is_told():
@@ -247,7 +273,9 @@ def test_a_score_above_the_ceiling_is_a_red_flag():
     source = source_of([best, ceiling_record([ceiling_row(best.run_id, 0.9, above=True)])])
     assert ceiling_answer(source, field(source)).tone == "bad"
     assert list(audit_alarms(source, "log_g")) == [
-        "RED FLAG, log_g: enc_pre_latent / seg_mean_K8 / forward / ridge scores above the ceiling, which no sound "
-        "probe of noisy flux can."
+        (
+            "RED FLAG, log_g: enc_pre_latent / seg_mean_K8 / forward / ridge scores above the ceiling, which no "
+            "sound probe of noisy flux can."
+        )
     ]
     assert list(audit_alarms(source, "T_eff")) == []

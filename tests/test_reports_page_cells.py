@@ -53,8 +53,8 @@ def test_an_empty_cell_has_no_answer():
     assert cell_view("", TEXT).parts == ()
 
 
-@given(*[st.floats(-1e6, 1e6)] * 3)
-def test_bars_stay_on_their_scale(*ends):
+@given(st.tuples(*[st.floats(-1e6, 1e6)] * 3))
+def test_bars_stay_on_their_scale(ends):
     low, value, high = sorted(ends)
     bar = interval_bar(Estimate(value, low, high))
     assert 0 <= bar.low <= bar.value <= bar.low + bar.width + 0.1

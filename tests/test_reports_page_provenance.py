@@ -1,16 +1,21 @@
 """The provenance panel holds what a record says, whatever its kind, and never the host."""
 
 from page_fakes import audit_record, ceiling_record
-from reports_fakes import fresh, key_of, record
+from reports_fakes import fresh, key_of, record, source_of
 
 from cache.records import Record, run_id
-from reports.page_provenance import provenance_of
+from reports.page_provenance import Provenance, provenance_of
 
 RUN = {"command": "python -m probes run", "commit": "abc", "host": "secret-host", "versions": {"numpy": "2"}}
 
 
 def fields(item: Record, state=fresh) -> dict[str, str]:
-    return dict(provenance_of(item, state).fields)
+    return dict(told_of(item, state).fields)
+
+
+def told_of(item: Record, state=fresh) -> Provenance:
+    (told,) = provenance_of(source_of([item], state=state))
+    return told
 
 
 def test_a_probe_in_full():
@@ -33,12 +38,12 @@ def test_a_probe_in_full():
 
 
 def test_the_host_is_not_shown():
-    assert "secret-host" not in str(provenance_of(record(run=RUN), fresh))
+    assert "secret-host" not in str(told_of(record(run=RUN)))
 
 
 def test_every_store_with_its_digest_and_state():
     item = record()
-    told = provenance_of(item, lambda key, _: "changed" if key == key_of("val") else "fresh")
+    told = told_of(item, lambda key, _: "changed" if key == key_of("val") else "fresh")
     assert told.stale == "stale: 1 of 3 changed"
     stores = dict(told.fields)["stores"].split("; ")
     assert [text.split()[0] for text in stores] == ["train", "val", "test"]
@@ -59,11 +64,11 @@ def test_other_kinds_are_shown_by_their_own_words():
     spec = {"view": "spectra", "features": ["a", "b"]}
     examples = Record(run_id("examples", spec), "examples", spec, {}, {})
     assert fields(examples)["view"] == "spectra"
-    assert provenance_of(examples, fresh).title == "examples"
+    assert told_of(examples).title == "examples"
 
 
 def test_digests_inside_values_are_shortened_and_long_values_cut():
     spec = {"runs": ["ab" * 32] * 3, "long": ["x" * 9] * 200}
-    told = fields(Record(run_id("comparison", spec), "comparison", spec, {}, {}))
+    told = fields(Record(run_id("examples", spec), "examples", spec, {}, {}))
     assert told["runs"] == str(["ab" * 8] * 3).replace("'", '"')
     assert told["long"].endswith("... (2600 characters)")
