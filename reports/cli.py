@@ -8,13 +8,15 @@ from pathlib import Path
 from pydantic import Field
 
 from cache.commandline import Command, Verb
+from cache.errors import UnknownName
 
 
 class TablesSettings(Command):
     """Regenerate every comparison table from the stored records.
 
-    Markdown to read and CSV to compute with; equal records give the same bytes. A score whose feature store is gone
-    or has changed is marked, never hidden.
+    Markdown to read, CSV and ECSV (with units) to compute with, tex (AASTeX deluxetable) and mrt (machine-readable
+    format of the AAS journals) for a paper, and tidy.parquet, one row per number of all tables, for pandas. Equal
+    records give the same bytes. A score whose feature store is gone or has changed is marked, never hidden.
     """
 
     results: Path = Field(Path("artifacts/results"), description="folder of the records")
@@ -23,20 +25,45 @@ class TablesSettings(Command):
     )
     out: Path = Field(Path("artifacts/reports"), description="folder to write into")
     label: str | None = Field(None, description="only this label (default: every label)")
+    formats: tuple[str, ...] = Field(
+        ("md", "csv", "ecsv", "tex", "mrt", "parquet"), description="formats to write: any of these"
+    )
     show: tuple[str, ...] = Field(
-        ("layers", "controls"), description="tables to print: layers, heads, controls, progress, labels"
+        ("layers", "controls"),
+        description=(
+            "tables to print: layers, grid, heads, controls, sizes, noise, draws, pca, bins, importance, audit, "
+            "ceiling, progress, published, labels"
+        ),
     )
 
 
 def run_tables(settings: TablesSettings) -> None:
     """Write all tables and print those asked for."""
-    from .generate import make_tables  # noqa: PLC0415  pandas is needed only now
+    from .generate import BUILDERS, SUMMARY, make_tables  # noqa: PLC0415  pandas is needed only now
 
-    paths = make_tables(settings.results, settings.features, out=settings.out, label=settings.label)
+    known = (*BUILDERS, SUMMARY)
+    for name in settings.show:
+        if name not in known:
+            raise UnknownName("table", name, known)
+    paths = make_tables(
+        settings.results,
+        settings.features,
+        out=settings.out,
+        label=settings.label,
+        formats=settings.formats,
+    )
     for path in paths:
         if path.suffix == ".md" and path.stem.split("_")[0] in settings.show:
             sys.stdout.write(path.read_text() + "\n")
-    sys.stdout.write("".join(f"{path}\n" for path in paths))
+    first = paths[0].suffix
+    sys.stdout.write("".join(f"{path}\n" for path in paths if path.suffix == first))
+    endings = dict.fromkeys(
+        path.suffix for path in paths if path.suffix != first and path.stem == paths[0].stem
+    )
+    if endings:
+        sys.stdout.write(f"and beside each: {', '.join(endings)}\n")
+    if paths[-1].suffix != first and paths[-1].stem != paths[0].stem:
+        sys.stdout.write(f"{paths[-1]}\n")
 
 
 class FigureSettings(Command):

@@ -7,7 +7,7 @@ from typing import Any
 
 from cache.records import Record
 
-from .rows import Row
+from .rows import SCORED_KINDS, Row
 
 ALPHA = 0.05
 KIND = "comparison"
@@ -57,7 +57,9 @@ def comparisons_of(records: Sequence[Record]) -> Comparisons:
 
     Where two comparisons hold one pair, that of more records counts: its p-values answer for more pairs.
     """
-    digests = {record.run_id: record.files.get("predictions") for record in records if record.kind == "probe"}
+    digests = {
+        record.run_id: record.files.get("predictions") for record in records if record.kind in SCORED_KINDS
+    }
     pairs: dict[tuple[str, str, str], Paired] = {}
     selectivity: dict[tuple[str, str], dict[str, float]] = {}
     seeds: dict[tuple[str, str], dict[str, Any]] = {}

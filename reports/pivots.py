@@ -1,6 +1,6 @@
 """Tables that set answers side by side: heads as columns, or labels as columns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -36,8 +36,8 @@ def heads_table(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COMPA
     shown = settings_frame(rows, by_head=("seed",))
     shown["variant"] = [variant_of(row) for row in rows_of(shown)]
     keys = (ROLE, *FEATURES, *varying_columns(shown, without=("settings_text", "seed_text")))
-    groups = _groups(shown, keys)
-    return _side_by_side(
+    groups = lines_of(shown, keys)
+    return side_by_side(
         shown,
         title=f"{label}: heads side by side, test R2 (95 % interval)",
         keys=keys,
@@ -46,7 +46,7 @@ def heads_table(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COMPA
         note=PAIRED_HEADS_NOTE if paired.pairs else HEADS_NOTE,
         tidy=rows,
         emphasis=frozenset(
-            (index, _score(winner))
+            (index, score_key(winner))
             for index, group in enumerate(groups)
             if (winner := _clear_winner(group, paired))
         ),
@@ -57,7 +57,7 @@ def labels_table(frame: pd.DataFrame) -> Table:
     """Test R2 of every label: a row per features, head and setting, a column per label."""
     rows = ordered(frame)
     shown = settings_frame(rows)
-    return _side_by_side(
+    return side_by_side(
         shown,
         title="Labels side by side, test R2 (95 % interval)",
         keys=(ROLE, *FEATURES, HEAD, *varying_columns(shown)),
@@ -68,7 +68,7 @@ def labels_table(frame: pd.DataFrame) -> Table:
     )
 
 
-def _side_by_side(
+def side_by_side(
     shown: pd.DataFrame,
     *,
     title: str,
@@ -78,8 +78,17 @@ def _side_by_side(
     note: str,
     tidy: pd.DataFrame,
     emphasis: frozenset[tuple[int, str]] = frozenset(),
+    more: Mapping[int, Mapping[str, Cell]] | None = None,
+    after: Sequence[Column] = (),
 ) -> Table:
-    rows = tuple(_cells(group, keys, across) for group in _groups(shown, keys))
+    """A table with a line per group of equal `keys` and a column of test R2 per name of the column `across`.
+
+    `after` are further columns behind the scores, whose cells stand in `more` by number of the line.
+    """
+    rows = tuple(
+        {**_cells(group, keys, across), **(more or {}).get(index, {})}
+        for index, group in enumerate(lines_of(shown, keys))
+    )
     published = (
         Column(key=_published(name), heading=f"{name}: published, real BOSZ/PFS data, test R2", digits=4)
         for name in names
@@ -88,16 +97,17 @@ def _side_by_side(
     columns = (
         *keys,
         Column(key="d", heading="d"),
-        *(Column(key=_score(name), heading=name) for name in names),
+        *(Column(key=score_key(name), heading=name) for name in names),
+        *after,
         *published,
         Column(key="n_test", heading="n test"),
         *state_column(shown),
     )
-    notes = (note, *footnotes(shown, columns)) if rows else ("No rows here.",)
+    notes = (*filter(None, [note]), *footnotes(shown, columns)) if rows else ("No rows here.",)
     return Table(title=title, columns=columns, rows=rows, notes=notes, tidy=tidy, emphasis=emphasis)
 
 
-def _groups(shown: pd.DataFrame, keys: Sequence[Column]) -> list[Group]:
+def lines_of(shown: pd.DataFrame, keys: Sequence[Column]) -> list[Group]:
     """Rows that share a line of the table, lines in table order."""
     groups: dict[tuple[str, ...], Group] = {}
     for row in sorted(rows_of(shown), key=question_rank):
@@ -109,7 +119,7 @@ def _cells(group: Group, keys: Sequence[Column], across: str) -> dict[str, Cell]
     """One line: its keys, every record's test R2 under its column, and what its records agree on."""
     line: dict[str, Cell] = {column.key: group[0][column.key] for column in keys}
     for name in dict.fromkeys(row[across] for row in group):
-        line[_score(name)] = tuple(r2_cell(row) for row in group if row[across] == name)
+        line[score_key(name)] = tuple(r2_cell(row) for row in group if row[across] == name)
     for row in group:
         if row["published_test_r2"] is not None:
             line[_published(row[across])] = row["published_test_r2"]
@@ -127,7 +137,8 @@ def _clear_winner(group: Group, paired: Comparisons) -> str | None:
     return name if sum(row["variant"] == name for row in group) == 1 else None
 
 
-def _score(name: str) -> str:
+def score_key(name: str) -> str:
+    """Key of the column that holds the scores of one name."""
     return f"test R2 {name}"
 
 

@@ -9,8 +9,9 @@ import pandas as pd
 from .footnotes import MOCK_NOTE, provenance_notes
 from .ordering import ordered
 from .published import FINISHED, UNFINISHED, Metric, Published, Split, published
-from .rows import Row, rows_of
+from .rows import SCORED_KINDS, Row, rows_of
 from .settings import head_note, settings_frame
+from .source import Source
 from .table import Cell, Column, Table
 from .verdict import name_of
 from .vocabulary import error_digits, unit_of
@@ -37,18 +38,26 @@ def has_history(arrays: Arrays) -> bool:
     return "history_epoch" in arrays
 
 
-def progress_tables(frame: pd.DataFrame, label: str, arrays: Mapping[str, Arrays]) -> tuple[Table, ...]:
-    """One table per record of the label that has a learning curve; `arrays` by run id.
+def progress_tables(source: Source, label: str) -> tuple[Table, ...]:
+    """One table per record of the label that has a learning curve in its sidecar.
 
     A record fitted to several labels at once has one curve; it then appears under each of them.
     """
-    rows = ordered(frame[frame["label"] == label])
+    curves = _curves(source, label)
+    rows = ordered(source.frame[(source.frame["label"] == label) & source.frame["run_id"].isin(list(curves))])
     shown = rows_of(settings_frame(rows))
-    return tuple(
-        _progress(rows.iloc[[index]], row, arrays[row["run_id"]])
-        for index, row in enumerate(shown)
-        if has_history(arrays.get(row["run_id"], {}))
+    return tuple(_progress(rows.iloc[[index]], row, curves[row["run_id"]]) for index, row in enumerate(shown))
+
+
+def _curves(source: Source, label: str) -> dict[str, Arrays]:
+    """The sidecars that hold a learning curve of the label, by run id."""
+    records = (
+        record
+        for record in source.records
+        if record.kind in SCORED_KINDS and label in record.spec["labels"] and "arrays" in record.files
     )
+    arrays = {record.run_id: source.arrays(record.run_id) for record in records}
+    return {run_id: found for run_id, found in arrays.items() if has_history(found)}
 
 
 def _progress(tidy_row: pd.DataFrame, row: Row, arrays: Arrays) -> Table:

@@ -1,7 +1,6 @@
 """Result records as one tidy frame: one row per record and label, nothing averaged, nothing left out."""
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,11 @@ INTERVAL_METRICS = METRICS
 FRESH = "fresh"
 SHORT = 12
 KEY_DIGITS = 16
+SCORED_KINDS = ("probe", "finetune")
+"""Kinds of records that score a head, so that they are rows: on stored features, or end to end."""
+
+FROZEN = "end to end, encoder frozen"
+FINE_TUNED = "end to end, encoder fine-tuned"
 
 StoreState = Callable[[str, str | None], str]
 """State ('fresh', 'missing', 'changed') of the store with this key and the digest the record saw."""
@@ -41,6 +45,7 @@ _TEXT = [
     "label",
     "unit",
     "fitted_labels",
+    "training",
     "data_kind",
     "error_input",
     "precision",
@@ -85,12 +90,14 @@ IN_UNIT_OF_LABEL = ("rmse", "mae", "bias", "bias_median", "sigma_mad")
 
 
 def frame_of(records: Sequence[Record], state: StoreState) -> pd.DataFrame:
-    """Rows of every probe record, columns COLUMNS; missing text is '', a missing number is NA.
+    """Rows of every record of SCORED_KINDS, columns COLUMNS; missing text is '', a missing number is NA.
 
-    Kinds other than 'probe' have tables of their own and are not rows. A failed record has a row per label
-    asked for, with its error and without scores.
+    Other kinds have tables of their own and are not rows. A failed record has a row per label asked for, with its
+    error and without scores. `training` is '' for heads fitted to stored features.
     """
-    rows = [row for record in records if record.kind == "probe" for row in _rows_of_record(record, state)]
+    rows = [
+        row for record in records if record.kind in SCORED_KINDS for row in _rows_of_record(record, state)
+    ]
     return pd.DataFrame(
         {
             name: pd.Series([row.get(name) for row in rows], dtype=dtype).fillna(
@@ -103,16 +110,10 @@ def frame_of(records: Sequence[Record], state: StoreState) -> pd.DataFrame:
 
 def rows_of(frame: pd.DataFrame) -> list[Row]:
     """The rows of a frame as plain dicts, in order; missing numbers are None."""
-    # Column by column: ten times faster than asking pandas for rows.
-    columns = [
-        [None if _is_missing(value) else value for value in series.tolist()] for _, series in frame.items()
-    ]
+    # One conversion of the whole frame: asking pandas for rows takes ten times as long.
     names = [str(name) for name in frame.columns]
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-
-
-def _is_missing(value: Any) -> bool:
-    return value is pd.NA or (isinstance(value, float) and math.isnan(value))
+    values = frame.to_numpy(dtype=object, na_value=None).tolist()  # type: ignore[arg-type]  # the stubs forget None
+    return [dict(zip(names, row, strict=True)) for row in values]
 
 
 def stores_of(record: Record) -> list[tuple[str, str, str | None]]:
@@ -139,7 +140,7 @@ def _rows_of_record(record: Record, state: StoreState) -> Iterator[Row]:
             f"{s}:{key[:KEY_DIGITS]}={(digest or 'not recorded')[:SHORT]}"
             for s, key, digest in stores_of(record)
         ),
-        "weights": _text(result.get("weights")),
+        "weights": _text(result.get("weights") or spec.get("weights")),
         "interval_method": result.get("interval_method"),
         "chosen": _text(result.get("chosen")),
         "d": result.get("d"),
@@ -165,6 +166,7 @@ def _identity(record: Record) -> Row:
         "segments": _text(features.get("segments")),
         "params": _text(spec.get("params") or {}),
         "fitted_labels": " ".join(spec["labels"]),
+        "training": _training(record),
         "error_input": _text(spec["error_input"]),
         "precision": spec.get("precision", "fp32"),
         "noise_mode": _text(spec.get("noise_mode")),
@@ -188,6 +190,13 @@ def _identity(record: Record) -> Row:
             )
         },
     }
+
+
+def _training(record: Record) -> str:
+    """How the encoder took part: '' for stored features, else frozen or trained along."""
+    if record.kind == "probe":
+        return ""
+    return FROZEN if record.spec["freeze_encoder"] else FINE_TUNED
 
 
 def _scores(result: Mapping[str, Any], label: str) -> Row:
@@ -217,6 +226,7 @@ def _same_question(row: Row, spec: Mapping[str, Any]) -> bool:
     features = spec.get("features") or {}
     return (
         row["control"] == "none"
+        and row["training"] != FINE_TUNED
         and row["error_input"].lower() == "true"
         and len(features.get("parts") or []) == 1
         and row["direction"] in ("forward", "backward")

@@ -4,10 +4,10 @@ import itertools
 
 import pandas as pd
 import pytest
-from reports_fakes import RANDOM_FAMILY, demo_records, fresh, key_of, record
+from reports_fakes import RANDOM_FAMILY, WEIGHTS, demo_records, finetuned, fresh, key_of, record
 
 from reports.ordering import ordered
-from reports.rows import COLUMNS, frame_of, rows_of, stores_of
+from reports.rows import COLUMNS, FINE_TUNED, FROZEN, frame_of, rows_of, stores_of
 from reports.vocabulary import layer_rank, pooling_rank, role_of, unit_of
 
 
@@ -60,8 +60,16 @@ def test_a_failed_record_keeps_its_error_and_has_no_scores():
 
 
 def test_other_kinds_are_not_rows():
-    assert one(record(kind="finetune")) == []
+    assert one(record(kind="audit")) == []
     assert list(frame_of([], fresh).columns) == list(COLUMNS)
+
+
+def test_end_to_end_fits_are_rows_without_stores():
+    rows = rows_of(frame_of([finetuned(), finetuned(frozen=False), record(0.5)], fresh))
+    assert [row["training"] for row in rows] == [FROZEN, FINE_TUNED, ""]
+    assert [row["state"] for row in rows] == ["no store named", "no store named", "fresh"]
+    assert [row["published_test_r2"] for row in rows] == [0.6117, None, 0.5516]
+    assert rows[0]["weights"] == WEIGHTS
 
 
 def test_every_store_is_looked_up_with_the_digest_seen():
