@@ -50,12 +50,12 @@ def plain(rows: Iterable[Row]) -> list[Row]:
             and not (row["pca"] or row["segments"] or row["cross"])
             and len(levels) == 1
         ):
-            key = tuple(str(row[name]) for name in (*_FEATURES, *_SETTINGS))
+            key = tuple(str(row.get(name)) for name in (*_FEATURES, *_SETTINGS))
             kept.setdefault(key, row)
     return list(kept.values())
 
 
-_FEATURES = ("kind", "role", "layer", "pooling", "direction", "head")
+_FEATURES = ("kind", "training", "role", "layer", "pooling", "direction", "head")
 _SETTINGS = (
     "params",
     "error_input",
@@ -84,7 +84,7 @@ def named_apart(rows: Sequence[Row], *, without: Sequence[str] = ()) -> list[str
     directions = {row["direction"] for row in rows}
     names = []
     for row in rows:
-        parts = [variant_of(row)] if row["kind"] == "probe" else [f"{row['kind']} {variant_of(row)}"]
+        parts = [variant_of(row)]
         parts += [row["direction"]] if len(directions) > 1 else []
         parts += [f"{c.heading} {row[c.key]}" for c in columns if row[c.key]]
         names.append(", ".join(parts))

@@ -28,7 +28,7 @@ from .drawn import (
 from .render_markdown import number_text
 from .rows import Row
 from .source import Columns, Source
-from .style import DENSITY, FAINT, ONE_COLUMN, STYLES, TWO_COLUMNS, Words, new_figure, tell
+from .style import DENSITY, FAINT, INK, ONE_COLUMN, STYLES, TWO_COLUMNS, Words, new_figure, tell
 from .verdict import name_of
 from .vocabulary import unit_of
 
@@ -105,7 +105,7 @@ def predicted_against_true(source: Source, label: str) -> list[Drawn]:
     upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (2, 1)})
     cells = _density(upper, truth, predicted, aspect=0.8)
     ends = np.array([truth.min(), truth.max()])
-    upper.plot(ends, ends, color=FAINT, linewidth=0.8, label="equal")
+    upper.plot(ends, ends, color=INK, linewidth=0.9, label="predicted = true")
     upper.legend(loc="upper left")
     upper.set_ylabel(_axis("predicted", label))
     _density(lower, truth, found.residual, aspect=0.4)
@@ -169,9 +169,9 @@ def _residual_title(label: str, found: Predicted, name: str) -> str:
     quantity, unit = {"snr": ("S/N", ""), "mag": ("magnitude", ""), "T_eff": ("T_eff", " K")}[name]
     if len(parts) == 1:
         return f"{label}: robust scatter {in_unit(first, label)}"
-    verb = "falls" if last < first / CHANGE else "rises" if last > first * CHANGE else "hardly changes"
+    verb = "falls" if last < first / CHANGE else "rises" if last > first * CHANGE else "hardly changes:"
     return (
-        f"{label}: robust scatter {verb}, from {in_unit(first, label)} at {quantity} {places[0]}{unit} "
+        f"{label}: robust scatter {verb} from {in_unit(first, label)} at {quantity} {places[0]}{unit} "
         f"to {in_unit(last, label)} at {places[1]}{unit}"
     )
 

@@ -34,6 +34,7 @@ FLOOR = -0.25
 
 _IDENTITY = (
     "kind",
+    "training",
     "role",
     "layer",
     "pooling",
@@ -112,8 +113,8 @@ def _against(source: Source, label: str, axis: Axis) -> list[Drawn]:
     low, high = first.rows[0], first.rows[-1]
     words = Words(
         title=(
-            f"{label}: {first.name} goes from {r2_text(low, digits=2)} with {first.x[0]:g} {axis.words} to "
-            f"{_bare(high)} with {first.x[-1]:g}"
+            f"{label}: {_short(low)} goes from {r2_text(low, digits=2)} on {_counted(first.x[0], axis)} to "
+            f"{_bare(high)} on {first.x[-1]:g}"
         ),
         note=(
             (
@@ -146,7 +147,7 @@ def against_noise(source: Source, label: str) -> list[Drawn]:
     levels = sorted({float(row["noise_level_train"]) for rows in shown.values() for row in rows})
     rows = [row for panel in shown.values() for row in panel]
     words = Words(
-        title=_noise_title(label, *next(iter(shown.items()))),
+        title=_noise_title(label, next(iter(shown.values()))),
         note=(
             (
                 f"{len(shown)} of {len(panels)} probes, those with most levels. "
@@ -209,14 +210,14 @@ def _noise_panels(source: Source, label: str) -> dict[str, list[Row]]:
     return dict(zip(_names_apart([rows[0] for rows in several]), several, strict=True))
 
 
-def _noise_title(label: str, name: str, rows: Sequence[Row]) -> str:
+def _noise_title(label: str, rows: Sequence[Row]) -> str:
     level = min(rows, key=lambda row: (abs(row["noise_level_train"] - 1), row["noise_level_train"]))[
         "noise_level_train"
     ]
     line = sorted((r for r in rows if r["noise_level_train"] == level), key=lambda r: r["noise_level_test"])
     first, last = line[0], line[-1]
-    text = f"{label}: {name}, trained at noise level {level:g}, has {r2_text(first, digits=2)} at test level "
-    text += f"{first['noise_level_test']:g}"
+    text = f"{label}: {_short(first)}, trained at noise level {level:g}, has {r2_text(first, digits=2)} "
+    text += f"at test level {first['noise_level_test']:g}"
     return text if first is last else f"{text} and {_bare(last)} at {last['noise_level_test']:g}"
 
 
@@ -245,7 +246,7 @@ def _sound(rows: Sequence[Row]) -> list[Row]:
 
 def _question(row: Row, *, varied: Sequence[str]) -> tuple[str, ...]:
     """What must be the same along a series."""
-    return tuple(str(row[name]) for name in (*_IDENTITY, *_SETTINGS) if name not in varied)
+    return tuple(str(row.get(name)) for name in (*_IDENTITY, *_SETTINGS) if name not in varied)
 
 
 def _val(row: Row) -> float:
@@ -263,6 +264,14 @@ def _names_apart(rows: Sequence[Row]) -> list[str]:
     if len(set(names)) < len(names):
         names = [f"{name}, run {row['run']}" for name, row in zip(names, rows, strict=True)]
     return names
+
+
+def _short(row: Row) -> str:
+    return f"{row['head']} on {row['layer']}"
+
+
+def _counted(number: float, axis: Axis) -> str:
+    return f"{number:g} {axis.words.removesuffix('s') if number == 1 and axis.words.endswith('s') else axis.words}"
 
 
 def _bare(row: Row) -> str:

@@ -2,13 +2,24 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from matplotlib.figure import Figure
 
 from cache.arrays import safe_name
 from cache.errors import CacheError, UnknownName
 
-from . import figure_bins, figure_curves, figure_layers, figure_predictions, figure_sweeps
+from . import (
+    figure_audit,
+    figure_bins,
+    figure_ceiling,
+    figure_curves,
+    figure_importance,
+    figure_layers,
+    figure_predictions,
+    figure_spectra,
+    figure_sweeps,
+)
 from .drawn import Drawn, file_part
 from .figures import draw_overview
 from .generate import labels_of, red_flags
@@ -57,6 +68,8 @@ def _overview(source: Source, label: str) -> Sequence[Drawn]:
 PER_LABEL: Mapping[str, Kind] = {
     "overview": Kind(draw=_overview, needs="a latent row with a test R2: python -m probes run"),
     "heatmap": Kind(draw=figure_layers.heat_maps, needs="a latent row with a test R2: python -m probes run"),
+    "audit": Kind(draw=figure_audit.audits, needs="an audit: make audit"),
+    "ceiling": Kind(draw=figure_ceiling.ceilings, needs="a ceiling with bins of snr or mag: make ceiling"),
     "predicted": Kind(
         draw=figure_predictions.predicted_against_true,
         needs="a latent row with val R2 and 20 predictions: python -m probes run",
@@ -67,6 +80,10 @@ PER_LABEL: Mapping[str, Kind] = {
     ),
     "bins": Kind(
         draw=figure_bins.by_bin, needs="a comparison of records with snr or mag: python -m probes compare"
+    ),
+    "importance": Kind(
+        draw=figure_importance.importances,
+        needs="a record of segment importance: python -m probes importance",
     ),
     "curves": Kind(
         draw=figure_curves.learning_curves,
@@ -90,9 +107,17 @@ PER_LABEL: Mapping[str, Kind] = {
 
 @dataclass(frozen=True, kw_only=True)
 class KindOfAll:
-    """One kind of figure of several labels, or of none."""
+    """One kind of figure of several labels."""
 
     draw: Callable[[Source, Sequence[str]], Sequence[Drawn]]
+    needs: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class KindOfSpectra:
+    """One kind of figure of spectra, whatever the labels."""
+
+    draw: Callable[[Source], Sequence[Drawn]]
     needs: str
 
 
@@ -101,7 +126,45 @@ TOGETHER: Mapping[str, KindOfAll] = {
         draw=figure_layers.depth, needs="latent rows of two layers or more: python -m probes run --layers all"
     ),
 }
-"""Figures of all labels asked for, and of the spectra themselves."""
+"""Figures of all labels asked for."""
+OF_SPECTRA: Mapping[str, KindOfSpectra] = {
+    "examples": KindOfSpectra(
+        draw=figure_spectra.examples, needs="example spectra: python -m extract examples"
+    ),
+    "occlusion": KindOfSpectra(draw=figure_spectra.occlusions, needs="occlusion: python -m extract occlude"),
+}
+"""Figures of the spectra themselves."""
+
+
+Drawing = Callable[[], Sequence[Drawn]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Figures of one kind that are yet to be drawn."""
+
+    stem: str
+    label: str | None
+    needs: str
+    draw: Drawing
+    flags: tuple[str, ...] = ()
+
+    def run(self) -> list[NamedFigure | Skipped]:
+        """Draw them; what has no data is named instead."""
+        with styled():
+            drawn = self.draw()
+        if not drawn:
+            return [Skipped(name=self.stem, label=self.label, needs=self.needs)]
+        return [
+            NamedFigure(
+                name="_".join([self.stem, *([file_part(one.part)] if one.part else [])]),
+                label=self.label,
+                title=one.title,
+                caption=" ".join([*self.flags, one.caption]),
+                figure=one.figure,
+            )
+            for one in drawn
+        ]
 
 
 def figures(source: Source, *, label: str | None = None) -> Iterator[NamedFigure]:
@@ -109,41 +172,43 @@ def figures(source: Source, *, label: str | None = None) -> Iterator[NamedFigure
 
     Render them with `style.rendered`. Raises UnknownName for a label that no record has.
     """
-    for item in figures_or_gaps(source, label=label):
-        if isinstance(item, NamedFigure):
-            yield item
+    yield from (item for item in figures_or_gaps(source, label=label) if isinstance(item, NamedFigure))
 
 
 def figures_or_gaps(source: Source, *, label: str | None = None) -> Iterator[NamedFigure | Skipped]:
     """What `figures` gives, and in its place what has no data."""
+    for task in tasks(source, label=label):
+        yield from task.run()
+
+
+def tasks(source: Source, *, label: str | None = None) -> list[Task]:
+    """Every kind of figure and label, in reading order; nothing is drawn yet."""
     known = labels_of(source.frame)
     if label is not None and label not in known:
         raise UnknownName("label", label, known)
     labels = [label] if label is not None else known
-    for name in labels:
-        safe_name("label", name)
-        for kind, drawer in PER_LABEL.items():
-            with styled():
-                drawn = drawer.draw(source, name)
-            yield from _named(f"{kind}_{name}", name, drawn, drawer.needs, red_flags(source.frame, name))
-    for kind, together in TOGETHER.items():
-        with styled():
-            drawn = together.draw(source, labels)
-        stem = kind if label is None else f"{kind}_{label}"
-        yield from _named(stem, label, drawn, together.needs, ())
-
-
-def _named(
-    stem: str, label: str | None, drawn: Sequence[Drawn], needs: str, flags: Sequence[str]
-) -> Iterator[NamedFigure | Skipped]:
-    if not drawn:
-        yield Skipped(name=stem, label=label, needs=needs)
-    for one in drawn:
-        part = file_part(one.part)
-        yield NamedFigure(
-            name=f"{stem}_{part}" if part else stem,
-            label=label,
-            title=one.title,
-            caption=" ".join([*flags, one.caption]),
-            figure=one.figure,
+    of_labels = [
+        Task(
+            stem=f"{name}_{safe_name('label', of)}",
+            label=of,
+            needs=kind.needs,
+            draw=partial(kind.draw, source, of),
+            flags=red_flags(source.frame, of),
         )
+        for of in labels
+        for name, kind in PER_LABEL.items()
+    ]
+    together = [
+        Task(
+            stem=name if label is None else f"{name}_{label}",
+            label=label,
+            needs=kind.needs,
+            draw=partial(kind.draw, source, labels),
+        )
+        for name, kind in TOGETHER.items()
+    ]
+    of_spectra = [
+        Task(stem=name, label=None, needs=kind.needs, draw=partial(kind.draw, source))
+        for name, kind in OF_SPECTRA.items()
+    ]
+    return [*of_labels, *together, *of_spectra]
