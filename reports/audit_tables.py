@@ -49,7 +49,7 @@ def _tables(record: Record, source: Source) -> tuple[Table, ...]:
         cells=_row_cells,
         part="rows",
         note=ROWS_NOTE,
-        lead=(f"Shortcut: {verdict['shortcut']}. {verdict['headline']}", *verdict["words"]),
+        lead=(verdict["headline"], *verdict["words"]),
     )
     if not result["survival"]:
         return (rows,)
@@ -80,9 +80,9 @@ def _row_columns(unit: str) -> tuple[Column, ...]:
         Column(key="error_input", heading="error input", align="left"),
         Column(key="trained_on", heading="trained with", align="left"),
         Column(key="target", heading="target", align="left"),
-        Column(key="r2", heading="test R2 (95 % interval)"),
-        Column(key="rmse", heading="test RMSE", unit=unit, digits=error_digits(unit)),
-        Column(key="n", heading="n test"),
+        Column(key="r2", heading="R2 (95 % interval)"),
+        Column(key="rmse", heading="RMSE", unit=unit, digits=error_digits(unit)),
+        Column(key="n", heading="n"),
     )
 
 
@@ -140,8 +140,12 @@ def _table(
         columns=(*columns, *stale),
         rows=tuple({**cells(item), "state": told["state"]} for item in items),
         notes=(
-            f"n counts stars. Brackets: 95 % interval ({record.spec['method']}).",
+            (
+                "n counts stars, of test unless the question says otherwise. Brackets: 95 % interval "
+                f"({record.spec['method']})."
+            ),
             note,
+            *([f"Flags: {'; '.join(record.result['flags'])}."] if record.result.get("flags") else []),
             *([MOCK_NOTE] if record.spec["data_kind"] == "mock" else []),
             *origin_notes(record, source),
         ),

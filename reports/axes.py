@@ -1,5 +1,6 @@
 """Tables along one axis: poolings, training sizes, noise levels, noise draws or PCA dimensions as columns."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ import pandas as pd
 from .comparisons import Comparisons, p_text
 from .pivots import lines_of, score_key, side_by_side
 from .render_markdown import estimate_text
-from .rows import Row, rows_of
+from .rows import FRESH_NOISE, Row, rows_of
 from .settings import VARYING, settings_frame, settings_rows, varying_columns
 from .table import Cell, Column, Estimate, Table
 from .tables import FEATURES, HEAD, ROLE, of_label
@@ -43,8 +44,14 @@ class Axis:
     least: int = 2
 
 
-def _draws(row: Row) -> int:
-    return str(row["draws_train"]).count("+") + 1
+def _draws(row: Row) -> float:
+    """Number of cached noise draws; fresh noise in every batch counts as more than any."""
+    return math.inf if row["draws_train"] == FRESH_NOISE else str(row["draws_train"]).count("+") + 1
+
+
+def _draws_text(row: Row) -> str:
+    n = _draws(row)
+    return "fresh noise" if n == math.inf else f"{n:.0f} draw{'s' if n > 1 else ''}"
 
 
 def _level(row: Row) -> float:
@@ -70,7 +77,7 @@ AXES: Mapping[str, Axis] = {
     "sizes": Axis(
         title="training sizes",
         value=lambda row: "all" if row["train_size"] is None else f"{row['train_size']} stars",
-        rank=lambda row: float("inf") if row["train_size"] is None else row["train_size"],
+        rank=lambda row: math.inf if row["train_size"] is None else row["train_size"],
         covers=("train_size_text",),
         note=f"{BOLD_ALONG}. Larger sizes hold the stars of smaller ones.",
     ),
@@ -89,7 +96,7 @@ AXES: Mapping[str, Axis] = {
     ),
     "draws": Axis(
         title="cached noise draws",
-        value=lambda row: f"{_draws(row)} draw{'s' if _draws(row) > 1 else ''}",
+        value=_draws_text,
         rank=_draws,
         covers=("draws_text",),
         note=f"{BOLD_ALONG}. Noise draws of each train star; val and test have draw 0 alone. n counts stars.",
@@ -97,7 +104,7 @@ AXES: Mapping[str, Axis] = {
     "pca": Axis(
         title="PCA dimensions",
         value=lambda row: f"{row['pca']} axes" if row["pca"] else "all features",
-        rank=lambda row: float(row["pca"]) if row["pca"] else float("inf"),
+        rank=lambda row: float(row["pca"]) if row["pca"] else math.inf,
         covers=("pca_text",),
         note=f"{BOLD_ALONG}. Principal axes are those of train.",
     ),
@@ -127,6 +134,7 @@ def axis_table(frame: pd.DataFrame, label: str, name: str, paired: Comparisons) 
         note=axis.note,
         tidy=rows,
         more=gains,
+        covered=axis.covers,
         after=(GAIN,) if gains else (),
         emphasis=frozenset(
             (index, score_key(row[ACROSS]))

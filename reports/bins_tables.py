@@ -87,12 +87,22 @@ def bin_key(index: int) -> str:
     return f"bin {index}"
 
 
-def of_bin(values: Sequence[Sequence[float | None]]) -> dict[str, Cell]:
-    """Cells of the bins, of [value, lower end, upper end] each."""
+def of_bin(values: Sequence[Sequence[float | None] | float | None]) -> dict[str, Cell]:
+    """Cells of the bins, of a value or [value, lower end, upper end] each."""
     return {
         bin_key(index): None if value is None else Estimate(value, low, high)
-        for index, (value, low, high) in enumerate(values)
+        for index, (value, low, high) in enumerate(map(with_ends, values))
     }
+
+
+def with_ends(
+    value: Sequence[float | None] | float | None,
+) -> tuple[float | None, float | None, float | None]:
+    """A value of a bin and the ends of its interval, None where it has none."""
+    if isinstance(value, Sequence):
+        number, low, high = value
+        return number, low, high
+    return value, None, None
 
 
 def _tidy(

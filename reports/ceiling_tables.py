@@ -1,6 +1,6 @@
 """The ceiling that the noise sets, and the share of it that each probe reaches."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -8,12 +8,14 @@ import pandas as pd
 from cache.records import Record
 
 from .audit_tables import estimate, flat
-from .bins_tables import bin_columns, bin_ends, of_bin
+from .bins_tables import bin_columns, bin_ends, of_bin, with_ends
 from .footnotes import MOCK_NOTE
+from .rows import SHORT
 from .runs import Runs, identity_of, runs_in_order
 from .source import Source
 from .standing import STANDING, origin, origin_notes
 from .table import Cell, Column, Table
+from .verdict import name_of
 from .vocabulary import unit_of
 
 KIND = "ceiling"
@@ -21,6 +23,9 @@ FIGURES: Mapping[str, str] = {
     "prior_aware_mean": "ceiling: mean over stars of the prior-aware bound",
     "unbiased_median": "median over stars of the unbiased Cramer-Rao figure (not a ceiling for a mean)",
     "unbiased_mean": "mean over stars of the unbiased Cramer-Rao figure",
+    "ln_A_free": "for sensitivity: the ceiling with the amplitude unknown",
+    "ln_A_known": "for sensitivity: the ceiling with the amplitude known",
+    "van_trees": "van Trees bound, which holds for the true prior of the labels",
 }
 VALUE = Column(key="value", heading="R2 (95 % interval)")
 SHARE = Column(key="share", heading="share of the ceiling (95 % interval)")
@@ -71,6 +76,10 @@ def _setting(record: Record) -> str:
 
 def _figures(record: Record, told: dict[str, Any], name: str, notes: Sequence[str]) -> Table:
     figures = {key: found for key, found in record.result["figures"].items() if found is not None}
+    also: Mapping[str, float | None] = record.result.get("also") or {}
+    figures |= {key: {"value": value, "interval": None} for key, value in also.items() if value is not None}
+    known = {key: figures[key] for key in FIGURES if key in figures}
+    figures = known | figures
     n = record.result["n"]
     n_test = n["test"] if isinstance(n, dict) else n
     return Table(
@@ -116,6 +125,7 @@ def _rows(record: Record, told: dict[str, Any], name: str, notes: Sequence[str],
     order = [run for run in runs.cells if run in items]
     return Table(
         title=f"{name}: what each record reaches",
+        lead=tuple(_alarms(items.values(), runs)),
         columns=(*runs.columns, *_ROWS, *_stale(told)),
         rows=tuple({**runs.cells[run], **_row_cells(items[run]), "state": told["state"]} for run in order),
         notes=(NOT_APPLICABLE, *notes),
@@ -123,6 +133,15 @@ def _rows(record: Record, told: dict[str, Any], name: str, notes: Sequence[str],
             [told | {"part": "rows"} | identity_of(runs, run) | flat(items[run]) for run in order]
         ),
     )
+
+
+def _alarms(items: Iterable[Mapping[str, Any]], runs: Runs) -> Iterator[str]:
+    above = [item["run"] for item in items if item["above"]]
+    if above:
+        row = runs.rows.get(above[0])
+        named = f"record {above[0][:SHORT]}" if row is None else name_of(row)
+        more = f" and {len(above) - 1} more" * (len(above) > 1)
+        yield f"RED FLAG: {named}{more} above the ceiling beyond the interval; the ceiling or the score is wrong."
 
 
 def _row_cells(item: Mapping[str, Any]) -> dict[str, Cell]:
@@ -169,7 +188,7 @@ def _tidy_bins(
     series = [(key, None, bins[key]) for key in ("ceiling", "unbiased_median") if bins.get(key)]
     series += [("share", run, values) for run, values in sorted((bins.get("share") or {}).items())]
     for figure, run, values in series:
-        for index, (value, low, high) in enumerate(values):
+        for index, (value, low, high) in enumerate(map(with_ends, values)):
             where = {
                 "bin_by": quantity,
                 "bin": index,

@@ -4,8 +4,10 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
+from pydantic_settings import CliPositionalArg
 
 from cache.commandline import Command, Verb
 from cache.errors import UnknownName
@@ -24,7 +26,7 @@ class TablesSettings(Command):
         Path("artifacts/features"), description="folder of the stores, to tell stale scores"
     )
     out: Path = Field(Path("artifacts/reports"), description="folder to write into")
-    label: str | None = Field(None, description="only this label (default: every label)")
+    label: tuple[str, ...] = Field((), description="only these labels (default: every label)")
     formats: tuple[str, ...] = Field(
         ("md", "csv", "ecsv", "tex", "mrt", "parquet"), description="formats to write: any of these"
     )
@@ -39,7 +41,7 @@ class TablesSettings(Command):
 
 def run_tables(settings: TablesSettings) -> None:
     """Write all tables and print those asked for."""
-    from .generate import BUILDERS, SUMMARY, make_tables  # noqa: PLC0415  pandas is needed only now
+    from .generate import BUILDERS, SUMMARY, left_over, make_tables  # noqa: PLC0415  pandas is needed only now
 
     known = (*BUILDERS, SUMMARY)
     for name in settings.show:
@@ -64,6 +66,30 @@ def run_tables(settings: TablesSettings) -> None:
         sys.stdout.write(f"and beside each: {', '.join(endings)}\n")
     if paths[-1].suffix != first and paths[-1].stem != paths[0].stem:
         sys.stdout.write(f"{paths[-1]}\n")
+    if not settings.label and (older := left_over(settings.out, paths)):
+        names = ", ".join(path.name for path in older)
+        sys.stdout.write(f"older tables there, not written now: {names}\n")
+
+
+class DiffSettings(Command):
+    """Tell what changed between two results folders: records, scores, comparisons.
+
+    Records only are read. A changed score says whether it lies within the old 95 % interval. When and where records
+    were made is not compared.
+    """
+
+    old: CliPositionalArg[Path] = Field(description="folder of the old records")
+    new: CliPositionalArg[Path] = Field(description="folder of the new records")
+    format: Literal["text", "csv"] = Field("text", description="plain text, or one line of CSV per change")
+
+
+def run_diff(settings: DiffSettings) -> None:
+    """Print the difference."""
+    from .diff import csv_of, difference, text_of  # noqa: PLC0415  pandas is needed only now
+    from .source import load_records  # noqa: PLC0415
+
+    found = difference(load_records(settings.old), load_records(settings.new))
+    sys.stdout.write({"text": text_of, "csv": csv_of}[settings.format](found))
 
 
 class FigureSettings(Command):
@@ -141,6 +167,7 @@ def run_page(settings: PageSettings) -> None:
 
 VERBS: Mapping[str, Callable[[], Verb]] = {
     "tables": lambda: Verb(TablesSettings, run_tables),
+    "diff": lambda: Verb(DiffSettings, run_diff),
     "figure": lambda: Verb(FigureSettings, run_figure),
     "figures": lambda: Verb(FiguresSettings, run_figures),
     "page": lambda: Verb(PageSettings, run_page),

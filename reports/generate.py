@@ -72,13 +72,13 @@ def make_tables(
     features_root: Path | None,
     *,
     out: Path,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
     """Write every table in every format of `formats` under `out`; return the paths, in reading order.
 
-    With `label`, only that label's tables and the comparison of labels. Everything is built before anything is
-    written; tables of an earlier run that no record calls for any more are left where they are. Without a features
+    With `label`, only the tables of that label or those labels, and the comparison of labels. Everything is built
+    before anything is written; files of an earlier run stay where they are (see `left_over`). Without a features
     folder every store counts as missing, and the tables say so. Equal records and store states give equal bytes.
     Raises CacheError when no record scores a head, UnknownName for a label none has and for an unknown format.
     """
@@ -92,11 +92,18 @@ def make_tables(
     return paths
 
 
+def left_over(out: Path, written: Sequence[Path]) -> list[Path]:
+    """Tables under `out` that were not among those written: an earlier run made them, perhaps of other records."""
+    kinds, endings = {*BUILDERS, SUMMARY}, {f".{name}" for name in FORMATS}
+    tables = (p for p in out.iterdir() if p.stem.split("_")[0] in kinds and p.suffix in endings)
+    return sorted(set(tables) - set(written))
+
+
 def build_files(
     source: Source,
     documents: Mapping[str, Sequence[Table]],
     *,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     formats: Sequence[str] = FORMATS,
 ) -> dict[str, bytes]:
     """File name -> content of the documents of a source (see `build_tables`), in the formats asked for."""
@@ -104,8 +111,8 @@ def build_files(
         kind: [table for name in labels_of(source.frame) for table in documents.get(f"{kind}_{name}", ())]
         for kind in OF_OTHERS
     }
-    frame = source.frame if label is None else source.frame[source.frame["label"] == label]
-    return rendered(documents, frame=ordered(frame), others=others, formats=formats)
+    frame = ordered(source.frame[source.frame["label"].isin(_chosen(source.frame, label))])
+    return rendered(documents, frame=frame, others=others, formats=formats)
 
 
 def labels_of(frame: pd.DataFrame) -> list[str]:
@@ -113,22 +120,29 @@ def labels_of(frame: pd.DataFrame) -> list[str]:
     return sorted(frame["label"].unique(), key=label_rank)
 
 
-def build_tables(source: Source, *, label: str | None = None) -> dict[str, list[Table]]:
+def _chosen(frame: pd.DataFrame, label: str | Sequence[str] | None) -> list[str]:
+    """The labels asked for, all when none is; UnknownName for one without rows."""
+    known = labels_of(frame)
+    asked = [label] if isinstance(label, str) else list(label or known)
+    for name in asked:
+        if name not in known:
+            raise UnknownName("label", name, known)
+    return asked
+
+
+def build_tables(source: Source, *, label: str | Sequence[str] | None = None) -> dict[str, list[Table]]:
     """The tables of every document that has rows, by name (`layers_log_g`), in reading order.
 
-    With `label`, only that label's documents and the comparison of labels. Raises UnknownName for a label without rows,
-    ConfigError for one that cannot be part of a file name.
+    With `label`, only the documents of that label or those labels, and the comparison of labels. Raises UnknownName
+    for a label without rows, ConfigError for one that cannot be part of a file name.
     """
-    known = labels_of(source.frame)
-    if label is not None and label not in known:
-        raise UnknownName("label", label, known)
     documents = {}
-    for name in [label] if label else known:
+    for name in _chosen(source.frame, label):
         safe_name("label", name)
         alarms = red_flags(source.frame, name)
         for kind, build in BUILDERS.items():
             documents[f"{kind}_{name}"] = [_led(table, alarms) for table in build(source, name) if table.rows]
-    alarms = tuple(alarm for name in known for alarm in red_flags(source.frame, name))
+    alarms = tuple(alarm for name in labels_of(source.frame) for alarm in red_flags(source.frame, name))
     documents[SUMMARY] = [_led(_with_others(labels_table(source.frame), source), alarms)]
     return {name: tables for name, tables in documents.items() if tables}
 

@@ -11,6 +11,7 @@ from cache.records import Record
 from .footnotes import MOCK_NOTE
 from .rows import FRESH, SHORT, Row
 from .runs import identity_of, runs_in_order
+from .settings import constant_note, head_note, settings_frame
 from .source import Source
 from .standing import STANDING, origin, origin_notes
 from .table import Cell, Column, Estimate, Table
@@ -50,6 +51,9 @@ _SEGMENT_COLUMNS = (
 def importance_tables(source: Source, label: str) -> list[Table]:
     """Two tables for each importance record of the label: by direction and segment, and by segment."""
     records = [record for record in source.of_kind(KIND) if label in record.spec["labels"]]
+    runs = runs_in_order(source, label, [record.spec["run"] for record in records])
+    order = {run: place for place, run in enumerate(runs.cells)}
+    records.sort(key=lambda record: (order[record.spec["run"]], record.run_id))
     return [table for record in records for table in _tables(record, source, label)]
 
 
@@ -93,7 +97,11 @@ def _tables(record: Record, source: Source, label: str) -> Iterator[Table]:
 
 
 def _probe(record: Record, row: Row | None) -> str:
-    return f"record {record.spec['run'][:SHORT]}, which is gone" if row is None else name_of(row)
+    return (
+        f"record {record.spec['run'][:SHORT]}, which is gone"
+        if row is None
+        else f"{name_of(row)}, run {row['run']}"
+    )
 
 
 def _estimates(names: Sequence[str], arrays: Arrays, label: str, index: int) -> dict[str, Cell]:
@@ -121,6 +129,11 @@ def _notes(record: Record, source: Source, label: str) -> Iterator[str]:
         f"n counts stars. The probe's test R2 is {value:.3f}{'' if low is None else f' [{low:.3f}, {high:.3f}]'}; "
         f"{record.spec['permutations']} permutations, seed {record.spec['seed']}. {record.spec['method']}."
     )
+    frame = source.frame
+    rows = frame[(frame["run_id"] == record.spec["run"]) & (frame["label"] == label)]
+    if len(rows):
+        yield constant_note(settings_frame(rows), ())
+        yield head_note(rows)
     if record.spec["data_kind"] == "mock":
         yield MOCK_NOTE
     yield from origin_notes(record, source)

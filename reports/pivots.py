@@ -1,6 +1,7 @@
 """Tables that set answers side by side: heads as columns, or labels as columns."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -9,7 +10,7 @@ from .footnotes import footnotes
 from .ordering import ordered, question_rank
 from .rows import Row, rows_of
 from .settings import settings_frame, variant_of, varying_columns
-from .table import RUNS_OF, Cell, Column, Table
+from .table import RUNS_OF, Cell, Column, Estimate, Table, Value
 from .tables import FEATURES, HEAD, ROLE, STATE, of_label, r2_cell, state_column
 from .verdict import contest
 from .vocabulary import MEAN_PREDICTOR, head_rank, label_rank
@@ -80,10 +81,12 @@ def side_by_side(
     emphasis: frozenset[tuple[int, str]] = frozenset(),
     more: Mapping[int, Mapping[str, Cell]] | None = None,
     after: Sequence[Column] = (),
+    covered: Sequence[str] = (),
 ) -> Table:
     """A table with a line per group of equal `keys` and a column of test R2 per name of the column `across`.
 
-    `after` are further columns behind the scores, whose cells stand in `more` by number of the line.
+    `after` are further columns behind the scores, whose cells stand in `more` by number of the line; `covered` are
+    settings that differ along the names.
     """
     rows = tuple(
         {**_cells(group, keys, across), **(more or {}).get(index, {})}
@@ -103,7 +106,9 @@ def side_by_side(
         Column(key="n_test", heading="n test"),
         *state_column(shown),
     )
-    notes = (*filter(None, [note]), *footnotes(shown, columns)) if rows else ("No rows here.",)
+    notes = (
+        (*filter(None, [note]), *footnotes(shown, columns, covered=covered)) if rows else ("No rows here.",)
+    )
     return Table(title=title, columns=columns, rows=rows, notes=notes, tidy=tidy, emphasis=emphasis)
 
 
@@ -119,7 +124,7 @@ def _cells(group: Group, keys: Sequence[Column], across: str) -> dict[str, Cell]
     """One line: its keys, every record's test R2 under its column, and what its records agree on."""
     line: dict[str, Cell] = {column.key: group[0][column.key] for column in keys}
     for name in dict.fromkeys(row[across] for row in group):
-        line[score_key(name)] = tuple(r2_cell(row) for row in group if row[across] == name)
+        line[score_key(name)] = tuple(marked_cell(row, group) for row in group if row[across] == name)
         line[RUNS_OF + score_key(name)] = tuple(row["run_id"] for row in group if row[across] == name)
     for row in group:
         if row["published_test_r2"] is not None:
@@ -127,6 +132,18 @@ def _cells(group: Group, keys: Sequence[Column], across: str) -> dict[str, Cell]
     for key in ("d", "n_test", STATE.key):
         line[key] = ", ".join(dict.fromkeys(str(row[key]) for row in group if row[key] is not None))
     return line
+
+
+def marked_cell(row: Row, line: Group) -> Value:
+    """Test R2 of a row; marked as stale where not all of its line are, so that the column of stores cannot say it."""
+    cell = r2_cell(row)
+    if (
+        isinstance(cell, Estimate)
+        and row["state"].startswith("stale")
+        and len({r["state"] for r in line}) > 1
+    ):
+        return replace(cell, mark="stale")
+    return cell
 
 
 def _clear_winner(group: Group, paired: Comparisons) -> str | None:

@@ -13,7 +13,7 @@ from .footnotes import provenance_notes
 from .ordering import ordered
 from .progress_table import has_history
 from .published import PUBLISHED, SETTINGS, UNFINISHED, Published
-from .rows import FINE_TUNED, FRESH, SHORT, Row, rows_of
+from .rows import FINE_TUNED, FRESH, FRESH_NOISE, SHORT, Row, rows_of
 from .settings import params_of, settings_frame
 from .source import Source
 from .table import Cell, Column, Estimate, Table
@@ -177,7 +177,7 @@ def _reasons(value: Published, row: Row) -> Iterator[str]:
 def _other_settings(value: Published, row: Row) -> Iterator[str]:
     if row["training"] == FINE_TUNED:
         yield "encoder fine-tuned, published frozen"
-    if value.head.startswith("mlp") and not row["training"]:
+    if value.head.startswith("mlp") and row["draws_train"] != FRESH_NOISE:
         yield "cached noise draws, published fresh noise in every batch"
     if row["error_input"].lower() != "true":
         yield f"error input {row['error_input'] or 'not recorded'}"

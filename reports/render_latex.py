@@ -1,16 +1,19 @@
 """Tables as AASTeX `deluxetable`, for the input command of a paper."""
 
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 
-from .render_markdown import number_text
+from .render_markdown import estimate_text, number_text
 from .table import Cell, Column, Estimate, Table
 
 EMPTY = "\\nodata"
 LONG = 25
 """Tables with more rows than this may break across pages."""
-WIDE = 6
-"""Tables with more columns than this use the width of both columns of a page."""
+HEADING = 16
+"""Headings break into lines of about so many letters."""
+WIDE, WIDEST = 60, 150
+"""Tables wider than so many letters take both columns of a page; a page on its side."""
 HINT = (
     "% AASTeX 6.3.1 or 7. To hide a column write h for its letter in the first argument of deluxetable; bold and\n"
     "% brackets are explained in the comments of each table.\n"
@@ -38,32 +41,43 @@ def latex(tables: Sequence[Table], *, name: str) -> str:
 
 
 def _table(table: Table, name: str) -> Iterator[str]:
-    environment = "deluxetable*" if len(table.columns) > WIDE else "deluxetable"
     letters = "".join("r" if column.align == "right" else "l" for column in table.columns)
-    if len(table.rows) > LONG:
+    lines = [
+        [
+            _shown(row.get(column.key), column, bold=(index, column.key) in table.emphasis)
+            for column in table.columns
+        ]
+        for index, row in enumerate(table.rows)
+    ]
+    width = sum(
+        2 + max(HEADING, *(len(line[index]) for line in lines)) if lines else HEADING
+        for index in range(len(table.columns))
+    )
+    environment = "deluxetable*" if width > WIDE else "deluxetable"
+    if width > WIDEST:
+        yield "\\begin{longrotatetable}"
+    elif len(table.rows) > LONG:
         yield "\\startlongtable"
     yield f"\\begin{{{environment}}}{{{letters}}}"
-    yield "\\tabletypesize{\\scriptsize}"
+    yield f"\\tabletypesize{{\\{'tiny' if width > WIDEST else 'scriptsize'}}}"
     yield f"\\tablecaption{{{tex(table.title)}\\label{{tab:{name}}}}}"
     headings = " & ".join(f"\\colhead{{{_heading(column)}}}" for column in table.columns)
     yield f"\\tablehead{{{headings}}}"
     yield "\\startdata"
-    lines = [
-        " & ".join(
-            _shown(row.get(column.key), column, bold=(index, column.key) in table.emphasis)
-            for column in table.columns
-        )
-        for index, row in enumerate(table.rows)
-    ]
-    yield " \\\\\n".join(lines)
+    yield " \\\\\n".join(" & ".join(line) for line in lines)
     yield "\\enddata"
     yield f"\\tablecomments{{{tex(' '.join((*table.lead, *table.notes)))}}}"
     yield f"\\end{{{environment}}}"
+    if width > WIDEST:
+        yield "\\end{longrotatetable}"
 
 
 def _heading(column: Column) -> str:
     """A heading without percent signs: readers take what follows one for a comment."""
-    return tex(column.title.replace(" %", " percent").replace("%", " percent"))
+    text = column.title.replace(" %", " percent").replace("%", " percent")
+    lines = [tex(line) for line in textwrap.wrap(text, HEADING, break_on_hyphens=False)]
+    stacked = "\\\\".join(lines)
+    return stacked if len(lines) == 1 else f"\\shortstack{{{stacked}}}"
 
 
 def _shown(cell: Cell, column: Column, *, bold: bool) -> str:
@@ -76,10 +90,7 @@ def _shown(cell: Cell, column: Column, *, bold: bool) -> str:
 
 def _value(cell: Cell, column: Column) -> str:
     if isinstance(cell, Estimate):
-        value = _number(cell.value, column.digits)
-        if cell.low is None or cell.high is None:
-            return value
-        return f"{value} [{_number(cell.low, column.digits)}, {_number(cell.high, column.digits)}]"
+        return estimate_text(cell, column.digits).replace("-", "$-$")
     return _number(cell, column.digits) if isinstance(cell, float) else tex(str(cell))
 
 
@@ -92,4 +103,7 @@ def tex(text: str) -> str:
     flat = " ".join(text.split()).encode("ascii", "backslashreplace").decode()
     escaped = "".join(_SPECIAL.get(letter, letter if letter.isprintable() else "?") for letter in flat)
     signed = re.sub(r"(?<![\w-])-(?=[\d.])", "$-$", escaped.replace("+-", "$\\pm$"))
-    return re.sub(r"\bR2\b", "$R^2$", signed)
+    guarded = (
+        f"{{}}{signed}" if signed.startswith(("[", "*")) else signed
+    )  # else taken for an argument of a line break
+    return re.sub(r"\bR2\b", "$R^2$", guarded)

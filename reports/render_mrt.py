@@ -8,7 +8,7 @@ import numpy as np
 
 from .rows import SHORT
 from .table import Table
-from .tidy_columns import TidyColumn, as_array, is_empty, is_number
+from .tidy_columns import TidyColumn, as_array, flat_text, is_empty, is_number
 
 WIDTH = 80
 UNITS = {"dex": "[-]", "km/s": "km.s-1", "": "---"}
@@ -119,8 +119,7 @@ def _shortened(name: str, value: str | None) -> str:
 
 def _ascii(text: str | None) -> str:
     """One line of ASCII; other letters as their numbers."""
-    flat = " ".join((text or "").split())
-    return flat.encode("ascii", "backslashreplace").decode()
+    return flat_text(text or "").encode("ascii", "backslashreplace").decode()
 
 
 def _wrapped(start: str, text: str) -> list[str]:

@@ -86,9 +86,12 @@ def varying_of(
     return tuple(columns)
 
 
-def constant_note(shown: pd.DataFrame, columns: Sequence[Column]) -> str:
-    """What holds for all rows of a table, and where a setting goes with a head rather than with a row."""
-    there = {column.key for column in columns}
+def constant_note(shown: pd.DataFrame, columns: Sequence[Column], *, covered: Sequence[str] = ()) -> str:
+    """What holds for all rows of a table, and where a setting goes with a head rather than with a row.
+
+    `covered` are settings that a table shows otherwise than in a column of their own.
+    """
+    there = {column.key for column in columns} | set(covered)
     texts = []
     for key, heading in VARYING.items():
         values = list(shown[key].unique())
@@ -104,7 +107,7 @@ def constant_note(shown: pd.DataFrame, columns: Sequence[Column]) -> str:
 
 def head_note(frame: pd.DataFrame) -> str:
     """The parameters of each head as recorded, one set after the other."""
-    pairs = frame[["head", "params"]].drop_duplicates().itertuples(index=False)
+    pairs = dict.fromkeys(zip(frame["head"].tolist(), frame["params"].tolist(), strict=True))
     texts = [f"{head} ({_assignments(_loaded(params)) or 'no parameters'})" for head, params in pairs]
     return f"Heads: {'; '.join(texts)}."
 

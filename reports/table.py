@@ -8,11 +8,12 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score and the ends of its 95 % interval, None where no interval was made."""
+    """A score and the ends of its 95 % interval, None where no interval was made; `mark` is a word behind it."""
 
     value: float
     low: float | None = None
     high: float | None = None
+    mark: str = ""
 
 
 Value = str | int | float | Estimate | None

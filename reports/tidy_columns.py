@@ -110,7 +110,15 @@ def _texts(series: pd.Series, kind: Kind) -> Iterator[str | None]:
         elif kind == "float64":
             yield repr(float(value))
         else:
-            yield " ".join(str(value).split()) if kind == "string" else str(value)
+            yield flat_text(str(value)) if kind == "string" else str(value)
+
+
+def flat_text(text: str) -> str:
+    """One line of text: white space as single spaces, what cannot be printed as its escape."""
+    flat = " ".join(text.split())
+    if flat.isprintable():
+        return flat
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in flat)
 
 
 def _unit(name: str, unit: str | None) -> str:

@@ -151,11 +151,11 @@ def finetuned(r2: float = 0.6, *, frozen: bool = True, head: str = "mlp_1", **ch
     """A head trained end to end: weights, model and training in the place of stores."""
     made = record(r2, head=head, kind="finetune", **changed)
     own = {
-        "freeze_encoder": frozen,
-        "weights": WEIGHTS,
-        "model": {"num_layers": 9},
+        "params": {"batch_size": 256, "freeze_encoder": frozen, "max_epochs": 50},
+        "encoder": {"weights": WEIGHTS, "config": {"num_layers": 9}},
         "inputs": {split: [f"{index}d" * 32] for index, split in enumerate(SPLITS)},
-        "training": {"max_epochs": 50, "batch_size": 256},
+        "draws": {"train": ["fresh"], "val": [0], "test": [0]},
+        "noise_mode": "draw",
     }
     spec = {name: value for name, value in made.spec.items() if name not in ("stores", "family")} | own
     result = {**made.result, "stores": {}}

@@ -46,6 +46,14 @@ def test_every_table_is_written_and_returned(results, tmp_path):
     assert all(path.read_bytes().endswith(b"\n") for path in paths[:-1])
 
 
+def test_tables_of_an_earlier_run_are_named(results, tmp_path):
+    out = tmp_path / "out"
+    paths = make_tables(results, None, out=out, formats=["csv"])
+    (out / "layers_gone.csv").write_text("old")
+    (out / "mine.csv").write_text("not a table of ours")
+    assert [path.name for path in generate.left_over(out, paths)] == ["layers_gone.csv"]
+
+
 def test_only_the_formats_asked_for_are_written(results, tmp_path):
     paths = make_tables(results, None, out=tmp_path / "out", formats=["csv", "parquet"])
     assert {path.suffix for path in paths} == {".csv", ".parquet"}
@@ -58,6 +66,8 @@ def test_one_label_alone(results, tmp_path):
     paths = make_tables(results, None, out=tmp_path / "out", label="T_eff")
     assert not [path for path in paths if "log_g" in path.name]
     assert {path.name for path in paths} >= {"layers_T_eff.md", "labels.md"}
+    both = make_tables(results, None, out=tmp_path / "both", label=("log_g", "T_eff"))
+    assert {path.name for path in both} >= {"layers_T_eff.md", "layers_log_g.md"}
 
 
 def test_equal_records_give_equal_bytes(results, tmp_path):
