@@ -74,7 +74,7 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """What a sweep varies: how a row tells it (None: it does not), its name with unit, and words for one and for several."""
+    """What a sweep varies: how a row tells it (None: it does not), its name and words for one and several."""
 
     value: Callable[[Row], float | None]
     name: str

@@ -41,7 +41,7 @@ HEADING = 0.75
 """Height of a layer's heading, in lines."""
 DODGE = 0.52
 """Share of a line's height over which its heads are spread."""
-MOST_LINES = 40
+MOST_LINES = 24
 LEGEND_COLUMNS, LEGEND_LINE = 2, 0.21
 """Two names of heads with their settings fill a line of the legend; the height of that line in inches."""
 
