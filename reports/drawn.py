@@ -5,14 +5,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from cache.records import Record
 
 from .ordering import ordered
 from .render_markdown import estimate_text, number_text
-from .rows import Row
+from .rows import FRESH, Row
 from .settings import variant_of, varying_columns
+from .source import Source
 from .table import Estimate
-from .verdict import comparable_rows
+from .verdict import comparable_rows, name_of
 from .vocabulary import LATENT, unit_of
 
 R2 = "R²"
@@ -41,7 +45,10 @@ def main_rows(frame: pd.DataFrame, label: str) -> list[Row]:
 
 
 def plain(rows: Iterable[Row]) -> list[Row]:
-    """Rows of all of train, all columns and one noise level, of the first seed: what sweeps vary is left out."""
+    """Rows of all of train, all columns and one noise level, of the first seed: what sweeps vary is left out.
+
+    Of several numbers of noise draws of train the smallest counts.
+    """
     kept: dict[tuple[str, ...], Row] = {}
     for row in rows:
         levels = {row[f"noise_level_{split}"] for split in ("train", "test")}
@@ -50,20 +57,20 @@ def plain(rows: Iterable[Row]) -> list[Row]:
             and not (row["pca"] or row["segments"] or row["cross"])
             and len(levels) == 1
         ):
-            key = tuple(str(row.get(name)) for name in (*_FEATURES, *_SETTINGS))
-            kept.setdefault(key, row)
+            key = tuple(str(row[name]) for name in _PLAIN)
+            if key not in kept or n_draws(row) < n_draws(kept[key]):
+                kept[key] = row
     return list(kept.values())
 
 
-_FEATURES = ("kind", "training", "role", "layer", "pooling", "direction", "head")
-_SETTINGS = (
-    "params",
-    "error_input",
-    "draws_train",
-    "noise_level_train",
-    "fitted_labels",
-    "family",
-    "selection",
+def n_draws(row: Row) -> int:
+    """Number of cached noise draws of each train star that a row was fitted to."""
+    return int(row["draws_train"].count("+")) + 1
+
+
+_PLAIN = (
+    *("kind", "training", "role", "layer", "pooling", "direction", "head", "params"),
+    *("error_input", "noise_level_train", "fitted_labels", "family", "selection"),
 )
 
 
@@ -94,6 +101,19 @@ def named_apart(rows: Sequence[Row], *, without: Sequence[str] = ()) -> list[str
 
 _SELECTION = re.compile(r"(, )?selection=\w+")
 """The selection rule follows from the parameters in all but odd cases."""
+
+
+def names_apart(rows: Sequence[Row]) -> list[str]:
+    """A row in words, with the settings of its head, and then its run, where names would repeat."""
+    names = [name_of(row) for row in rows]
+    if len(set(names)) < len(names):
+        names = [
+            f"{name}, {row['settings_text']}".removesuffix(", ")
+            for name, row in zip(names, rows, strict=True)
+        ]
+    if len(set(names)) < len(names):
+        names = [f"{name}, run {row['run']}" for name, row in zip(names, rows, strict=True)]
+    return names
 
 
 def r2_text(row: Row, *, digits: int = 3) -> str:
@@ -127,6 +147,26 @@ def data_text(kinds: Iterable[str]) -> str:
     return f"{' and '.join(there)} data{warning}"
 
 
+def cut_note(rows: Sequence[Row], floor: float) -> str:
+    """What to say where some scores lie below the lower end of an axis; '' where none does."""
+    n = sum(row["test_r2"] < floor for row in rows)
+    return f" Cut off below {floor:g}: {n} of {len(rows)} scores." if n else ""
+
+
+def limit_r2(axes: Axes, rows: Sequence[Row], floor: float) -> None:
+    """Let the axis of R2 hold all scores with their intervals, but nothing below `floor`; see `cut_note`."""
+    low = min(v for row in rows for v in (row["test_r2"], row["test_r2_lo"]) if v is not None)
+    high = max(v for row in rows for v in (row["test_r2"], row["test_r2_hi"]) if v is not None)
+    low, high = max(low, floor), max(high, floor + 0.1)
+    margin = 0.05 * (high - low) or 0.05
+    axes.set_ylim(low - (0 if low == floor else margin), high + margin)
+
+
+def counted(number: float) -> str:
+    """A number as titles print it: '1000000', '0.5'."""
+    return str(int(number)) if float(number).is_integer() else f"{number:g}"
+
+
 def stale_alarm(rows: Sequence[Row]) -> str:
     """What must stand beside scores whose stores are gone or changed; '' when all are fresh."""
     stale = sum(row["state"].startswith("stale") for row in rows)
@@ -135,6 +175,13 @@ def stale_alarm(rows: Sequence[Row]) -> str:
         if stale
         else ""
     )
+
+
+def stale_stores(source: Source, record: Record) -> str:
+    """The same for a record that is no row of the frame, by the stores that it names."""
+    stores = record.result.get("stores") or {}
+    stale = sum(source.state(key, digest) != FRESH for key, digest in stores.items())
+    return f"{stale} of the {len(stores)} stores behind this are missing or changed." if stale else ""
 
 
 def error_bars(rows: Sequence[Row]) -> tuple[list[float], list[float]]:

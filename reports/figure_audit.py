@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from cache.records import Record
 
-from .drawn import INTERVALS, R2, Drawn, data_text
+from .drawn import INTERVALS, R2, Drawn, data_text, stale_stores
 from .render_markdown import estimate_text
 from .source import Source
 from .style import FAINT, INK, STYLES, TWO_COLUMNS, Words, new_figure, tell
@@ -33,7 +33,7 @@ def audits(source: Source, label: str) -> list[Drawn]:
     records.sort(key=lambda record: (_about(record), record.run_id))
     shown = records[:MOST_AUDITS]
     left_out = len(records) - len(shown)
-    return [_drawn(r, left_out=left_out, part=_about(r) if len(records) > 1 else "") for r in shown]
+    return [_drawn(source, r, left_out=left_out, part=_about(r) if len(records) > 1 else "") for r in shown]
 
 
 def _about(record: Record) -> str:
@@ -41,7 +41,7 @@ def _about(record: Record) -> str:
     return f"{features['layer']} / {features['pooling']} / {features['direction']} / {record.spec['head']}"
 
 
-def _drawn(record: Record, *, left_out: int, part: str) -> Drawn:
+def _drawn(source: Source, record: Record, *, left_out: int, part: str) -> Drawn:
     spec, result = record.spec, record.result
     groups = [group for group in _groups(spec["label"], result["rows"]) if group]
     n = next((row["n"] for group in groups for _, row, _ in group), 0)
@@ -53,7 +53,9 @@ def _drawn(record: Record, *, left_out: int, part: str) -> Drawn:
             f"the error-only probe, and {R2} of it is against its own variance. Fed: what stood in the network's error "
             f"channel. {n} test stars, {data_text([spec.get('data_kind', '')])}.{more}"
         ),
-        alarm="; ".join(result.get("flags") or ()),
+        alarm=" ".join(
+            [stale_stores(source, record), *(f"Flag: {flag}." for flag in result["flags"])]
+        ).strip(),
     )
     height = sum(len(group) for group in groups) * BAR + len(groups) * GAP
     figure = new_figure(TWO_COLUMNS, words.room(TWO_COLUMNS) + height + 0.45)

@@ -9,12 +9,11 @@ from matplotlib.figure import Figure
 from cache.records import Record
 
 from .comparisons import KIND
-from .drawn import INTERVALS, R2, Drawn, best_on_val, data_note, main_rows, plain, stale_alarm
+from .drawn import INTERVALS, R2, Drawn, best_on_val, data_note, main_rows, names_apart, plain, stale_alarm
 from .render_markdown import number_text
 from .rows import Row
 from .source import Source
 from .style import FAINT, GRID, ONE_COLUMN, TWO_COLUMNS, Words, horizontal_grid, new_figure, style_of, tell
-from .verdict import name_of
 from .vocabulary import LATENT, MEAN_PREDICTOR, ROLE_ORDER, SHUFFLED_LABELS
 
 QUANTITIES: Mapping[str, str] = {"snr": "S/N (label snr, no unit)", "mag": "magnitude [mag]"}
@@ -54,7 +53,7 @@ def by_bin(source: Source, label: str) -> list[Drawn]:
             f"bin, not bins. Bars: {INTERVALS}; {data_note(series)}."
         ),
         alarm=stale_alarm(series),
-        key=tuple(name_of(row) for row in series),
+        key=tuple(names_apart(series)),
     )
     figure = _draw(panels, series, words)
     caption = (

@@ -10,13 +10,14 @@ from matplotlib.figure import Figure
 
 from cache.records import Record
 
-from .drawn import INTERVALS, R2, Drawn, data_text
+from .drawn import INTERVALS, R2, Drawn, data_text, stale_stores
 from .render_markdown import estimate_text
 from .rows import Row
 from .source import Source
 from .style import FAINT, INK, TWO_COLUMNS, Words, horizontal_grid, new_figure, style_of, tell
 from .table import Estimate
 from .verdict import comparable_rows, name_of
+from .vocabulary import MEAN_PREDICTOR, SHUFFLED_LABELS
 
 KIND = "ceiling"
 MOST_ROWS = 6
@@ -24,6 +25,8 @@ QUANTITIES: Mapping[str, tuple[str, str]] = {
     "snr": ("S/N", "S/N (label snr, no unit)"),
     "mag": ("magnitude", "magnitude [mag]"),
 }
+CONTROLS = (MEAN_PREDICTOR, SHUFFLED_LABELS)
+"""Rows that know nothing of the flux."""
 FLOOR = -0.25
 """R2 and share below this are cut off."""
 SPREAD = 0.5
@@ -47,11 +50,11 @@ def ceilings(source: Source, label: str) -> list[Drawn]:
         if name is not None:
             alike = len(records) > 1
             part = f"{record.run_id[:8]}" if levels.count(level) > 1 else f"noise{level:g}" if alike else ""
-            drawn.append(_drawn(record, name, rows, part=part))
+            drawn.append(_drawn(source, record, name, rows, part=part))
     return drawn
 
 
-def _drawn(record: Record, quantity: str, rows: Mapping[str, Row], *, part: str) -> Drawn:
+def _drawn(source: Source, record: Record, quantity: str, rows: Mapping[str, Row], *, part: str) -> Drawn:
     label, result = record.spec["label"], record.result
     kind = record.spec["test"].get("data_kind", "")
     items = _shown(result, rows, quantity)
@@ -70,7 +73,9 @@ def _drawn(record: Record, quantity: str, rows: Mapping[str, Row], *, part: str)
             )
             + f"Bars and band: {INTERVALS}; {result['n']['test']} test stars, {data_text([kind])}."
         ),
-        alarm=f"Above the ceiling beyond chance: {', '.join(above)}." if above else "",
+        alarm=" ".join(
+            [stale_stores(source, record), *(f"Above the ceiling: {name}." for name in above)]
+        ).strip(),
         key=("ceiling", "unbiased figure, median over stars", *names),
     )
     figure = _draw(result["bins"][quantity], [item["run"] for item in items], quantity, words)
@@ -102,7 +107,8 @@ def _shown(result: Mapping[str, Any], rows: Mapping[str, Row], quantity: str) ->
     ):
         row = rows.get(item["run"])
         kind = (item["run"], "") if row is None else (row["role"], row["error_input"])
-        kinds.setdefault(kind, item)
+        if kind[0] not in CONTROLS:
+            kinds.setdefault(kind, item)
     return list(kinds.values())[:MOST_ROWS]
 
 
@@ -126,7 +132,7 @@ def _estimate(value: float, interval: Sequence[float | None] | None) -> str:
 
 def _draw(bins: Mapping[str, Any], runs: Sequence[str], quantity: str, words: Words) -> Figure:
     figure = new_figure(TWO_COLUMNS, words.room(TWO_COLUMNS) + 2.2)
-    left, right = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2, sharex=True)
     edges = np.asarray(bins["edges"], dtype=np.float64)
     centres, widths = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
     ceiling = _numbers(bins["ceiling"])

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .drawn import R2, Drawn, data_text, main_rows, stale_alarm
+from .drawn import R2, Drawn, data_text, main_rows, names_apart, plain, stale_alarm
 from .progress_table import has_history
 from .render_markdown import number_text
 from .rows import Row
@@ -54,16 +54,16 @@ def learning_curves(source: Source, label: str) -> list[Drawn]:
             f"{data_text(row['data_kind'] for row in rows)}."
         ),
         alarm=stale_alarm(rows),
-        key=tuple(row["name"] for row in rows),
+        key=tuple(names_apart(rows)),
     )
     figure = _draw(label, shown, words)
     return [Drawn(title=words.title, caption=f"Learning curves for {label}. {words.note}", figure=figure)]
 
 
 def _curves(source: Source, label: str) -> list[Curve]:
-    """The curves of the label's main test set, best val R2 first."""
+    """The curves of the label's main test set, of rows that are no part of a sweep, best val R2 first."""
     found = []
-    for row in main_rows(source.frame, label):
+    for row in plain(main_rows(source.frame, label)):
         arrays = source.arrays(row["run_id"])
         if has_history(arrays) and row["control"] == "none":
             all_labels = np.asarray(arrays.get("history_val_r2", np.empty(0)), dtype=np.float64)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from cache.records import Record
 
-from .drawn import INTERVALS, R2, Drawn, data_text, main_rows
+from .drawn import INTERVALS, R2, Drawn, data_text, main_rows, stale_stores
 from .render_markdown import estimate_text
 from .source import Source
 from .style import FAINT, INK, STYLES, TWO_COLUMNS, Words, horizontal_grid, new_figure, tell
@@ -43,14 +43,16 @@ def importances(source: Source, label: str) -> list[Drawn]:
     arrays = source.arrays(record.run_id)
     name = f"run {ranked[0][:8]}" if row is None else name_of(row)
     more = f" {len(records) - 1} more probes stand in the tables." if len(records) > 1 else ""
-    return [_drawn(record, label, name, arrays, more=more)]
+    return [_drawn(record, label, name, arrays, more=more, alarm=stale_stores(source, record))]
 
 
 def _val(row: Mapping[str, Any] | None) -> float:
     return float("-inf") if row is None or row["val_r2"] is None else float(row["val_r2"])
 
 
-def _drawn(record: Record, label: str, name: str, arrays: Mapping[str, Any], *, more: str) -> Drawn:
+def _drawn(
+    record: Record, label: str, name: str, arrays: Mapping[str, Any], *, more: str, alarm: str
+) -> Drawn:
     panels = _panels(label, record, arrays)
     several = len({panel["layer"] for panel in panels}) > 1
     kind, n = record.spec.get("data_kind", ""), record.result["n"]["test"]
@@ -61,6 +63,7 @@ def _drawn(record: Record, label: str, name: str, arrays: Mapping[str, Any], *, 
             f"the test stars. Bars span the newest pixels of a segment, not all it saw; {INTERVALS}; {n} "
             f"test stars, {data_text([kind])}.{more}"
         ),
+        alarm=alarm,
     )
     shown = panels[:MOST_PANELS]
     figure = new_figure(TWO_COLUMNS, words.room(TWO_COLUMNS) + 1.45 * len(shown) + 0.35)
@@ -118,11 +121,12 @@ def _title(label: str, record: Record, panels: Sequence[Panel]) -> str:
     if best["value"][place] <= 0:
         return f"{label}: no segment alone lowers {R2} {whole} when it is permuted"
     context = best["context"][place]
-    where = f"segment {best['segment'][place]}" if context is None else context
+    where = f"number {best['segment'][place]}" if context is None else _angstrom(context)
     ends = (float(best[name][place]) for name in ("value_lo", "value_hi"))
     low, high = (None if np.isnan(end) else end for end in ends)
     drop = estimate_text(Estimate(float(best["value"][place]), low, high), 2)
-    return f"{label}: {R2} {whole} drops most, by {drop}, without the {best['direction']} {_angstrom(where)}"
+    segment = f"{best['direction']} segment ({where})"
+    return f"{label}: {R2} {whole} drops most, by {drop}, when the {segment} is permuted"
 
 
 def _angstrom(text: str) -> str:

@@ -16,9 +16,11 @@ from .drawn import (
     R2,
     Drawn,
     best_on_val,
+    cut_note,
     data_note,
     error_bars,
     latents_of,
+    limit_r2,
     listed,
     main_rows,
     named_apart,
@@ -47,7 +49,8 @@ from .style import (
 from .verdict import contest
 from .vocabulary import RAW_FLUX, label_rank, layer_rank, pooling_rank
 
-CELL_WIDTH, CELL_HEIGHT = 0.6, 0.22
+CELL_WIDTH, NARROW_CELL, CELL_HEIGHT, PANEL_GAP = 0.6, 0.42, 0.22, 0.15
+BAR_WIDTH, LONGEST_BAR = 0.12, 3.0
 """Inches."""
 MOST_PANELS = 9
 FLOOR = -0.25
@@ -107,16 +110,20 @@ def _draw_heat(panels: Panels, words: Words) -> Figure:
         {row["pooling"] for row in rows}, key=lambda name: [pooling_rank(x) for x in name.split(PARTS)]
     )
     names = max(text_width(layer, size=SMALL) for layer in layers)
-    cell = max(CELL_WIDTH, max(text_width(name, size=SMALL) for name in poolings) + 0.08)
-    panel_width = cell * len(poolings)
-    across = max(1, min(len(panels), int((TWO_COLUMNS - names - BAR_ROOM) / (panel_width + 0.15))))
-    needed = names + BAR_ROOM + across * (panel_width + 0.15)
-    width = ONE_COLUMN if needed <= ONE_COLUMN else TWO_COLUMNS
+    longest = max(text_width(name, size=SMALL) for name in poolings)
+    beside = TWO_COLUMNS - names - BAR_ROOM
+    panel_width = max(CELL_WIDTH, longest + 0.08) * len(poolings) + PANEL_GAP
+    # Names of poolings stand upright where panels would else stand one below the other.
+    upright = len(panels) > 1 and panel_width * 2 > beside
+    if upright:
+        panel_width = NARROW_CELL * len(poolings) + PANEL_GAP
+    across = max(1, min(len(panels), int(beside / panel_width)))
+    width = ONE_COLUMN if names + BAR_ROOM + across * panel_width <= ONE_COLUMN else TWO_COLUMNS
     room = (width - names - BAR_ROOM) / across - 0.2
     headings = {name: wrapped(name, room, size=SMALL) for name in panels}
     down = math.ceil(len(panels) / across)
     heading = line_height(SMALL) * max(len(lines) for lines in headings.values())
-    height = words.room(width) + 0.3
+    height = words.room(width) + (0.15 + longest if upright else 0.3)
     height += down * (heading + 0.12 + CELL_HEIGHT * len(layers))
     figure = new_figure(width, height)
     grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
@@ -125,14 +132,20 @@ def _draw_heat(panels: Panels, words: Words) -> Figure:
     for axes, (name, panel) in zip(grid.flat, panels.items(), strict=False):
         _draw_panel(axes, panel, layers, poolings, scale)
         axes.set_title("\n".join(headings[name]), fontsize=SMALL)
+        if upright:
+            axes.tick_params(axis="x", labelrotation=90)
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
+    axes_height = down * (heading + CELL_HEIGHT * len(layers))
+    bar_height = min(axes_height, LONGEST_BAR)
     bar = figure.colorbar(
         ScalarMappable(scale, SEQUENTIAL),
         ax=grid,
         label=f"test {R2}",
         extend="min" if min(values) < scale.vmin else "neither",
-        aspect=30,
+        aspect=bar_height / BAR_WIDTH,
+        shrink=min(1.0, bar_height / axes_height),
+        anchor=(0.0, 1.0),
         pad=0.02,
     )
     bar.outline.set_visible(False)
@@ -191,6 +204,7 @@ def depth(source: Source, labels: Sequence[str]) -> list[Drawn]:
     note += f"; {data_note(shown)}."
     if any(flux.values()):
         note += f" Open markers: the same head on the {RAW_FLUX} itself."
+    note += cut_note(shown, FLOOR)
     words = Words(
         title=title, note=note, alarm=stale_alarm(shown), key=tuple(lines) if len(lines) > 1 else ()
     )
@@ -242,7 +256,8 @@ def _depth_title(lines: Mapping[str, Sequence[Row]]) -> str:
 
 
 def _draw_depth(lines: Mapping[str, Sequence[Row]], flux: Mapping[str, Row | None], words: Words) -> Figure:
-    layers = sorted({row["layer"] for line in lines.values() for row in line}, key=layer_rank)
+    shown = [row for line in lines.values() for row in line]
+    layers = sorted({row["layer"] for row in shown}, key=layer_rank)
     ticks = [RAW_FLUX, *layers] if any(flux.values()) else layers
     longest = max(text_width(name, size=SMALL) for name in ticks)
     needed = (longest + 0.1) * len(ticks) + 0.5
@@ -279,9 +294,7 @@ def _draw_depth(lines: Mapping[str, Sequence[Row]], flux: Mapping[str, Row | Non
     axes.set_xticks(range(len(ticks)), ticks, rotation=90 if upright else 0)
     axes.set_xlim(-0.4, len(ticks) - 0.6)
     axes.set_ylabel(f"test {R2} (no unit)")
-    low = min(row["test_r2"] for line in lines.values() for row in line)
-    if low < FLOOR:
-        axes.set_ylim(bottom=FLOOR)
+    limit_r2(axes, [*shown, *(row for row in flux.values() if row is not None)], FLOOR)
     horizontal_grid(axes)
     tell(figure, words, handles=handles)
     return figure

@@ -28,7 +28,19 @@ from .drawn import (
 from .render_markdown import number_text
 from .rows import Row
 from .source import Columns, Source
-from .style import DENSITY, FAINT, INK, ONE_COLUMN, STYLES, TWO_COLUMNS, Words, new_figure, tell
+from .style import (
+    DENSITY,
+    FAINT,
+    INK,
+    NORMAL,
+    ONE_COLUMN,
+    STYLES,
+    TWO_COLUMNS,
+    Words,
+    new_figure,
+    tell,
+    wrapped,
+)
 from .verdict import name_of
 from .vocabulary import unit_of
 
@@ -38,6 +50,9 @@ LEAST_ROWS = 20
 """Fewer predictions than this tell nothing about a distribution."""
 PER_BIN, MOST_BINS = 25, 8
 CELLS = 36
+FRAME = 0.5
+AXIS_ROOM = 1.3
+"""Inches for the name of an axis."""
 SIGMA = 1.4826
 """MAD of a normal distribution times this is its standard deviation."""
 INNER = (15.865, 50.0, 84.135)
@@ -200,9 +215,29 @@ def _running(axes: Axes, x: Floats, residual: Floats) -> None:
 
 
 def _density(axes: Axes, x: Floats, y: Floats, *, aspect: float) -> Any:
-    """Hexagons coloured by the number of rows in them; empty ones stay white. `aspect`: height of the axes by width."""
+    """Hexagons coloured by the number of rows in them; empty ones stay white. `aspect`: height of the axes by width.
+
+    Rows outside `frame_of_values` are left out, so that one of them does not press all others into a line.
+    """
+    (left, right), (low, high) = frame_of_values(x), frame_of_values(y)
+    inside = (x >= left) & (x <= right) & (y >= low) & (y <= high)
+    x, y = x[inside], y[inside]
     across = (CELLS, max(4, round(CELLS * aspect / 3**0.5)))
     return axes.hexbin(x, y, gridsize=across, mincnt=1, cmap=DENSITY, linewidths=0.1, rasterized=True)
+
+
+def frame_of_values(values: Floats) -> tuple[float, float]:
+    """Ends that hold all values, but none farther out than FRAME ranges of the inner 99 %."""
+    low, high = np.percentile(values, (0.5, 99.5))
+    margin = FRAME * (high - low)
+    return max(float(values.min()), low - margin), min(float(values.max()), high + margin)
+
+
+def _outside(found: Predicted) -> str:
+    """How many rows no panel shows."""
+    low, high = frame_of_values(found.residual)
+    n = int(((found.residual < low) | (found.residual > high)).sum())
+    return f" Outside the frame: {n} rows." if n else ""
 
 
 def _bar(figure: Figure, cells: Any, axes: Sequence[Axes]) -> None:
@@ -213,7 +248,8 @@ def _bar(figure: Figure, cells: Any, axes: Sequence[Axes]) -> None:
 
 
 def _axis(what: str, label: str) -> str:
-    return f"{what} {with_unit(label)}" if unit_of(label) else f"{what} {label} (no unit)"
+    text = f"{what} {with_unit(label)}" if unit_of(label) else f"{what} {label} (no unit)"
+    return "\n".join(wrapped(text, AXIS_ROOM, size=NORMAL))
 
 
 def _note(found: Predicted) -> str:
@@ -221,5 +257,5 @@ def _note(found: Predicted) -> str:
     rows = "" if found.truth.size == row["n_test"] else f" in {found.truth.size} rows"
     return (
         f"{name_of(row)}, the latent row with the best val {R2}; {data_note([row])}{rows}. "
-        "Orange: median, and 16th and 84th percentile, in bins of equal number."
+        f"Orange: median, and 16th and 84th percentile, in bins of equal number.{_outside(found)}"
     )

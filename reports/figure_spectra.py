@@ -55,7 +55,7 @@ def _part(record: Record, records: Sequence[Record]) -> str:
 
 def reconstruction(clean: Floats, other: Floats) -> Floats:
     """||x|| / ||x - other|| of each spectrum x, (n,): the reconstruction S/N of the group's papers; inf where equal."""
-    distance = np.sqrt(((clean - other) ** 2).sum(axis=1))
+    distance = np.sqrt(np.nansum((clean - other) ** 2, axis=1))
     with np.errstate(divide="ignore"):
         ratio: Floats = np.sqrt((clean**2).sum(axis=1)) / distance
     return ratio
@@ -72,7 +72,7 @@ def _draw_examples(record: Record, arrays: Arrays, *, part: str) -> Drawn:
     words = Words(
         title=(
             f"The network {verb} the reconstruction S/N from {number_text(before, 1)} to {number_text(after, 1)} "
-            f"(median of {len(clean)} spectra)"
+            f"(median of {len(clean)} {'spectra' if len(clean) > 1 else 'spectrum'})"
         ),
         note=(
             "Reconstruction S/N: ||clean|| / ||clean - other||, of the noisy and of the denoised flux. Flux in the "
@@ -153,7 +153,7 @@ def _draw_occlusion(record: Record, arrays: Arrays, *, part: str) -> Drawn:
         note=(
             f"The noisy flux is covered {record.spec['window']} pixels at a time with the mean of the spectrum's other "
             f"pixels; the error channel stays. Change: root mean square over {record.result['n']} {split} spectra and "
-            f"over features, each in its own standard deviations (no unit). Data: {data_text([kind])}. "
+            f"over features, each in its own standard deviations (no unit); {data_text([kind])}. "
             f"{wavelength_note(kind)}{more}"
         ),
     )

@@ -8,7 +8,21 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.ticker import NullLocator
 
-from .drawn import INTERVALS, R2, Drawn, data_note, error_bars, main_rows, r2_text, stale_alarm
+from .drawn import (
+    INTERVALS,
+    R2,
+    Drawn,
+    counted,
+    cut_note,
+    data_note,
+    error_bars,
+    limit_r2,
+    main_rows,
+    n_draws,
+    names_apart,
+    r2_text,
+    stale_alarm,
+)
 from .ordering import ordered
 from .rows import Row
 from .source import Source
@@ -24,7 +38,7 @@ from .style import (
     text_width,
     wrapped,
 )
-from .verdict import comparable_rows, name_of
+from .verdict import comparable_rows
 from .vocabulary import MEAN_PREDICTOR, SHUFFLED_LABELS
 
 MOST_SERIES = 6
@@ -60,10 +74,11 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """What a sweep varies: how a row tells it (None: it does not), its name with unit, and words for the title."""
+    """What a sweep varies: how a row tells it (None: it does not), its name and words for one and several."""
 
     value: Callable[[Row], float | None]
     name: str
+    word: str
     words: str
     varied: tuple[str, ...]
 
@@ -71,18 +86,21 @@ class Axis:
 SIZE = Axis(
     value=lambda row: None if row["n_train"] is None else float(row["n_train"]),
     name="training stars (number)",
+    word="training star",
     words="training stars",
     varied=("train_size",),
 )
 DRAWS = Axis(
-    value=lambda row: float(row["draws_train"].count("+") + 1) if row["draws_train"] else None,
+    value=lambda row: float(n_draws(row)) if row["draws_train"] else None,
     name="noise draws of each training star (number)",
+    word="noise draw",
     words="noise draws",
     varied=("draws_train",),
 )
 AXES = Axis(
     value=lambda row: float(row["pca"]) if row["pca"].isdigit() else None,
     name="principal axes of the features (number)",
+    word="principal axis",
     words="principal axes",
     varied=("pca",),
 )
@@ -114,7 +132,7 @@ def _against(source: Source, label: str, axis: Axis) -> list[Drawn]:
     words = Words(
         title=(
             f"{label}: {_short(low)} goes from {r2_text(low, digits=2)} on {_counted(first.x[0], axis)} to "
-            f"{_bare(high)} on {first.x[-1]:g}"
+            f"{_bare(high)} on {counted(first.x[-1])}"
         ),
         note=(
             (
@@ -122,7 +140,7 @@ def _against(source: Source, label: str, axis: Axis) -> list[Drawn]:
                 if len(shown) < len(every)
                 else ""
             )
-            + f"Bars: {INTERVALS}; {data_note(rows)}."
+            + f"Bars: {INTERVALS}; {data_note(rows)}.{cut_note(rows, FLOOR)}"
         ),
         alarm=stale_alarm(rows),
         key=tuple(series.name for series in shown),
@@ -155,7 +173,7 @@ def against_noise(source: Source, label: str) -> list[Drawn]:
                 else ""
             )
             + f"Noise levels are in units of the error of each pixel. Filled: trained at the level it is tested at. "
-            f"Bars: {INTERVALS}; {data_note(rows)}."
+            f"Bars: {INTERVALS}; {data_note(rows)}.{cut_note(rows, FLOOR)}"
         ),
         alarm=stale_alarm(rows),
         key=tuple(f"trained at noise level {level:g}" for level in levels),
@@ -207,7 +225,7 @@ def _noise_panels(source: Source, label: str) -> dict[str, list[Row]]:
         groups.setdefault(_question(row, varied=_NOISE), {}).setdefault(levels, row)
     several = [list(cells.values()) for cells in groups.values() if len(cells) > 1]
     several.sort(key=lambda rows: (-len(rows), -max(_val(row) for row in rows)))
-    return dict(zip(_names_apart([rows[0] for rows in several]), several, strict=True))
+    return dict(zip(names_apart([rows[0] for rows in several]), several, strict=True))
 
 
 def _noise_title(label: str, rows: Sequence[Row]) -> str:
@@ -233,7 +251,7 @@ def series_of(rows: Sequence[Row], axis: Axis) -> list[Series]:
             groups.setdefault(_question(row, varied=axis.varied), {}).setdefault(x, row)
     several = [dict(sorted(points.items())) for points in groups.values() if len(points) > 1]
     several.sort(key=lambda points: (-len(points), -max(_val(row) for row in points.values())))
-    names = _names_apart([next(iter(points.values())) for points in several])
+    names = names_apart([next(iter(points.values())) for points in several])
     return [
         Series(name=name, x=tuple(points), rows=tuple(points.values()))
         for name, points in zip(names, several, strict=True)
@@ -246,24 +264,11 @@ def _sound(rows: Sequence[Row]) -> list[Row]:
 
 def _question(row: Row, *, varied: Sequence[str]) -> tuple[str, ...]:
     """What must be the same along a series."""
-    return tuple(str(row.get(name)) for name in (*_IDENTITY, *_SETTINGS) if name not in varied)
+    return tuple(str(row[name]) for name in (*_IDENTITY, *_SETTINGS) if name not in varied)
 
 
 def _val(row: Row) -> float:
     return -math.inf if row["val_r2"] is None else float(row["val_r2"])
-
-
-def _names_apart(rows: Sequence[Row]) -> list[str]:
-    """A row in words, with the settings of its head, and then its run, where names would repeat."""
-    names = [name_of(row) for row in rows]
-    if len(set(names)) < len(names):
-        names = [
-            f"{name}, {row['settings_text']}".removesuffix(", ")
-            for name, row in zip(names, rows, strict=True)
-        ]
-    if len(set(names)) < len(names):
-        names = [f"{name}, run {row['run']}" for name, row in zip(names, rows, strict=True)]
-    return names
 
 
 def _short(row: Row) -> str:
@@ -271,7 +276,7 @@ def _short(row: Row) -> str:
 
 
 def _counted(number: float, axis: Axis) -> str:
-    return f"{number:g} {axis.words.removesuffix('s') if number == 1 and axis.words.endswith('s') else axis.words}"
+    return f"{counted(number)} {axis.words if number != 1 else axis.word}"
 
 
 def _bare(row: Row) -> str:
@@ -303,8 +308,7 @@ def _finish(axes: Axes, rows: Sequence[Row], *, labelled: bool = True) -> None:
     """Grid, name of the R2 axis, and its lower end."""
     if labelled:
         axes.set_ylabel(f"test {R2} (no unit)")
-    if min(row["test_r2"] for row in rows) < FLOOR:
-        axes.set_ylim(FLOOR, max(0.1, *(row["test_r2_hi"] or row["test_r2"] for row in rows)) + 0.03)
+    limit_r2(axes, rows, FLOOR)
     horizontal_grid(axes)
 
 
@@ -318,12 +322,19 @@ def _place_ticks(axes: Axes, values: Sequence[float], width: float) -> None:
     span = (places[-1] - places[0]) or 1.0
     texts, free = [], -math.inf
     for value, place in zip(values, places, strict=True):
-        text = f"{value / 1000:g}k" if value >= 1000 and value % 100 == 0 else f"{value:g}"
+        text = _tick_text(value)
         half = text_width(text, size=SMALL) / 2
         at = (place - places[0]) / span * width
         texts.append(text if at - half > free else "")
         free = at + half + 0.04 if texts[-1] else free
     axes.set_xticks(values, texts)
+
+
+def _tick_text(value: float) -> str:
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if value >= size and value % (size / 10) == 0:
+            return f"{value / size:g}{unit}"
+    return counted(value)
 
 
 LOGARITHMIC = 4
