@@ -154,14 +154,19 @@ class PageSettings(Command):
         Path("artifacts/features"), description="folder of the stores, to tell stale scores"
     )
     out: Path = Field(Path("artifacts/reports/report.html"), description="HTML file to write")
+    jobs: int = Field(0, ge=0, description="processes that draw the figures (0: one per core, at most 4)")
 
 
 def run_page(settings: PageSettings) -> None:
     """Write the page."""
     from .page import make_page  # noqa: PLC0415  pandas, matplotlib and jinja2 are needed only now
+    from .page_figures import drawn_figures  # noqa: PLC0415
     from .source import read_source  # noqa: PLC0415
 
-    path = make_page(read_source(settings.results, settings.features), out=settings.out)
+    source = read_source(settings.results, settings.features)
+    jobs = settings.jobs or min(4, os.cpu_count() or 1)
+    drawn = drawn_figures(settings.results, settings.features, jobs=jobs)
+    path = make_page(source, out=settings.out, figures=drawn)
     sys.stdout.write(f"{path}\n")
 
 

@@ -10,11 +10,10 @@ import jinja2
 
 from cache.atomic import publish_bytes
 from cache.canonical import digest_json
-from cache.progress import progress
 
-from .gallery import NamedFigure, Skipped, figures_or_gaps
+from .gallery import Skipped, tasks
 from .generate import build_tables
-from .page_figures import FigureView, figure_view
+from .page_figures import Drawn, FigureView, views_of
 from .page_provenance import Provenance, provenance_of
 from .page_sections import sections_of
 from .page_tables import short_run
@@ -27,25 +26,20 @@ ANCHOR_DIGITS = 16
 """Digits of a run id in the anchor of its record."""
 
 
-def make_page(source: Source, *, out: Path) -> Path:
+def make_page(source: Source, *, out: Path, figures: Sequence[Drawn] | None = None) -> Path:
     """Write the page of a results folder to the file `out`, whole or not at all, and return it.
 
+    `figures` as `page_figures.drawn_figures` gives them; drawn here, one after the other, when they are not given.
     Equal records and store states give equal bytes.
     """
-    tables = build_tables(source)
-    items = list(figures_or_gaps(source))
-    drawn = [item for item in items if isinstance(item, NamedFigure)]
-    figures = []
-    with progress(len(drawn), "figures", unit="figures") as advance:
-        for item in drawn:
-            figures.append(
-                figure_view(
-                    item.figure, name=item.name, label=item.label, title=item.title, caption=item.caption
-                )
-            )
-            advance(1)
-    gaps = [item for item in items if isinstance(item, Skipped)]
-    publish_bytes(out, render_page(source, tables=tables, figures=figures, gaps=gaps).encode())
+    drawn = [view for task in tasks(source) for view in views_of(task)] if figures is None else figures
+    text = render_page(
+        source,
+        tables=build_tables(source),
+        figures=[item for item in drawn if isinstance(item, FigureView)],
+        gaps=[item for item in drawn if isinstance(item, Skipped)],
+    )
+    publish_bytes(out, text.encode())
     return out
 
 

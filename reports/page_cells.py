@@ -24,12 +24,16 @@ class Bar:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One of the answers in a cell; `run` is the run id of the record behind it, '' where the row tells it."""
+    """One of the answers in a cell; `run` is the run id of the record behind it, '' where the row tells it.
+
+    `marked`: a word behind it says what is wrong with it.
+    """
 
     text: str
     run: str = ""
     bar: Bar | None = None
     failed: bool = False
+    marked: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,7 @@ def cell_view(cell: Cell, column: Column, *, runs: Sequence[str] = (), strong: b
             run=run,
             bar=interval_bar(value) if is_r2(column) else None,
             failed=isinstance(value, str) and value.startswith(FAILED),
+            marked=isinstance(value, Estimate) and bool(value.mark),
         )
         for value, run in zip(values, known, strict=True)
         if value not in (None, "") or run

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .page_cells import CellView, cell_view
+from .rows import FRESH
 from .settings import RUN, RUN_DIGITS
 from .table import RUNS_OF, Cell, Column, Table
 
@@ -13,7 +14,7 @@ MOST_LINKS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class RowView:
-    """One row; `run` is its record ('' when its cells have several), `stale` what is wrong with its stores."""
+    """One row; `run` is its record ('' when its cells have several), `stale` what is wrong with all of it."""
 
     cells: tuple[CellView, ...]
     run: str
@@ -79,7 +80,7 @@ def _row(table: Table, index: int, row: Mapping[str, Cell], columns: Sequence[Co
             for column in columns
         ),
         run=str(row.get("run_id") or ""),
-        stale=state if "stale" in state else "",
+        stale=state if "stale" in state and FRESH not in state else "",
     )
 
 

@@ -15,10 +15,14 @@ from page_fakes import Reader, full_records, page_of
 from reports_fakes import RANDOM_FAMILY, few_records, key_of, record, source_of, write
 
 from cache.commandline import main
+from cache.errors import ConfigError
 from reports.cli import VERBS
+from reports.gallery import Skipped
 from reports.generate import build_tables
-from reports.page import render_page
+from reports.page import make_page, render_page
 from reports.page_cells import value_text
+from reports.page_figures import FigureView, drawn_figures
+from reports.source import read_source
 from reports.table import Column, Table
 
 HEAVY = ("torch", "sklearn", "lightgbm", "h5py", "lightning")
@@ -194,9 +198,22 @@ def test_the_command_writes_the_page(tmp_path, capsys):
     ]
     assert main("reports", VERBS, arguments) == 0
     assert capsys.readouterr().out == f"{out}\n"
-    first = out.read_bytes()
-    assert main("reports", VERBS, arguments) == 0
-    assert out.read_bytes() == first
+    assert Reader(out.read_text()).inside == []
+
+
+def test_jobs_do_not_change_the_page(tmp_path):
+    write(tmp_path / "results", [record()])
+    several, one = (drawn_figures(tmp_path / "results", None, jobs=jobs) for jobs in (2, 1))
+    assert several == one
+    assert {type(item) for item in one} == {FigureView, Skipped}
+    source = read_source(tmp_path / "results", None)
+    alone, given = (
+        make_page(source, out=tmp_path / f"{name}.html", figures=figures).read_bytes()
+        for name, figures in (("alone", None), ("given", several))
+    )
+    assert alone == given
+    with pytest.raises(ConfigError, match="at least one process"):
+        drawn_figures(tmp_path / "results", None, jobs=0)
 
 
 def test_an_empty_folder_names_the_command(tmp_path, capsys):
