@@ -20,6 +20,7 @@ JOBS      ?=#                 compute tasks at once (default: cores)
 GRID      ?= configs/sweep.yaml# what make sweep combines; variables given beside it win
 OUT       ?= artifacts#       folder of everything that is written
 ARGS      ?=#                 anything else, appended to the command
+FISHER    ?=#                 anything else for the Fisher matrices of ceiling: FISHER='--mask mask.npy'
 WITH      ?=#                 anything else for every extraction: WITH='--mask mask.npy' or WITH='--error-mode pixel'
 
 PYTHON ?= python3
@@ -29,6 +30,7 @@ MOCK   := $(OUT)/data/mock
 SELECT := $(OUT)/features/selection.json
 split   = $(subst $(comma), ,$(1))
 SOURCE  = $(if $(TRAIN)$(VAL)$(TEST),$(if $(TRAIN),--train '$(TRAIN)') $(if $(VAL),--val '$(VAL)') $(if $(TEST),--test '$(TEST)'),--data '$(or $(DATA),$(MOCK))')
+SPECTRA = $(if $(TEST),--data '$(TEST)' $(if $(TRAIN),--train '$(TRAIN)'),--data '$(or $(DATA),$(MOCK))')
 STORED  = $(if $(filter mean concat,$(call split,$(DIRECTION))),forward$(comma)backward,$(DIRECTION))
 WHERE   = --out $(OUT)/features --encoders $(OUT)/encoders --digests $(OUT)/digests
 EXTRACT = $(PY) -m extract run $(SOURCE) $(if $(CONFIG),--config-model '$(CONFIG)') --noise-level $(NOISE) --draws $(DRAWS) --seed $(SEED) \
@@ -40,7 +42,7 @@ SWEEP   = $(PY) -m probes sweep --config '$(GRID)' --results $(OUT)/results $(ca
           $(if $(filter-out local,$(SCHEDULER)),--scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)))
 TABLES  = $(PY) -m reports tables --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports
 
-.PHONY: help setup demo mock extract probe sweep tables pretrain bench readme test check clean clean-all
+.PHONY: help setup demo mock extract probe sweep tables ceiling pretrain bench readme test check clean clean-all
 help:  ## this text
 	@echo 'usage: make VERB [VAR=value ...]'; echo
 	@awk -F '## ' '/^[a-z-]+:.*## / {split($$1, verb, ":"); printf "  %-10s %s\n", verb[1], $$2}' $(MAKEFILE_LIST); echo
@@ -67,13 +69,25 @@ probe: need-data  ## fit heads on stored features (extracts what is missing)
 	$(PROBE) --selection $(SELECT) --layers $(LAYER) --poolings $(POOL) --directions $(DIRECTION) --heads $(HEAD) --labels $(LABEL) $(ARGS)
 
 sweep: need-data  ## fit every combination in GRID, skip what is on record (extracts what is missing)
-	flags=$$($(SWEEP) --print-extract) && $(EXTRACT) --checkpoint '$(CKPT)' $$flags --selection $(SELECT)
+	wanted=$$($(SWEEP) --print-extract) && echo "$$wanted" | while read -r flags; do \
+	$(EXTRACT) --checkpoint '$(CKPT)' $$flags --selection $(SELECT) </dev/null || exit 2; done
 	$(SWEEP) --selection $(SELECT) $(ARGS)
+
+.PHONY: robustness
+robustness: GRID = configs/robustness.yaml
+robustness: sweep  ## noise levels crossed, draws, train sizes, axes, segments: the sweep of configs/robustness.yaml
+	$(PY) -m probes importance --results $(OUT)/results --features $(OUT)/features
+	$(PY) -m probes compare --results $(OUT)/results
 
 tables: .venv/ready  ## regenerate every comparison table from the records
 	@ls $(OUT)/results/records/*.json >/dev/null 2>&1 || $(MAKE) --no-print-directory probe ARGS=
 	$(PY) -m probes compare --results $(OUT)/results
 	$(TABLES) $(ARGS)
+
+ceiling: need-data  ## how much noisy flux can tell of the labels, and what share of it each probe reaches
+	@ls $(OUT)/results/records/*.json >/dev/null 2>&1 || $(MAKE) --no-print-directory probe ARGS=
+	$(PY) -m extract fisher $(SPECTRA) --split test --noise-level $(NOISE) --out $(OUT)/fisher --digests $(OUT)/digests $(FISHER)
+	$(PY) -m probes ceiling --results $(OUT)/results --features $(OUT)/features --fisher $(OUT)/fisher $(ARGS)
 
 demo: .venv/ready  ## the whole job on a mock survey, at most 5 minutes after installation
 	@$(MAKE) --no-print-directory need-data DATA= TRAIN= VAL= TEST=

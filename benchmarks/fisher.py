@@ -31,7 +31,7 @@ def variances(matrices: np.ndarray) -> np.ndarray:
 
 
 def with_stencil(stars: object, factor: float, points: int) -> np.ndarray:
-    """Variances with steps times `factor` and a stencil of two or four points."""
+    """Fisher matrices with steps times `factor` and a stencil of two or four points."""
     base = {name: stars.labels[name] for name in LABELS}
     gradient = []
     for name in LABELS:
@@ -40,7 +40,7 @@ def with_stencil(stars: object, factor: float, points: int) -> np.ndarray:
         near, far = f[1] - f[-1], f[2] - f[-2]
         gradient.append(near / (2 * step) if points == 2 else (8 * near - far) / (12 * step))
     flux, error = stars.flux.astype(np.float64), stars.error.astype(np.float64)
-    return variances(fisher_matrices(np.stack(gradient, axis=1), flux, error))
+    return fisher_matrices(np.stack(gradient, axis=1), flux, error)
 
 
 def main() -> None:
@@ -51,15 +51,21 @@ def main() -> None:
     asked = parser.parse_args()
     print(platform.machine(), versions())
     stars = generate(np.arange(512) + FIRST_ROW["test"], seed=0)
-    reference = with_stencil(stars, 1, 2)
+    reference = variances(with_stencil(stars, 1, 2))
     for factor, points in ((4, 2), (2, 2), (0.5, 2), (0.25, 2), (2, 4), (1, 4), (0.5, 4)):
-        ratio = with_stencil(stars, factor, points) / reference
+        ratio = variances(with_stencil(stars, factor, points)) / reference
         typical = np.median(np.abs(np.sqrt(ratio) - 1), axis=0)
         mean = (ratio * reference)[:, 1].mean() / reference[:, 1].mean() - 1
         print(
             f"steps x {factor}, {points} points: median change of sigma {typical.round(5)}, "
             f"mean variance of log_g {mean:+.1e}"
         )
+    for factor in (0.25, 1, 4, 16):
+        known = np.linalg.inv(
+            with_stencil(stars, factor, 2)[:, : len(LABELS), : len(LABELS)] + np.diag(PRIOR[:-1])
+        )
+        r2 = 1 - np.diagonal(known, axis1=1, axis2=2).mean(axis=0) * PRIOR[:-1]
+        print(f"steps x {factor}, ln A known: R2", dict(zip(LABELS, r2.round(4).tolist(), strict=True)))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_survey(folder, n_train=asked.n_train, n_val=1, n_test=asked.n_test, seed=0)

@@ -10,6 +10,8 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 STORED_DIRECTIONS = ("forward", "backward")
 READ_DIRECTIONS = (*STORED_DIRECTIONS, "mean", "concat")
 PSEUDO_LAYERS = ("input_flux", "input_error", "denoised", "clean_flux")
+LAYER_NAMES = ("enc_<number>", "pool_<number>", "enc_pre_latent", "enc_last", *PSEUDO_LAYERS)
+POOLING_NAMES = ("none", "global_mean", "mean_max", "seg_mean_K<number>")
 COORDINATES = ("channel", "segment", "statistic", "wave_lo", "wave_hi")
 FEATURES = "features"
 """Name of the array of features in its group."""
@@ -26,6 +28,13 @@ def safe_name(kind: str, name: str) -> str:
             f"{kind} {name!r} cannot be a file name; letters, digits, '_', '.' and '-' are allowed"
         )
     return name
+
+
+def check_spelling(layer: str, pooling: str) -> None:
+    """Raise UnknownName for a layer or a pooling that no extraction can have stored (DESIGN 3, canonical names)."""
+    for kind, name, known in (("layer", layer, LAYER_NAMES), ("pooling", pooling, POOLING_NAMES)):
+        if re.sub(r"\d+", "<number>", name, count=1, flags=re.ASCII) not in known:
+            raise UnknownName(kind, name, known)
 
 
 @dataclass(frozen=True, order=True)

@@ -14,7 +14,7 @@ from .canonical import digest_json, read_sealed, sha256
 from .errors import Damaged, NotExtracted, SchemaVersion, UnknownName
 
 RECORD_SCHEMA = 1
-KINDS = ("probe", "finetune", "audit", "ceiling", "examples", "comparison")
+KINDS = ("probe", "finetune", "audit", "ceiling", "examples", "comparison", "importance")
 SIDECARS = {"arrays": ".npz", "predictions": ".parquet"}
 """What may stand beside a record, with the suffix of its file."""
 

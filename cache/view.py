@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import PSEUDO_LAYERS, ArrayName, stored_directions
+from .arrays import PSEUDO_LAYERS, ArrayName, check_spelling, stored_directions
 from .chunks import Array
 from .commits import is_finished
 from .errors import ConfigError, Damaged, NotExtracted, SchemaVersion
@@ -179,8 +179,9 @@ def readable_stores(root: Path, split: str) -> tuple[list[tuple[Path, Header]], 
 def find(root: Path | str, split: str, want: Want) -> FeatureView:
     """The view that meets `want`, checked.
 
-    Raises NotExtracted (with the command to run), Incomplete, Damaged, or ConfigError when several families,
-    inputs, draws or noise levels would do; the message lists what tells them apart.
+    Raises UnknownName for a layer or pooling that cannot be stored, NotExtracted (with the command to run),
+    Incomplete, Damaged, or ConfigError when several families, inputs, draws or noise levels would do; the message
+    lists what tells them apart.
     """
     root = Path(root)
     wanted = want.stored_arrays()
@@ -195,6 +196,8 @@ def find(root: Path | str, split: str, want: Want) -> FeatureView:
     if not whole and outdated:  # they only matter when nothing else meets the request
         raise outdated[0]
     if not whole:
+        for array in wanted:
+            check_spelling(array.layer, array.pooling)
         raise NotExtracted(_absent(root, split, want, list(groups.values())))
     return FeatureView(_choose(whole[0], wanted))
 

@@ -29,7 +29,7 @@ def best_lines(results: Path, cells: Cells) -> Iterator[str]:
             r2 = result.get("scores", {}).get("val", {}).get(label, {}).get("r2")
             if r2 is not None and (label not in best or r2 > best[label][0]):
                 test = r2_text(result, "test", label)
-                best[label] = (r2, (label, description(cell.request), f"{r2:.4f}", test))
+                best[label] = (r2, (label, description(cell.request) + cell.told, f"{r2:.4f}", test))
     rows = [HEADINGS, *(row for _, row in best.values())] if best else []
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

@@ -1,7 +1,6 @@
 """The product of features, heads, labels, controls, sizes and seeds that one command stands for."""
 
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ import yaml
 
 from cache.errors import ConfigError, UnknownName
 
-from .features import FeaturePart
+from .features import FeaturePart, n_segments
 from .registry import HEADS, head_parameters
 from .spec import MIXED_LAYERS, ProbeRequest
 
@@ -19,6 +18,8 @@ JOIN = "+"
 ALL = "all"
 EACH = "each"
 """Stands for every single segment of a pooling."""
+ALL_BUT_EACH = "all-but-each"
+"""Stands for all segments of a pooling but one, for every one."""
 NONE = "none"
 SOFTMAX = "softmax"
 MIXES = (NONE, SOFTMAX)
@@ -31,8 +32,8 @@ Assignment = tuple[str | None, str, Any]
 class CellChoices:
     """What to combine; a name with '+' stands for several taken together.
 
-    `pca` are numbers of axes or `none`, `segments` are `all`, `each`, or numbers, `train_sizes` numbers of stars or
-    `all`; `mix` is `none` or `softmax`.
+    `pca` are numbers of axes or `none`, `segments` are `all`, `each`, `all-but-each`, or numbers, `train_sizes` numbers
+    of stars or `all`; `mix` is `none` or `softmax`.
     """
 
     layers: tuple[str, ...]
@@ -121,20 +122,25 @@ def _segments(text: int | str, pooling: str) -> Iterator[tuple[int, ...] | None]
     """The choices of segments that one word of --segments stands for; None is all of them."""
     if text == ALL:
         yield None
-    elif text == EACH:
-        found = re.fullmatch(r"seg_mean_K(\d+)", pooling)
-        if found is None:
+    elif text in (EACH, ALL_BUT_EACH):
+        number = n_segments(pooling)
+        if number is None:
             raise ConfigError(
-                f"--segments each: pooling {pooling!r} is not cut into wavelength segments; use seg_mean_K8, or say "
+                f"--segments {text}: pooling {pooling!r} is not cut into wavelength segments; use seg_mean_K8, or say "
                 "--segments all"
             )
-        yield from ((segment,) for segment in range(int(found[1])))
+        every = range(number)
+        if text == EACH:
+            yield from ((segment,) for segment in every)
+        elif len(every) > 1:
+            yield from (tuple(other for other in every if other != segment) for segment in every)
     else:
         try:
             yield tuple(sorted({int(number) for number in str(text).split(JOIN)}))
         except ValueError:
             raise ConfigError(
-                f"--segments {text!r}: expected all, each, or numbers such as 0,3,7 or 0+1,2 ('+' joins)"
+                f"--segments {text!r}: expected all, each, or numbers such as 0,3,7 or 0+1,2 ('+' joins), "
+                "or all-but-each"
             ) from None
 
 

@@ -29,9 +29,23 @@ def _compare() -> Verb:
     return VERB
 
 
+def _ceiling() -> Verb:
+    from .ceiling_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
+def _importance() -> Verb:
+    from .importance_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
 VERBS: Mapping[str, Callable[[], Verb]] = {
     "run": _run,
     "sweep": _sweep,
     "compare": _compare,
+    "ceiling": _ceiling,
+    "importance": _importance,
     "predict": _predict,
 }

@@ -31,6 +31,7 @@ class ScoredRows:
 
     label: str
     about: Mapping[str, Any]
+    rows: Array
     stars: Array
     y: Array
     stored: Mapping[str, Array]
@@ -46,8 +47,10 @@ class Comparable:
     y_hat: Array
 
 
-def comparable(records: Sequence[Record], predictions: ReadPredictions) -> Iterator[Comparable]:
-    """Groups of two records or more that predict the same labels of the same rows of test.
+def comparable(
+    records: Sequence[Record], predictions: ReadPredictions, *, least: int = 2
+) -> Iterator[Comparable]:
+    """Groups of `least` records or more that predict the same labels of the same rows of test.
 
     They share label, data, noise and draw of test, the columns by which tables tell test sets apart, and every row
     with its star and label. Records with shuffled labels predict other labels, so they are never paired; nor are those
@@ -70,7 +73,7 @@ def comparable(records: Sequence[Record], predictions: ReadPredictions) -> Itera
             rows, y_hat = _test_rows(record, label, columns, *names)
             groups.setdefault(canonical_json([label, rows.about]), []).append((record, rows, y_hat))
     for members in groups.values():
-        if len(members) > 1:
+        if len(members) >= least:
             yield Comparable(
                 rows=members[0][1],
                 records=tuple(record for record, _, _ in members),
@@ -103,6 +106,7 @@ def _test_rows(
     rows = ScoredRows(
         label=label,
         about=about,
+        rows=np.asarray(columns["row"][test]).astype(np.int64),
         stars=stars,
         y=y,
         stored={name: values for name, values in stored.items() if np.isfinite(values).all()},

@@ -200,10 +200,22 @@ def _command(view: FeatureView, flags: Mapping[str, str]) -> str:
     if made_by[:4] != ["python", "-m", "extract", "run"]:
         made_by = ["python", "-m", "extract", "run", "--data", "DATA", "--out", "FEATURES"]
     own = _value(made_by, "--checkpoint")
-    words = [*_without(made_by, {*flags, "--selection"})]
+    words = [*_without(_last_of_each(made_by), {*flags, "--selection"})]
     if "--checkpoint" in flags and own not in (None, SHAPED_AS) and _value(made_by, "--config-model") is None:
         words += ["--config-model", "YAML_OF_THE_ENCODER"]
     return "run " + shlex.join([*words, *(word for pair in flags.items() for word in pair)])
+
+
+def _last_of_each(words: Iterable[str]) -> Iterator[str]:
+    """A command line without what a later flag of the same name takes the place of."""
+    parts: dict[str, list[str]] = {}
+    name = ""
+    for word in words:
+        if word.startswith("--"):
+            name = word.partition("=")[0]
+            parts.pop(name, None)
+        parts.setdefault(name, []).append(word)
+    return (word for part in parts.values() for word in part)
 
 
 def _value(words: Sequence[str], flag: str) -> str | None:

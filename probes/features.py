@@ -1,5 +1,6 @@
 """Which cached arrays, and which of their wavelength segments, make up the columns of X."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -26,10 +27,21 @@ class FeaturePart:
         """As `spec` holds it."""
         return asdict(self)
 
+    @property
+    def path(self) -> str:
+        """Layer, direction and pooling in one word."""
+        return f"{self.layer}/{self.direction}/{self.pooling}"
+
 
 def parts_from_json(parts: Iterable[dict[str, Any]]) -> tuple[FeaturePart, ...]:
     """The parts that `to_json` wrote."""
     return tuple(FeaturePart(**part) for part in parts)
+
+
+def n_segments(pooling: str) -> int | None:
+    """Number of wavelength segments that a pooling is cut into, by its name; None for one that is not."""
+    found = re.fullmatch(r"seg_mean_K(\d+)", pooling)
+    return None if found is None else int(found[1])
 
 
 def prediction_columns(labels: Sequence[str]) -> list[tuple[str, str]]:
@@ -72,15 +84,21 @@ def _columns_of(
     """Where the columns of the chosen segments are, by the stored coordinate `segment`; in stored order."""
     if segments is None:
         return slice(None)
-    coordinates = view.coordinates(part.layer, part.pooling, part.direction)
-    stored = coordinates["segment"]
+    stored = stored_segments(view, part)
     there = np.unique(stored)
-    name = f"{part.layer}/{part.direction}/{part.pooling}"
-    if there.size < 2 or np.any(coordinates["statistic"] == _VALUE):
-        raise ProbeError(
-            f"{name} is not cut into wavelength segments, so none can be chosen; use a pooling such as seg_mean_K8"
-        )
     absent = sorted(set(segments) - set(there.tolist()))
     if absent:
-        raise ProbeError(f"{name} has segments 0 to {int(there[-1])}, not {', '.join(map(str, absent))}")
+        raise ProbeError(f"{part.path} has segments 0 to {int(there[-1])}, not {', '.join(map(str, absent))}")
     return np.flatnonzero(np.isin(stored, list(segments)))
+
+
+def stored_segments(view: FeatureView, part: FeaturePart) -> Array:
+    """Wavelength segment of each column of a part, (D,); ProbeError where its pooling is not cut into segments."""
+    coordinates = view.coordinates(part.layer, part.pooling, part.direction)
+    stored = np.asarray(coordinates["segment"])
+    if np.unique(stored).size < 2 or np.any(coordinates["statistic"] == _VALUE):
+        raise ProbeError(
+            f"{part.path} is not cut into wavelength segments, so none can be chosen; use a pooling such as "
+            "seg_mean_K8"
+        )
+    return stored

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import scipy.linalg
 
-from .gram import Array, Scaling, scaling_of, slabs_of
+from .scaling import Array, Scaling, scaling_of, slabs_of
 
 
 @dataclass(frozen=True, kw_only=True)

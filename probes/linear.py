@@ -11,8 +11,8 @@ import numpy as np
 from cache.errors import Damaged, ProbeError
 
 from .base import CheckedMatrix, Head, checked_matrix
-from .gram import Array, Scaling, slabs
 from .least_squares import triangles
+from .scaling import Array, Scaling, slabs
 from .together import Fit, TrainingSet, arguments_of
 
 

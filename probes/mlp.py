@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from cache.errors import ConfigError, Damaged, ProbeError, UnknownName
 
 from .base import ROWS_AT_ONCE, Array, CheckedSample, Head, check_numbers
-from .gram import Scaling, slabs
 from .mlp_checkpoint import Checkpoint
 from .mlp_features import Features, data_digest, scaled, unscaled
 from .mlp_member import Member
 from .mlp_network import Stack, make_network
 from .mlp_stacking import fit_in_stacks, fit_stack, torch_threads
+from .scaling import Scaling, slabs
 from .together import Fit, TrainingSet
 
 SCALING_FIELDS = tuple(Scaling.__dataclass_fields__)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .base import Array, CheckedSample
-from .gram import Scaling, column_scaling, slabs
+from .scaling import Scaling, column_scaling, slabs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from .base import Array
-from .gram import Scaling
 from .learning_curve import LearningCurve
+from .scaling import Scaling
 
 PLATEAU_THRESHOLD = 1e-4
 """Relative rise that counts as better, and ..."""

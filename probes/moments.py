@@ -9,7 +9,7 @@ import numpy as np
 from cache.errors import ConfigError, ProbeError
 
 from .blas import add_gram, add_product
-from .gram import Array, Scaling, scaling_of, slabs_of
+from .scaling import Array, Scaling, scaling_of, slabs_of
 
 SLAB_ROWS = 512
 """Rows centred and multiplied at a time: enough work for two threads, few enough to stay in the cache."""

@@ -11,6 +11,8 @@ from .bootstrap import LEVEL, SEED, Interval, Resamples, percentile_ends, studen
 Array = np.ndarray[Any, np.dtype[Any]]
 
 N_FLIPS = 9999
+DECISIVE = 0.5
+"""Share of the absolute differences; of 25 stars with normal errors, one to five rows each, the largest has 20 %."""
 _SIGNS_AT_ONCE = 4_000_000
 _SAME = 1e-9
 """A flip that comes so near to the observed sum, relatively, has reached it: it may be the same sum, rounded."""
@@ -55,7 +57,8 @@ def paired_table(
         value, error = (part[0] for part in observed.differences(first))
         replicates, errors = drawn.differences(first)
         percentile = percentile_ends(replicates, level=level)
-        studentised = studentised_ends(value, error, replicates, errors, level=level)
+        ends = studentised_ends(value, error, replicates, errors, level=level)
+        studentised = np.where(_one_star_decides(_later(squared, first)), np.nan, ends)
         intervals += widest(percentile, studentised)
         differences.append(value)
     p = flip_values(squared, n_flips=n_flips, seed=seed)
@@ -139,6 +142,15 @@ class _Unexplained:
         cross = _later(self.cross, first)
         error = np.sqrt(np.maximum(squared - 2 * value * cross + value**2 * self.own, 0.0)) / self.spread
         return value, error
+
+
+def _one_star_decides(differences: Array) -> Array:
+    """Whether one star holds more than DECISIVE of a difference, of its absolute values by star (n_stars, k): (k,).
+
+    The standard error is then that star's, so the percentile interval alone is left (see `one_star_dominates`).
+    """
+    size = np.abs(differences)
+    return np.asarray(size.max(axis=0) > DECISIVE * size.sum(axis=0))
 
 
 def _over_all_stars(sums: Array) -> Array:

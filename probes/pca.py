@@ -8,8 +8,8 @@ import scipy.linalg
 from cache.errors import ConfigError, ProbeError
 
 from .base import checked_matrix
-from .gram import Array, slabs
 from .moments import moments
+from .scaling import Array, slabs
 
 
 @dataclass(frozen=True, kw_only=True)

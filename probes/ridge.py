@@ -7,10 +7,10 @@ import numpy as np
 from cache.errors import ConfigError
 
 from .base import check_numbers, checked_sample
-from .gram import Array
 from .linear import AllLabels, LinearFit, LinearHead
 from .moments import Moments
 from .ridge_solutions import RidgePath, checked_alphas, path_r2, primal, problems
+from .scaling import Array
 
 PUBLISHED_ALPHA = 0.001
 """The penalty of the group's published tables, on standardised features (REFERENCE 5)."""

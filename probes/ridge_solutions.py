@@ -8,9 +8,9 @@ import numpy as np
 from cache.errors import ConfigError, ProbeError
 
 from .blas import product
-from .gram import Array, Scaling, column_scaling, slabs, slabs_of
 from .linear import in_units_of_x
 from .moments import Moments, moments
+from .scaling import Array, Scaling, column_scaling, slabs, slabs_of
 from .shifted import ShiftedSystem
 
 SCORED_ROWS = 1024

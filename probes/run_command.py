@@ -30,12 +30,16 @@ class RunSettings(ProbeSettings):
     """
 
     seed: int = Field(0, description="of heads that draw, shuffled labels and the choice of train stars")
+    draws: int | None = Field(
+        None,
+        description="train on this many stored noise draws (default: all of --selection; without it the first)",
+    )
     train_size: int | None = Field(None, description="fit on that many train stars only")
 
 
 def run(settings: RunSettings) -> None:
     """Fit what has no fresh record and print one line per probe."""
-    stores = settings.stores()
+    stores = settings.stores(draws=settings.draws)
     size = ALL if settings.train_size is None else settings.train_size
     asked = accompanied(settings.cells(stores, seeds=(settings.seed,), train_sizes=(size,)), stores)
     wanted = [(request, batch.stores) for batch in asked.batches for request in requests(batch.choices)]

@@ -25,7 +25,7 @@ class ProbeSettings(Command):
     )
     segments: tuple[int | str, ...] = Field(
         ("all",),
-        description="wavelength segments of the pooling: all, each, or numbers; 0+1,7 joins the first two",
+        description="wavelength segments of the pooling: all, each, all-but-each, or numbers; 0+1,7 joins two",
     )
     mix: Literal["none", "softmax"] = Field(
         "none", description="softmax: joined layers are mixed by learned weights (MLP heads)"
@@ -44,10 +44,6 @@ class ProbeSettings(Command):
         description="name=value or head.name=value: ridge.alpha=val, lightgbm.preset=conservative; "
         "a name given twice is fitted with both values",
     )
-    draws: int | None = Field(
-        None,
-        description="train on this many stored noise draws (default: all of --selection; without it the first)",
-    )
     cross: tuple[str, ...] = Field((), description="noise-level, error-input: what may differ between splits")
     allow_leak: bool = Field(
         default=False, description="fit although stars stand in two splits; flagged in every record and table"
@@ -58,6 +54,10 @@ class ProbeSettings(Command):
     )
     family: str | None = Field(None, description="first digits of the family, where several are stored")
     noise_level: float | None = Field(None, description="of the stores, where several are stored")
+    test_noise_level: float | None = Field(
+        None,
+        description="of test, where it is another than that of train and val; say --cross noise-level with it",
+    )
     results: Path = Field(Path("artifacts/results"), description="folder of records, predictions and heads")
     refit: bool = Field(default=False, description="fit again even what has a fresh record")
     threads: int = Field(
@@ -66,14 +66,15 @@ class ProbeSettings(Command):
         description="threads of linear algebra in one fit, whatever runs beside it: more may change last digits",
     )
 
-    def stores(self) -> StoreChoice:
-        """The stores that the flags name."""
+    def stores(self, *, draws: int | None = None) -> StoreChoice:
+        """The stores that the flags name, with so many draws of train."""
         return StoreChoice.of_flags(
             features=self.features,
             selection=self.selection,
             family=self.family,
             noise_level=self.noise_level,
-            draws=self.draws,
+            draws=draws,
+            test_noise_level=self.test_noise_level,
         )
 
     def cells(

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.linalg
 
 from .blas import product
-from .gram import Array
+from .scaling import Array
 
 FEW_ALPHAS = 8
 """Up to here one Cholesky factorisation per alpha is cheaper than an eigendecomposition (about 13 x at d 2048)."""

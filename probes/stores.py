@@ -21,7 +21,8 @@ ALL_LAYERS = ("all",)
 class StoreChoice:
     """What singles out the stores: a selection, or a folder with family and noise level where several are there.
 
-    `draws` is the number of noise draws of train that are used; None is all that are selected.
+    `draws` is the number of noise draws of train that are used; None is all that are selected. `noise_level` is that
+    of train and val, and of test too unless `test_noise_level` is another; beside a selection they replace its own.
     """
 
     root: Path
@@ -29,6 +30,7 @@ class StoreChoice:
     family: str | None = None
     noise_level: float | None = None
     draws: int | None = None
+    test_noise_level: float | None = None
 
     @classmethod
     def of_flags(
@@ -39,11 +41,19 @@ class StoreChoice:
         family: str | None,
         noise_level: float | None,
         draws: int | None,
+        test_noise_level: float | None = None,
     ) -> Self:
         """The choice that flags name; a selection file is read, and its folder wins."""
         chosen = None if selection is None else read_selection(selection)
         root = features if chosen is None else chosen.root
-        return cls(root=root, selection=chosen, family=family, noise_level=noise_level, draws=draws)
+        return cls(
+            root=root,
+            selection=chosen,
+            family=family,
+            noise_level=noise_level,
+            draws=draws,
+            test_noise_level=test_noise_level,
+        )
 
     def absolute(self) -> Self:
         """The same choice for a process with another working folder."""
@@ -64,8 +74,20 @@ class StoreChoice:
                 if split in DEVELOPMENT_SPLITS:
                     raise
                 continue
-            views[split] = self._first_draws(found) if split == "train" else found[:1]
+            views[split] = found if split == "train" else found[:1]
         return views
+
+    def told(self) -> str:
+        """What is chosen beyond the selection, to stand behind the title of a probe; empty when nothing is."""
+        words = [] if self.draws is None else [f"draws {self.draws}"]
+        return "".join(f", {text}" for text in (self.told_levels(), *words) if text)
+
+    def told_levels(self) -> str:
+        """The noise levels chosen, in words."""
+        words = "" if self.noise_level is None else f"noise level {self.noise_level:g}"
+        if self.test_noise_level in (None, self.noise_level):
+            return words
+        return f"{words}, tested at {self.test_noise_level:g}".removeprefix(", ")
 
     def layers(self, asked: tuple[str, ...], poolings: tuple[str, ...]) -> tuple[str, ...]:
         """The layers asked for, 'all' being every network layer that train stores hold."""
@@ -89,22 +111,27 @@ class StoreChoice:
         return str(getattr(views["train"][0], "about", {}).get("encoder", "unknown"))
 
     def _found(self, split: str, arrays: Arrays) -> list[FeatureView]:
+        level = self.noise_level
+        if split == "test" and self.test_noise_level is not None:
+            level = self.test_noise_level
         if self.selection is not None:
-            return self.selection.views(split, arrays)
+            return self._used(self.selection, split, level).views(split, arrays)
         n_draws = (self.draws or 1) if split == "train" else 1
         return [
-            find(
-                self.root,
-                split,
-                Want(arrays=arrays, family=self.family, draw=draw, noise_level=self.noise_level),
-            )
+            find(self.root, split, Want(arrays=arrays, family=self.family, draw=draw, noise_level=level))
             for draw in range(n_draws)
         ]
 
-    def _first_draws(self, found: list[FeatureView]) -> list[FeatureView]:
-        if self.draws is not None and self.draws > len(found):
+    def _used(self, selection: Selection, split: str, level: float | None) -> Selection:
+        """The selection with the draws and the noise level that are used of a split."""
+        of_split = selection.of(split)
+        n_draws = self.draws if split == "train" else 1
+        if n_draws is not None and n_draws > len(of_split.draws):
             raise NotExtracted(
-                f"--draws {self.draws}, but {len(found)} noise draws of train are selected; extract more with --draws "
-                f"{self.draws}"
+                f"--draws {n_draws}, but {len(of_split.draws)} noise draws of {split} are selected; extract more with "
+                f"--draws {n_draws}"
             )
-        return found[: self.draws]
+        used = replace(of_split, draws=of_split.draws[:n_draws])
+        if level is not None:
+            used = replace(used, noise_level=level)
+        return replace(selection, splits={**selection.splits, split: used})

@@ -4,9 +4,10 @@ import shlex
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import joblib
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cache.arrays import stored_directions
 from cache.commandline import MENDABLE, Verb
@@ -14,9 +15,9 @@ from cache.errors import CacheError
 from cache.progress import progress
 from cache.runlog import command_line
 
+from .axes import Combine, StoreAxes, along_axes, needed
 from .best import best_lines
 from .cells import JOIN
-from .default_controls import accompanied
 from .schedulers import GO_ON, Schedule, Scheduler, run_tasks
 from .settings import ProbeSettings
 from .sweep_plan import SweepPlan, plan_batches, tasks_of, whole
@@ -33,7 +34,26 @@ class SweepSettings(ProbeSettings):
     skipped, so a sweep that was killed goes on with the same command. A cell that fails is recorded with its error,
     the rest go on, and the exit status is 2. Records have the same bits whatever --scheduler, --jobs and kills: each
     task uses --threads threads of linear algebra, heads use their own parameter `threads`.
+
+    --combine one-by-one varies noise levels, draws, training sizes, axes and segments each by itself, the others
+    staying at the first value given: configs/robustness.yaml, docs/robustness.md.
     """
+
+    combine: Combine = Field(
+        "product",
+        description="every combination of everything; or noise levels, draws, train sizes, pca and segments varied one "
+        "by one, the others at their first value",
+    )
+    noise_levels: tuple[float, ...] = Field(
+        (),
+        description="stored noise levels, each trained on and tested on each: val has the level of train, and where "
+        "test has another the crossing is written into the record",
+    )
+    draws: tuple[int, ...] = Field(
+        (),
+        description="numbers of stored noise draws to train on, such as 1,2,4,8 (default: all of --selection; without "
+        "it the first)",
+    )
 
     train_sizes: tuple[int | str, ...] = Field(
         ("all",), description="numbers of train stars, each contained in the larger ones; all"
@@ -62,18 +82,27 @@ class SweepSettings(ProbeSettings):
         "are checked cell by cell, when they are fitted",
     )
     print_extract: bool = Field(
-        default=False, description="print the flags of extract run that store what the sweep reads, and stop"
+        default=False,
+        description="print the flags of extract run that store what the sweep reads, a line for each run, and stop",
     )
+
+    @field_validator("noise_levels", "draws", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        """A single number in a YAML file is a list of one."""
+        return (value,) if isinstance(value, (int, float)) else value
 
 
 def run(settings: SweepSettings) -> int:
     """Fit what has no fresh record, print what failed and the best probes; exit status 2 when any cell failed."""
+    axes = StoreAxes(noise_levels=settings.noise_levels, draws=settings.draws)
     if settings.print_extract:
-        _say(_extract_flags(settings))
+        for flags in needed(axes, combine=settings.combine):
+            _say(f"{_extract_flags(settings)} {flags}".rstrip())
         return 0
     stores = settings.stores()
     choices = settings.cells(stores, seeds=settings.seeds, train_sizes=settings.train_sizes)
-    asked = accompanied(choices, stores)
+    asked = along_axes(choices, stores, axes, combine=settings.combine)
     plans = plan_batches(asked.batches, results=settings.results, refit=settings.refit)
     plan = whole([part for part, _ in plans])
     schedule = _schedule(settings, plan)
@@ -94,7 +123,8 @@ def run(settings: SweepSettings) -> int:
     if settings.dry_run:
         return 0
     failures = _compute(tasks, schedule, plan.missing)
-    for line in best_lines(settings.results, plan.cells):
+    alike = [part for part, chosen in plans if chosen.told_levels() == plans[0][1].told_levels()]
+    for line in best_lines(settings.results, whole(alike).cells):
         _say(line)
     _say(f"tables: {_tables(settings)}")
     if failures:

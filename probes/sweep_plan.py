@@ -22,10 +22,11 @@ from .stores import Arrays, StoreChoice
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One probe of a sweep and the name of its record."""
+    """One probe of a sweep, the name of its record, and what was said of its stores, to stand behind its title."""
 
     request: ProbeRequest
     name: str
+    told: str = ""
 
 
 Cells = tuple[Cell, ...]
@@ -77,7 +78,7 @@ def plan_sweep(
         name = run_id(KIND, spec_of(request, views))
         if name in cells or name in planned:
             continue
-        cells[name] = Cell(request=request, name=name)
+        cells[name] = Cell(request=request, name=name, told=stores.told())
         if refit or not is_fresh(results, name, views):
             groups.setdefault(group_key(request), []).append(cells[name])
     return SweepPlan(cells=tuple(cells.values()), groups=tuple(map(tuple, groups.values())))

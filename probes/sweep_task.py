@@ -54,7 +54,7 @@ def run_task(task: SweepTask, advance: Advance = lambda _: None) -> TaskDone:
     def keep(request: ProbeRequest, outcome: ProbeOutcome) -> None:
         store_result(task.results, outcome)
         if outcome.result["status"] != "ok":
-            failures.append((title(request), str(outcome.result["error"])))
+            failures.append((title(request) + task.stores.told(), str(outcome.result["error"])))
         advance(1)
 
     stopped = None

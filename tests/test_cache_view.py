@@ -72,6 +72,21 @@ def test_nothing_there_names_the_command(tmp_path):
         find(tmp_path, "train", want((LAYER, "mean", POOLING), noise_level=2.0))
 
 
+@pytest.mark.parametrize(
+    ("layer", "pooling", "message"),
+    [
+        ("enc_pre_laten", POOLING, r"unknown layer 'enc_pre_laten'; known: enc_<number>, .*enc_pre_latent"),
+        ("dec_input", POOLING, "unknown layer 'dec_input'"),
+        (LAYER, "seg_mean_K", r"unknown pooling 'seg_mean_K'; known: none, .*seg_mean_K<number>"),
+        (LAYER, "seg_mean_K8K8", "unknown pooling"),
+    ],
+)
+def test_a_typing_error_is_no_missing_store(tmp_path, layer, pooling, message):
+    make_store(tmp_path)
+    with pytest.raises(UnknownName, match=message):
+        find(tmp_path, "train", want((layer, "forward", pooling)))
+
+
 def test_half_of_a_request_is_said_to_be_there(tmp_path):
     make_store(tmp_path)
     with pytest.raises(NotExtracted, match=r"only some are there: enc_pre_latent/forward/seg_mean_K2\)"):

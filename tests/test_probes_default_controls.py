@@ -14,7 +14,8 @@ from probes.default_controls import accompanied
 from probes.stores import StoreChoice
 
 FLUX = ArrayName("input_flux", "forward", "none")
-EXTRACT = "python -m extract run --data d --checkpoint m.ckpt --layers all --selection=s.json --poolings a,b"
+MADE = "python -m extract run --data d --draws 1 --draws 2 --checkpoint m.ckpt"
+EXTRACT = f"{MADE} --layers all --selection=s.json --poolings a,b"
 
 
 def stores(root, **changes):
@@ -130,6 +131,7 @@ def test_random_encoders_of_another_shape_are_no_control(features):
 
 
 def test_what_has_no_stores_is_named_with_its_command(tmp_path, capsys):
+    """Of a flag given twice, as make does, the one that counted is left."""
     stores(tmp_path / "f", about={"command": EXTRACT})
     argv = flags(tmp_path / "f", tmp_path / "r", "--controls", "default", "--directions", "concat")
     assert probes("run", *argv) == 0
@@ -138,7 +140,7 @@ def test_what_has_no_stores_is_named_with_its_command(tmp_path, capsys):
         for line in capsys.readouterr().out.splitlines()
         if "control not run" in line
     )
-    common = "python -m extract run --data d"
+    common = "python -m extract run --data d --draws 2"
     assert flux == f"{common} --checkpoint m.ckpt --layers input_flux --poolings none --directions forward"
     assert random == (
         f"{common} --config-model YAML_OF_THE_ENCODER --checkpoint random:0 --layers enc_pre_latent "

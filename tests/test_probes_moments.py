@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache.errors import ConfigError, ProbeError
-from probes.gram import column_scaling
 from probes.moments import SLAB_ROWS, moments
+from probes.scaling import column_scaling
 
 FIELDS = ("mean", "scatter", "label_mean", "cross")
 

@@ -11,11 +11,11 @@ from sklearn.preprocessing import StandardScaler
 from cache.errors import ConfigError, ProbeError
 from probes import make_probe
 from probes.base import ROWS_AT_ONCE
-from probes.gram import column_scaling
 from probes.metrics import r2
 from probes.moments import SLAB_ROWS, moments
 from probes.ridge import EDGE_FLAG, path_from_moments, ridge_path, ridge_paths
 from probes.ridge_solutions import SCORED_ROWS, path_r2, r2_of_blocks
+from probes.scaling import column_scaling
 from probes.shifted import ShiftedSystem
 
 FEW = (0.001, 1.0, 1e4)

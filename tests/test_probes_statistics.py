@@ -167,6 +167,17 @@ def test_one_star_that_holds_the_error_leaves_the_percentile_interval():
     assert found.lo > -60
 
 
+def test_one_star_that_holds_a_difference_leaves_its_percentile_interval():
+    y, one = sample(200)
+    _, other = sample(200, seed=1)
+    one[7] += 40 * y.std()
+    stars = np.arange(200)
+    found = paired_difference(y, one, other, stars=stars, n_resamples=150, seed=4).interval
+    drawn = gathered(np.stack([y, one, other], axis=1), stars, n_resamples=150, seed=4)
+    lost = [metrics.r2(rows[0], rows[1]) - metrics.r2(rows[0], rows[2]) for rows in (r.T for r, _ in drawn)]
+    np.testing.assert_allclose(found.as_list(), np.quantile(lost, [0.025, 0.975]), rtol=1e-9)
+
+
 def test_a_perfect_prediction_has_an_interval_of_no_length():
     y, _ = sample(30)
     found = intervals(y, y, stars=np.arange(30))[0]

@@ -1,0 +1,205 @@
+"""`python -m probes ceiling`: how much of a label the noisy flux can tell, and what share of it each probe reaches."""
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from cache.commandline import Command, Verb
+from cache.errors import ConfigError, NotExtracted
+from cache.progress import progress
+from cache.records import (
+    Record,
+    read_predictions,
+    read_record,
+    read_records,
+    record_path,
+    run_id,
+    write_record,
+)
+from cache.runlog import run_log
+
+from .ceiling_inputs import CeilingGroup, KeptStores, groups_of
+from .ceiling_record import KIND, Ceiling, ceiling_of
+from .comparison import Comparable, comparable
+
+
+class CeilingSettings(Command):
+    """Tell how much of a label noisy flux can tell at best, and what share of that each probe reaches.
+
+    For every label and test set with records of probes: the mean over stars of the prior-aware bound (the headline, to
+    be compared with a test R2), the median and mean of the unbiased Cramer-Rao figure, each probe's share of the
+    headline and its distance from it, also by S/N and magnitude. It holds for probes whose features do not see the true
+    error; others are listed without a share. Needs Fisher matrices of the test spectra: python -m extract fisher.
+    docs/ceiling.md says what it bounds.
+    """
+
+    results: Path = Field(Path("artifacts/results"), description="folder of records and predictions")
+    features: Path = Field(
+        Path("artifacts/features"), description="folder of the stores that the records were made from"
+    )
+    fisher: Path = Field(
+        Path("artifacts/fisher"), description="folder of Fisher matrices, or the .json of one set"
+    )
+    labels: tuple[str, ...] = Field((), description="only these labels (default: all)")
+    runs: tuple[str, ...] = Field(
+        (), description="first digits of run ids: only these records (default: all)"
+    )
+    ln_a_sd: float = Field(
+        0.0, description="prior standard deviation of ln A, the scale of the flux: 0 known, inf free"
+    )
+
+
+def run(settings: CeilingSettings) -> None:
+    """Write one record per label and test set, and print it.
+
+    What cannot be made is said; NotExtracted or ConfigError when that is all.
+    """
+    if not settings.ln_a_sd >= 0:
+        raise ConfigError(f"--ln-a-sd is {settings.ln_a_sd}; expected 0 (known) to inf (free)")
+    stores, made, missing = KeptStores(settings.features), 0, []
+    for found in _found(settings):
+        try:
+            groups = _groups(found, stores)
+        except NotExtracted as error:
+            missing.append(error)
+            _say(f"{found.rows.label}: no ceiling: {error}")
+            continue
+        for group in groups:
+            try:
+                made += _make(group, stores, settings)
+            except NotExtracted as error:
+                missing.append(error)
+                _say(f"{found.rows.label}: no ceiling: {error}")
+    if made:
+        return
+    raise next(
+        iter(missing),
+        ConfigError(
+            f"{settings.results}: no probe with noise on test was found to make a ceiling for; fit one: python -m "
+            "probes run"
+        ),
+    )
+
+
+def _found(settings: CeilingSettings) -> list[Comparable]:
+    """The records asked for, by label and test set."""
+    probes = [record for record in read_records(settings.results) if record.kind == "probe"]
+    for start in settings.runs:
+        if not any(record.run_id.startswith(start) for record in probes):
+            raise ConfigError(
+                f"--runs {start}: no record of a probe begins so; `python -m reports tables` lists them"
+            )
+    chosen = [
+        record
+        for record in probes
+        if (not settings.runs or record.run_id.startswith(settings.runs))
+        and "predictions" in record.files
+        and record.spec["control"] != "shuffled_labels"
+    ]
+    with progress(len(chosen), "predictions", unit="records") as advance:
+
+        def read(name: str) -> Mapping[str, Any]:
+            advance(1)
+            return read_predictions(settings.results, name)
+
+        groups = list(comparable(chosen, read, least=1))
+    return [g for g in groups if not settings.labels or g.rows.label in settings.labels]
+
+
+def _groups(found: Comparable, stores: KeptStores) -> list[CeilingGroup]:
+    """The groups of one label and test set; none, which is said, where no ceiling can be meant.
+
+    Raises NotExtracted when all test stores are gone.
+    """
+    label, about, n_records = found.rows.label, found.rows.about, len(found.records)
+    if about["noise_mode"] == "none" or not about["noise_level"]:
+        _say(f"{label}: no ceiling for {n_records} records on test spectra without noise")
+        return []
+    if len(about["input"] or ()) != 1:
+        _say(f"{label}: no ceiling for {n_records} records that do not name one test input")
+        return []
+    groups = list(groups_of(found, stores))
+    if not groups:
+        raise NotExtracted(
+            f"{stores.root}/test: the test stores of all {n_records} records of {label} are gone, and with them the "
+            "mask and what the network saw; extract test again (python -m extract run), or name the folder with "
+            "--features"
+        )
+    return groups
+
+
+def _make(group: CeilingGroup, stores: KeptStores, settings: CeilingSettings) -> int:
+    """Make and print the ceiling of one group; 0 where its label has none, which is said, else 1."""
+    started = time.time()
+    ceiling = ceiling_of(
+        group, stores, fisher=settings.fisher, amplitude_sd=settings.ln_a_sd, runs=settings.runs
+    )
+    if ceiling is None:
+        _say(f"{group.found.rows.label}: no ceiling: Fisher matrices do not tell of it")
+        return 0
+    _say(_words(_recorded(ceiling, started, settings.results), group.found.records))
+    return 1
+
+
+def _recorded(ceiling: Ceiling, started: float, results: Path) -> Record:
+    """The record of a ceiling: that of before where it rests on the same things, else made now."""
+    name, about = run_id(KIND, ceiling.spec), ceiling.about()
+    if record_path(results, name).exists():
+        before = read_record(results, name)
+        if all(before.result.get(field) == value for field, value in about.items()):
+            return before
+    result, arrays = ceiling.result(), ceiling.arrays()
+    _, log = run_log(started=started, about={})
+    write_record(results, kind=KIND, spec=ceiling.spec, result=result, run=log, arrays=arrays)
+    return read_record(results, name)
+
+
+def _words(record: Record, probes: tuple[Record, ...]) -> str:
+    """The figures, and a line for each probe, best share first."""
+    result = record.result
+    told = {name: _text(figure) for name, figure in result["figures"].items()}
+    headline = (
+        f"{record.spec['label']}, {result['n']['test']} test stars: ceiling R2 {told['prior_aware_mean']} "
+        f"(prior-aware mean); unbiased median {told['unbiased_median']}, mean {told['unbiased_mean']} "
+        f"({result['fisher_method']})"
+    )
+    lines = [headline]
+    named = {probe.run_id: _name(probe) for probe in probes}
+    order = sorted(result["rows"], key=lambda row: (not row["applicable"], -(row["share"] or -math.inf)))
+    for row in order:
+        share = "-"
+        if row["share"] is not None:
+            share = _text({"value": row["share"], "interval": row["share_interval"]})
+        words = row["why"] or f"share {share}" + (", ABOVE THE CEILING" if row["above"] else "")
+        r2 = _text({"value": row["r2"], "interval": row["interval"]})
+        lines.append(f"  {named[row['run']]}: R2 {r2}, {words}")
+    lines += [f"  flag: {flag}" for flag in result["flags"]]
+    return "\n".join(lines)
+
+
+def _name(probe: Record) -> str:
+    spec = probe.spec
+    parts = "+".join("/".join((p["layer"], p["direction"], p["pooling"])) for p in spec["features"]["parts"])
+    pca = "" if spec["features"]["pca"] is None else f" pca {spec['features']['pca']}"
+    control = "" if spec["control"] == "none" else f" ({spec['control']})"
+    return f"{probe.run_id[:8]} {parts}{pca} {spec['head']}{control}, error input {spec['error_input'].split(':')[0]}"
+
+
+def _text(figure: Mapping[str, Any] | None) -> str:
+    if figure is None or figure["value"] is None:
+        return "not finite"
+    lo, hi = figure["interval"]
+    return f"{figure['value']:.3f}" + ("" if lo is None else f" [{lo:.3f}, {hi:.3f}]")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+VERB = Verb(CeilingSettings, run)

@@ -1,0 +1,155 @@
+"""`python -m probes importance`: what each wavelength segment is worth to the probes on record."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from cache.commandline import MENDABLE, Command, Verb
+from cache.errors import BlindspotError, ConfigError, NotExtracted
+from cache.progress import progress
+from cache.records import Record, read_arrays, read_record, read_records, record_path, run_id, write_record
+from cache.runlog import run_log
+
+from .bootstrap import Array
+from .features import n_segments
+from .recorded import refits
+from .segment_importance import KIND, importance_spec, rests_on, segment_importance
+from .threads import blas_threads
+
+
+class ImportanceSettings(Command):
+    """Find the wavelength segments that fitted probes rest on; one record per probe.
+
+    Each segment's columns are permuted among the test stars, by direction and all at once, and the drop in test R2 is
+    told with an interval paired by star. Where the same probe is on record refitted to each segment alone or to all
+    but each (`python -m probes sweep --segments all,each,all-but-each`), these scores stand beside it. A forward
+    segment holds the context up to its wavelengths, a backward one the context from them: a drop says where a
+    direction had read what it needs, not where the information is. What is on record and unchanged is not done again.
+    """
+
+    results: Path = Field(Path("artifacts/results"), description="folder of records, predictions and heads")
+    features: Path = Field(Path("artifacts/features"), description="folder of the stores they were fitted to")
+    labels: tuple[str, ...] = Field((), description="only probes of these labels (default: all)")
+    heads: tuple[str, ...] = Field((), description="only these heads (default: all)")
+    runs: tuple[str, ...] = Field(
+        (),
+        description="first digits of run ids (default: every probe on all segments, stars and columns, with one noise "
+        "level, that is no control)",
+    )
+    threads: int = Field(1, ge=1, description="threads of linear algebra: more may change last digits")
+
+
+def run(settings: ImportanceSettings) -> int:
+    """Write one record per probe and print a line for each; exit status 2 when one could not be made."""
+    every = read_records(settings.results)
+    chosen = _chosen(every, settings)
+    failures: list[str] = []
+    with progress(len(chosen), "importance", unit="probes") as advance, blas_threads(settings.threads):
+        for record in chosen:
+            try:
+                _say(_told(record, every, settings))
+            except BlindspotError as error:
+                failures.append(f"{record.run_id[:12]}: {error}")
+            advance(1)
+    for words in failures:
+        sys.stderr.write(f"error: {words}\n")
+    return MENDABLE if failures else 0
+
+
+def _told(record: Record, every: Sequence[Record], settings: ImportanceSettings) -> str:
+    """Compute what is not on record; what came out, in words."""
+    spec = importance_spec(record)
+    by_segments, about = rests_on(record, refits(record, every))
+    name, started, words = run_id(KIND, spec), time.time(), "on record"
+    if not _holds(settings.results, name, about):
+        found = segment_importance(settings.results, settings.features, record, by_segments)
+        _, log = run_log(started=started, about={"threads": settings.threads})
+        result = {**found.result, **about}
+        write_record(settings.results, kind=KIND, spec=spec, result=result, run=log, arrays=found.arrays)
+        words = f"{time.time() - started:.1f} s"
+    result = read_record(settings.results, name).result
+    arrays = read_arrays(settings.results, name)
+    lines = [_costliest(label, result, arrays) for label in record.spec["labels"]]
+    return f"{record.run_id[:12]} {_title(record)}: {'; '.join(lines)} ({words})"
+
+
+def _costliest(label: str, result: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:
+    values = arrays[f"importance/{label}"]
+    g = int(np.argmax(values))
+    group = result["groups"][g]
+    lo, hi = arrays[f"importance_lo/{label}"][g], arrays[f"importance_hi/{label}"][g]
+    where = f" ({group['context']})" if group["context"] else ""
+    return (
+        f"{label} R2 {result['r2'][label][0]:.3f}, {group['direction']} segment {group['segment']}{where} permuted "
+        f"costs most, {values[g]:.3f} [{lo:.3f}, {hi:.3f}]"
+    )
+
+
+def _title(record: Record) -> str:
+    parts = record.spec["features"]["parts"]
+    layers = "+".join(part["layer"] for part in parts)
+    level = record.spec["noise_levels"]["test"]
+    noise = "" if level is None else f", noise level {level:g}"
+    draws = len(record.spec["draws"]["train"])
+    drawn = f", {draws} draws" if draws > 1 else ""
+    return f"{layers}/{parts[0]['direction']}/{parts[0]['pooling']} {record.spec['head']}{noise}{drawn}"
+
+
+def _holds(results: Path, name: str, about: Mapping[str, Any]) -> bool:
+    """Whether a record of that name rests on these predictions and this head."""
+    if not record_path(results, name).exists():
+        return False
+    result = read_record(results, name).result
+    return all(result[field] == value for field, value in about.items())
+
+
+def _chosen(every: Sequence[Record], settings: ImportanceSettings) -> list[Record]:
+    """The probe records asked for; NotExtracted when there is none, ConfigError when digits fit none."""
+    fitted = [
+        record
+        for record in every
+        if record.kind == "probe"
+        and record.result["status"] == "ok"
+        and (not settings.heads or record.spec["head"] in settings.heads)
+        and (not settings.labels or set(record.spec["labels"]) & set(settings.labels))
+    ]
+    for start in settings.runs:
+        if not any(record.run_id.startswith(start) for record in fitted):
+            raise ConfigError(
+                f"--runs {start}: no such record of a fitted probe; `python -m reports tables` lists them"
+            )
+    if settings.runs:
+        return [record for record in fitted if record.run_id.startswith(settings.runs)]
+    chosen = [record for record in fitted if _is_plain(record.spec)]
+    if not chosen:
+        raise NotExtracted(
+            f"{settings.results}: no probe on all segments of a pooling such as seg_mean_K8 is on record; fit one: "
+            "python -m probes run --poolings seg_mean_K8"
+        )
+    return chosen
+
+
+def _is_plain(spec: Mapping[str, Any]) -> bool:
+    """Whether a probe saw all stars, columns and segments, at one noise level, and is no control."""
+    features = spec["features"]
+    return (
+        spec["control"] == "none"
+        and spec["train_size"] is None
+        and features["pca"] is None
+        and features.get("segments") is None
+        and "noise-level" not in spec["cross"]
+        and all((n_segments(part["pooling"]) or 1) > 1 for part in features["parts"])
+    )
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+VERB = Verb(ImportanceSettings, run)

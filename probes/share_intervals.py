@@ -1,0 +1,89 @@
+"""How sure shares of a ceiling and medians over rows are: both from the same resamples of stars as every score."""
+
+from typing import Any
+
+import numpy as np
+
+from .bootstrap import LEVEL, NO_INTERVAL, Interval, Resamples, percentile_ends, studentised_ends, widest
+from .score_intervals import DOMINANT
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+N_SUMS = 5
+_I, _J = np.triu_indices(N_SUMS)
+_TWICE = np.where(_I == _J, 1.0, 2.0)
+
+
+def share_intervals(
+    resamples: Resamples, y: Array, bound: Array, squared: Array, *, level: float = LEVEL
+) -> tuple[Array, list[Interval]]:
+    """R2 of k predictions over the R2 of a bound, (k,), with their intervals.
+
+    y (n,) labels, bound (n,) variances, squared (n, k) squared residuals, all float64, rows those of `resamples`. With
+    S the sum of (y - mean)^2: share = (S - sum of squared) / (S - sum of bound), both sums over the same resampled
+    stars; standard errors by the delta method, which are not used where one star holds more than DOMINANT of the
+    squared residuals. The share has a meaning only where the bound's R2 is clear of 0.
+    """
+    centred = y - y.mean()
+    common = np.stack([np.ones_like(y), centred, centred**2, bound], axis=1)
+    rows = np.concatenate(
+        [np.broadcast_to(common[:, None], (*squared.shape, 4)), squared[..., None]], axis=-1
+    )
+    sums = resamples.star_sums(rows)
+    totals = np.concatenate([sums, sums[..., _I] * sums[..., _J]], axis=-1)
+    value, error = (part[0] for part in _shares(totals.sum(axis=0)[None]))
+    replicates, errors = _shares(resamples.totals(totals))
+    percentile = percentile_ends(replicates, level=level)
+    ends = studentised_ends(value, error, replicates, errors, level=level)
+    by_star = sums[..., -1]
+    studentised = np.where(by_star.max(axis=0) > DOMINANT * by_star.sum(axis=0), np.nan, ends)
+    return value, widest(percentile, studentised)
+
+
+def _shares(totals: Array) -> tuple[Array, Array]:
+    """Share and its standard error, (b, k) each, from totals (b, k, 20): sums over stars, then of their products."""
+    n, first, second, bound, squared = np.moveaxis(totals[..., :N_SUMS], -1, 0)
+    mean = first / n
+    spread = second - first * mean
+    with np.errstate(divide="ignore", invalid="ignore"):
+        below = spread - bound
+        share = (spread - squared) / below
+        by_spread = (1 - share) / below
+        gradient = np.stack(
+            [mean**2 * by_spread, -2 * mean * by_spread, by_spread, share / below, -1 / below], axis=-1
+        )
+        variance = np.sum(_TWICE * gradient[..., _I] * gradient[..., _J] * totals[..., N_SUMS:], axis=-1)
+        return share, np.sqrt(np.maximum(variance, 0.0))
+
+
+def median_r2(
+    resamples: Resamples, y: Array, variances: Array, *, level: float = LEVEL
+) -> tuple[float | None, Interval]:
+    """Median over rows of 1 - variance / S, S the mean squared deviation of y from its mean; percentile interval.
+
+    y, variances (n,); a variance may be inf. None where the median is not finite; no interval where that of a
+    resample is not.
+    """
+    centred = y - y.mean()
+    order = np.argsort(variances)
+    ascending, member = variances[order], resamples.member[order]
+    sums = resamples.star_sums(np.stack([np.ones_like(y), centred, centred**2], axis=1))
+    n, first, second = resamples.totals(sums).T
+    medians = np.concatenate(
+        [_medians(ascending, counts.take(member, axis=1)) for counts in resamples.counts()]
+    )
+    value = 1 - float(np.median(variances)) / float(np.mean(centred**2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        replicates = 1 - medians / ((second - first**2 / n) / n)
+    if not (np.isfinite(value) and np.isfinite(replicates).all()):
+        return (value if np.isfinite(value) else None), NO_INTERVAL
+    lo, hi = percentile_ends(replicates[:, None], level=level)[:, 0]
+    return value, Interval(float(lo), float(hi))
+
+
+def _medians(ascending: Array, counts: Array) -> Array:
+    """Median (b,) of ascending values (n,) that were drawn counts (b, n) times."""
+    drawn = np.cumsum(counts, axis=1, dtype=np.int64)
+    n = drawn[:, -1:]
+    places = [np.sum(drawn < rank, axis=1) for rank in ((n + 1) // 2, n // 2 + 1)]
+    return np.asarray(0.5 * (ascending[places[0]] + ascending[places[1]]))
