@@ -127,7 +127,8 @@ def _title(
 
 
 def _estimate(value: float, interval: Sequence[float | None] | None) -> str:
-    return estimate_text(Estimate(value, *(interval or (None, None))), 2)
+    low, high = interval or (None, None)
+    return estimate_text(Estimate(value, low, high), 2)
 
 
 def _draw(bins: Mapping[str, Any], runs: Sequence[str], quantity: str, words: Words) -> Figure:

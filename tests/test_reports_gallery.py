@@ -26,8 +26,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports_fakes import finetuned, history, record
 
+from cache.commandline import main
 from cache.errors import ConfigError, UnknownName
-from reports.figure_files import Written, make_figures, missing
+from reports.cli import VERBS
+from reports.figure_files import Written, captions, make_figures, missing
 from reports.gallery import PER_LABEL, NamedFigure, Skipped, figures, tasks
 from reports.style import LARGE, SMALL, elided, rendered, text_width, wrapped
 
@@ -153,11 +155,10 @@ def test_hostile_records_draw_and_their_words_stand_clear(make):
     assert len(kinds) > 3
 
 
-def test_a_figure_for_one_label_shows_that_label_alone():
-    names = {item.name for item in figures(full_source(), label="T_eff")}
-    assert "depth_T_eff" in names
-    assert "examples" in names
-    assert not any("log_g" in name for name in names)
+def test_figures_of_one_label_show_that_label_alone():
+    todo = tasks(full_source(), label="T_eff")
+    assert {task.label for task in todo} == {"T_eff", None}
+    assert {"heatmap_T_eff", "depth_T_eff", "examples"} <= {task.stem for task in todo}
     with pytest.raises(UnknownName, match=r"unknown label 'radius'.*log_g"):
         list(figures(full_source(), label="radius"))
 
@@ -201,6 +202,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from figures_fakes import write_small
+from reports.cli import VERBS
 from reports.figure_files import make_figures
 if __name__ == "__main__":
     root = Path(sys.argv[1])
@@ -233,15 +235,25 @@ def test_files_have_equal_bytes_whatever_the_hash_seed_and_the_number_of_jobs(tm
     assert b"## Not drawn, for lack of data" in contents[0]["captions.md"]
 
 
-def test_files_and_their_captions(tmp_path):
-    write_small(tmp_path)
-    outcomes = make_figures(tmp_path, None, out=tmp_path / "out", label="log_g")
-    drawn = [item for item in outcomes if isinstance(item, Written)]
-    assert all(path.is_file() for item in drawn for path in item.paths)
-    text = (tmp_path / "out" / "captions.md").read_text()
-    assert all(item.title in text and item.caption in text for item in drawn)
+def test_captions_tell_every_figure_and_less_than_one_job_is_refused(tmp_path):
+    some = [Written(name=f"f{k}", title=f"Title {k}", caption=f"Caption {k}.", paths=()) for k in range(2)]
+    text = captions([*some, Skipped(name="audit_log_g", label="log_g", needs="an audit: make audit")])
+    assert text.startswith("# Figures\n\n## f0\n\n**Title 0**\n\nCaption 0.\n\n## f1")
+    assert text.endswith("## Not drawn, for lack of data\n\n- audit of log_g: needs an audit: make audit\n")
     with pytest.raises(ConfigError, match="--jobs 0: at least one process"):
         make_figures(tmp_path, None, out=tmp_path / "out", jobs=0)
+
+
+def test_the_command_names_what_it_drew_and_what_it_could_not(tmp_path, capsys):
+    write_small(tmp_path)
+    flags = ["--results", str(tmp_path), "--out", str(tmp_path / "out"), "--jobs", "1", "--label", "log_g"]
+    assert main("reports", VERBS, ["figures", *flags]) == 0
+    told = capsys.readouterr().out
+    assert "heatmap_log_g: log_g: enc_pre_latent with seg_mean_K8 scores highest" in told
+    assert "not drawn: audit of log_g: needs an audit: make audit" in told
+    assert "4 figures as PNG and PDF, captions.md" in told
+    assert main("reports", VERBS, ["figures", *flags[:-1], "radius"]) == 2
+    assert "unknown label 'radius'" in capsys.readouterr().err
 
 
 @settings(deadline=None, max_examples=60)
