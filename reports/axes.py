@@ -15,12 +15,14 @@ from .settings import VARYING, settings_frame, settings_rows, varying_columns
 from .table import Cell, Column, Estimate, Table
 from .tables import FEATURES, HEAD, ROLE, of_label
 from .verdict import DIGITS, comparable_rows, contest
-from .vocabulary import LATENT, MEAN_PREDICTOR, pooling_rank
+from .vocabulary import LATENT, MEAN_PREDICTOR, RANDOM_ENCODER, SHUFFLED_LABELS, pooling_rank
 
 ACROSS = "axis"
 TRAIN_LEVEL = Column(key="noise_level_train", heading="train noise level", digits=2)
 GAIN = Column(key="gain", heading="last minus first, paired (95 % interval)")
 LAYER, POOLING, DIRECTION = FEATURES
+
+CONTROLS = (RANDOM_ENCODER, SHUFFLED_LABELS)
 
 Rank = Callable[[Row], Any]
 
@@ -65,9 +67,9 @@ AXES: Mapping[str, Axis] = {
         title="layer x pooling",
         value=lambda row: str(row["pooling"]),
         rank=lambda row: pooling_rank(str(row["pooling"])),
-        keys=(LAYER, DIRECTION, HEAD),
+        keys=(ROLE, LAYER, DIRECTION, HEAD),
         rivals=(ACROSS, LAYER.key),
-        roles=lambda role: role == LATENT,
+        roles=lambda role: role in (LATENT, *CONTROLS),
         note=(
             "Bold: the best layer and pooling of one direction, head and setting, only where it is better than every "
             "other beyond chance."
@@ -163,7 +165,7 @@ def _enough(rows: Sequence[Row], axis: Axis) -> list[bool]:
 
 
 def _winners(shown: pd.DataFrame, keys: Sequence[str], axis: Axis, paired: Comparisons) -> set[str]:
-    """Run ids of the rows that are clearly better than all that they compete with."""
+    """Run ids of the rows that are clearly better than all that they compete with; a control is never among them."""
     told = [key for key in (*keys, ACROSS) if key not in axis.rivals]
     winners = set()
     for rows in comparable_rows(shown):
@@ -172,7 +174,7 @@ def _winners(shown: pd.DataFrame, keys: Sequence[str], axis: Axis, paired: Compa
             groups.setdefault(tuple(str(row[key]) for key in told), []).append(row)
         for group in groups.values():
             result = contest(group, paired)
-            if result is not None and result.clear:
+            if result is not None and result.clear and result.best["role"] not in CONTROLS:
                 winners.add(result.best["run_id"])
     return winners
 

@@ -67,8 +67,8 @@ def run_tables(settings: TablesSettings) -> None:
     if paths[-1].suffix != first and paths[-1].stem != paths[0].stem:
         sys.stdout.write(f"{paths[-1]}\n")
     if not settings.label and (older := left_over(settings.out, paths)):
-        names = ", ".join(path.name for path in older)
-        sys.stdout.write(f"older tables there, not written now: {names}\n")
+        first_few = ", ".join([*(path.name for path in older[:3]), *(["..."] if len(older) > 3 else [])])
+        sys.stdout.write(f"{len(older)} older tables there, not written now: {first_few}\n")
 
 
 class DiffSettings(Command):

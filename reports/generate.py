@@ -93,8 +93,8 @@ def make_tables(
 
 
 def left_over(out: Path, written: Sequence[Path]) -> list[Path]:
-    """Tables under `out` that were not among those written: an earlier run made them, perhaps of other records."""
-    kinds, endings = {*BUILDERS, SUMMARY}, {f".{name}" for name in FORMATS}
+    """Tables under `out`, of the formats written, that were not written now: made earlier, perhaps of other records."""
+    kinds, endings = {*BUILDERS, SUMMARY}, {path.suffix for path in written}
     tables = (p for p in out.iterdir() if p.stem.split("_")[0] in kinds and p.suffix in endings)
     return sorted(set(tables) - set(written))
 

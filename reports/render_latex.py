@@ -10,6 +10,8 @@ from .table import Cell, Column, Estimate, Table
 EMPTY = "\\nodata"
 LONG = 25
 """Tables with more rows than this may break across pages."""
+FLOATS = 10
+"""LaTeX holds back no more than some dozen tables; a document with more than this starts each on a page of its own."""
 HEADING = 16
 """Headings break into lines of about so many letters."""
 WIDE, WIDEST = 60, 150
@@ -37,7 +39,7 @@ def latex(tables: Sequence[Table], *, name: str) -> str:
         "\n".join(_table(table, name if index == 0 else f"{name}-{index + 1}")) + "\n"
         for index, table in enumerate(tables)
     ]
-    return HINT + "\n".join(texts)
+    return HINT + ("\\clearpage\n" if len(texts) > FLOATS else "\n").join(texts)
 
 
 def _table(table: Table, name: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Tables along an axis: every record in its cell, lines only where there is something to compare."""
 
 import pytest
-from reports_fakes import finetuned, fresh, record
+from reports_fakes import RANDOM_FAMILY, finetuned, fresh, record
 from reports_other_fakes import comparison, with_predictions
 
 from reports.axes import AXES, axis_table
@@ -90,6 +90,10 @@ def test_the_grid_marks_the_best_of_all_its_cells():
     assert names(made) == ["global_mean", "seg_mean_K8"]
     assert [row["layer"] for row in made.rows] == ["enc_pre_latent", "enc_last"]
     assert made.emphasis == {(0, score_key("seg_mean_K8"))}
+    control = {"control": "random_encoder", "family": RANDOM_FAMILY}
+    made = table("grid", record(0.2), record(0.5, **control), record(0.1, pooling="global_mean", **control))
+    assert [row["role"] for row in made.rows] == ["latent", "random encoder"]
+    assert made.emphasis == frozenset()
     close = table("grid", record(0.5), record(0.49, layer="enc_last"))
     assert close.emphasis == frozenset()
 

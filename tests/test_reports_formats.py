@@ -142,6 +142,9 @@ def test_deluxetables_compile(files, tmp_path):
     names = [name for name in files if name.endswith(".tex") and "T_eff" not in name]
     for name in names:
         (tmp_path / name).write_bytes(files[name])
+    many = [one_table(f"table {number} of many, with brackets [x]") for number in range(60)]
+    (tmp_path / "many.tex").write_text(latex(many, name="many"))
+    names.append("many.tex")
     inputs = "\n".join(f"\\input{{{name}}}\\clearpage" for name in names)
     (tmp_path / "paper.tex").write_text(
         f"\\documentclass{{aastex631}}\\begin{{document}}\n{inputs}\n\\end{{document}}\n"
