@@ -9,7 +9,7 @@ import pandas as pd
 from .comparisons import Comparisons, p_text
 from .page_cells import Bar, interval_bar
 from .render_markdown import estimate_text, number_text
-from .rows import FRESH, Row
+from .rows import Row
 from .tables import of_label
 from .verdict import DIGITS, TEST_SET, beats_clearly, comparable_rows, r2_estimate, scored
 from .vocabulary import LATENT, error_digits
@@ -102,21 +102,26 @@ def best_answer(field: Field) -> Answer:
         for name in ("rmse", "mae")
         if best[f"test_{name}"] is not None
     )
-    chosen = f" ({best['val_r2']:.{DIGITS}f})" if field.chosen_by == "val R2" else ", having no val score,"
+    chosen = (
+        f" ({number_text(best['val_r2'], DIGITS)})"
+        if field.chosen_by == "val R2"
+        else ", having no val score,"
+    )
+    among = f"Chosen by {field.chosen_by}{chosen} among {len(field.latents)} latent rows."
     return Answer(
         question=question,
         value=best["name"],
         tone="plain",
         sentences=(
             f"Test R2 {estimate_text(r2_estimate(best), DIGITS)}{f', {errors}' if errors else ''}.",
-            f"Chosen by {field.chosen_by}{chosen} among {len(field.latents)} latent rows.",
+            among if len(field.latents) > 1 else "It is the only latent row with a score.",
         ),
         runs=(best["run_id"],),
     )
 
 
-def certainty_answer(field: Field, paired: Comparisons) -> Answer:
-    """How sure the score is, and whether other configurations can be told from it."""
+def certainty_answer(field: Field, paired: Comparisons, *, alarms: Sequence[str] = ()) -> Answer:
+    """How sure the score is, and whether other configurations can be told from it; not at all with red flags."""
     question = "How sure are we?"
     best = field.best
     if best is None:
@@ -134,15 +139,15 @@ def certainty_answer(field: Field, paired: Comparisons) -> Answer:
         *_against_others(best, others, unbeaten, paired),
         *_doubts(best, paired),
     )
-    fresh = best["state"] == FRESH or not best["state"].startswith("stale")
-    sure = low is not None and fresh
+    sound = not alarms and not best["state"].startswith("stale")
+    sure = low is not None and others and not unbeaten and not best["flags"]
     return Answer(
         question=question,
         value="no interval"
         if low is None
         else f"R2 {number_text(low, DIGITS)} to {number_text(high, DIGITS)}",
-        tone="bad" if not fresh else "good" if sure and not unbeaten else "unclear",
-        sentences=sentences,
+        tone="good" if sound and sure else "unclear" if sound else "bad",
+        sentences=(*(["Red flags stand above: trust no score of this label."] if alarms else []), *sentences),
         runs=tuple(row["run_id"] for row in unbeaten[:NAMED]),
         bar=interval_bar(r2_estimate(best)),
     )
@@ -159,7 +164,7 @@ def _against_others(
     best: Row, others: Sequence[Row], unbeaten: Sequence[Row], paired: Comparisons
 ) -> Iterator[str]:
     if not others:
-        yield "It is the only latent row with a score."
+        yield "There is no other latent row to compare it with."
         return
     n_paired = sum(paired.between(best, row) is not None for row in others)
     how = "in pairs on the same stars" if n_paired == len(others) else "partly by intervals alone"

@@ -63,9 +63,7 @@ def ceiling_answer(source: Source, field: Field) -> Answer:
             question=question,
             value="not measured",
             tone="missing",
-            sentences=(
-                f"Run make ceiling LABEL={field.label}: it works out the R2 that noisy flux allows at best.",
-            ),
+            sentences=("Run make ceiling: it works out the R2 that noisy flux allows at best.",),
         )
     record = min(ceilings, key=lambda item: _distance_of_test(item, field.best))
     bound = record.result["figures"]["prior_aware_mean"]

@@ -20,7 +20,7 @@ from .gallery import Skipped, Task, tasks
 from .source import read_source
 from .style import styled
 
-COLORS = 128
+COLORS = 96
 """Colours kept of each figure; side by side with all of them no difference was seen, at a third of the size."""
 # Effort of the lossless encoder: more changes nothing on such images.
 EFFORT, METHOD = 50, 2

@@ -19,6 +19,18 @@ LONGEST = 600
 _DIGEST = re.compile(r"\b([0-9a-f]{16})[0-9a-f]{48}\b")
 _TOLD_APART = ("labels", "label", "features", "stores")
 """Parts of a spec that have a line of their own."""
+_FIRST = (
+    "head",
+    "params",
+    "selection",
+    "seed",
+    "control",
+    "error_input",
+    "noise_levels",
+    "draws",
+    "train_size",
+)
+"""Parts of a spec that come before the others, which follow by name."""
 _OF_RUN = ("command", "commit", "time", "versions", "seconds", "threads")
 """What is shown of `run`; the host's name is not."""
 
@@ -73,9 +85,9 @@ def _fields(record: Record, state: StoreState) -> Iterator[tuple[str, str]]:
     for name, value in features.items() if isinstance(features, Mapping) else ():
         if name not in ("parts", "layer", "direction", "pooling"):
             yield name, _text(value)
-    yield from (
-        (name.replace("_", " "), _text(spec[name])) for name in sorted(spec) if name not in _TOLD_APART
-    )
+    for name in sorted(spec, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name)):
+        if name not in _TOLD_APART:
+            yield name.replace("_", " "), _text(spec[name])
     for label in _labels(spec):
         yield f"scores {label}", _scores(result, label)
     yield "chosen on val", _text(result.get("chosen"))

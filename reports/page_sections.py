@@ -49,7 +49,7 @@ def sections_of(
         Section(
             name=f"label-{index}-{_NOT_IN_ANCHORS.sub('-', label)}",
             title=label,
-            alarms=(*red_flags(source.frame, label), *audit_alarms(source, label)),
+            alarms=_alarms(source, label),
             notices=tuple(_notices(source, label)),
             answers=_answers(source, label),
             figures=tuple(view for view in figures if view.label == label),
@@ -81,7 +81,7 @@ def _views(
         table_view(
             table,
             name=_NOT_IN_ANCHORS.sub("-", f"table-{name}-{index}" if index else f"table-{name}"),
-            kind=str(index + 1) if index else _kind(name, label),
+            kind="" if index else _link(_kind(name, label), len(tables[name])),
         )
         for name in names
         for index, table in enumerate(tables[name])
@@ -93,11 +93,19 @@ def _kind(name: str, label: str) -> str:
     return (name.removesuffix(f"_{label}") if label else name).replace("_", " ")
 
 
+def _link(kind: str, n_tables: int) -> str:
+    return kind if n_tables == 1 else f"{kind} ({n_tables} tables)"
+
+
+def _alarms(source: Source, label: str) -> tuple[str, ...]:
+    return (*red_flags(source.frame, label), *audit_alarms(source, label))
+
+
 def _answers(source: Source, label: str) -> tuple[Answer, ...]:
     field = field_of(source.frame, label)
     return (
         best_answer(field),
-        certainty_answer(field, source.paired),
+        certainty_answer(field, source.paired, alarms=_alarms(source, label)),
         shortcut_answer(source, field),
         ceiling_answer(source, field),
     )

@@ -23,7 +23,7 @@ class RowView:
 
 @dataclass(frozen=True, kw_only=True)
 class TableView:
-    """One table with the anchor `name`; `kind` is what links to it say.
+    """One table with the anchor `name`; `kind` is what a link to it says, '' where none leads to it.
 
     `runs` are the first of the `n_runs` records behind it that no row or cell names.
     """

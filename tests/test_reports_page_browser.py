@@ -243,10 +243,12 @@ def test_print_shows_everything_and_no_controls(page):
 
 def test_hostile_names_run_nothing(browser, tmp_path):
     hostile = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    hostile += "x" * 200
     odd = [record(pooling=hostile, flags=(hostile,)), record(failed=hostile, head=hostile)]
     path = tmp_path / "odd.html"
     path.write_text(page_of(odd))
-    browser.open(path)
+    browser.open(path, width=400)
+    assert browser.evaluate("document.documentElement.scrollWidth") == 400
     assert browser.evaluate("document.title") == "What does the frozen encoder know?"
     assert browser.problems == []
     assert browser.requests == [path.resolve().as_uri()]

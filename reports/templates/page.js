@@ -89,6 +89,8 @@
     button.addEventListener("click", () => {
       const caption = button.parentElement.querySelector("figcaption").cloneNode(true);
       const large = image.cloneNode();
+      large.width = 2 * image.getAttribute("width");
+      large.removeAttribute("height");
       show(image.alt, make("figure", {}, large, caption), { copies: false });
     });
   });
