@@ -8,8 +8,8 @@ import pandas as pd
 from cache.records import Record
 
 from .comparisons import KIND
-from .footnotes import MOCK_NOTE
-from .rows import FRESH
+from .footnotes import MOCK_NOTE, provenance_notes
+from .rows import FRESH, SHORT
 from .runs import Runs, identity_of, runs_in_order
 from .source import Source
 from .table import Cell, Column, Estimate, Table
@@ -52,7 +52,8 @@ def _table(record: Record, source: Source, digests: Mapping[str, str | None], *,
             "Brackets: 95 % interval over the stars of the bin; n counts stars.",
             NOTE,
             *([MOCK_NOTE] if test.get("data_kind") == "mock" else []),
-            f"Comparison record {record.run_id[:12]}.",
+            f"Comparison record {record.run_id[:SHORT]}.",
+            *provenance_notes(source.frame[source.frame["run_id"].isin(list(runs.rows))]),
         ),
         tidy=pd.DataFrame(list(_tidy(record, runs, states, quantity, bins))),
     )

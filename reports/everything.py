@@ -113,7 +113,7 @@ def _numbers(table: str, tidy: pd.DataFrame) -> Iterator[dict[str, Column]]:
             "value": columns[name][kept],
             "low": columns.get(f"{name}_lo", _nothing(n))[kept],
             "high": columns.get(f"{name}_hi", _nothing(n))[kept],
-            "unit": _unit(name, unit[kept]),
+            "unit": told.get("quantity_unit", _unit(name, unit[kept])),
         }
 
 

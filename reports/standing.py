@@ -44,7 +44,9 @@ def origin_notes(record: Record, source: Source) -> Iterator[str]:
     elif state != NO_STORE:
         yield f"Stale ({state.removeprefix('stale: ')}): these numbers cannot be checked or made again as they stand."
     named = ", ".join(f"{key[:KEY_DIGITS]}={digest[:SHORT]}" for key, digest in sorted(stores.items()))
-    yield f"Record {record.run_id[:SHORT]}; stores (key=digest) {named or 'none'}."
+    weights = str(record.result.get("weights") or "")[:SHORT]
+    encoder = f"encoder weights {weights}; " if weights else ""
+    yield f"Record {record.run_id[:SHORT]}; {encoder}stores (key=digest) {named or 'none'}."
 
 
 def _stores(stores: Mapping[str, str], state: StoreState) -> Iterator[str]:

@@ -175,6 +175,9 @@ def test_parquet_holds_every_number_once(source, files):
     assert set(scores.loc[scores["quantity"] == "rmse", "unit"]) == {"dex", "K"}
     assert set(scores.loc[scores["quantity"] == "r2", "unit"]) == {""}
     assert set(read["table"]) == {"scores", *OF_OTHERS}
+    checked = read[(read["table"] == "published") & (read["label"] == "log_g")]
+    assert set(checked.loc[checked["metric"] == "rmse", "unit"]) == {"dex"}
+    assert set(checked.loc[checked["metric"] == "r2", "unit"]) == {""}
     assert str(read["wave_lo"].dtype) == "Float64"
     assert str(read["train_size"].dtype) == "Int64"
 
