@@ -42,7 +42,7 @@ SWEEP   = $(PY) -m probes sweep --config '$(GRID)' --results $(OUT)/results $(ca
           $(if $(filter-out local,$(SCHEDULER)),--scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)))
 TABLES  = $(PY) -m reports tables --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports
 
-.PHONY: help setup demo mock extract probe sweep tables figures ceiling pretrain bench readme test check clean clean-all
+.PHONY: help setup demo mock extract probe sweep tables ceiling pretrain bench readme test check clean clean-all
 help:  ## this text
 	@echo 'usage: make VERB [VAR=value ...]'; echo
 	@awk -F '## ' '/^[a-z-]+:.*## / {split($$1, verb, ":"); printf "  %-10s %s\n", verb[1], $$2}' $(MAKEFILE_LIST); echo
@@ -91,6 +91,7 @@ ceiling: need-data  ## how much noisy flux can tell of the labels, and what shar
 
 figures: .venv/ready  ## draw every figure that the records have data for, as PDF and PNG
 	$(PY) -m reports figures --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports/figures $(ARGS)
+.PHONY: figures
 
 demo: .venv/ready  ## the whole job on a mock survey, at most 5 minutes after installation
 	@$(MAKE) --no-print-directory need-data DATA= TRAIN= VAL= TEST=
