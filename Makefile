@@ -37,12 +37,14 @@ EXTRACT = $(PY) -m extract run $(SOURCE) $(if $(CONFIG),--config-model '$(CONFIG
           --device $(DEVICE) --scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)) $(WHERE) $(WITH)
 PROBE   = $(PY) -m probes run --results $(OUT)/results --seed $(SEED)
 GIVEN   = $(if $(filter command environment,$(origin $(1))),--$(2) '$($(1))')
+AUDIT   := $(OUT)/features/audit.json
+FED     := zero shuffled constant from-noisy
 SWEEP   = $(PY) -m probes sweep --config '$(GRID)' --results $(OUT)/results $(call GIVEN,LAYER,layers) $(call GIVEN,POOL,poolings) \
           $(call GIVEN,DIRECTION,directions) $(call GIVEN,HEAD,heads) $(call GIVEN,LABEL,labels) $(call GIVEN,SEED,seeds) \
           $(if $(filter-out local,$(SCHEDULER)),--scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)))
 TABLES  = $(PY) -m reports tables --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports
 
-.PHONY: help setup demo mock extract probe sweep tables ceiling pretrain bench readme test check clean clean-all
+.PHONY: help setup demo mock extract probe sweep robustness audit ceiling tables pretrain bench readme test check clean clean-all
 help:  ## this text
 	@echo 'usage: make VERB [VAR=value ...]'; echo
 	@awk -F '## ' '/^[a-z-]+:.*## / {split($$1, verb, ":"); printf "  %-10s %s\n", verb[1], $$2}' $(MAKEFILE_LIST); echo
@@ -73,11 +75,15 @@ sweep: need-data  ## fit every combination in GRID, skip what is on record (extr
 	$(EXTRACT) --checkpoint '$(CKPT)' $$flags --selection $(SELECT) </dev/null || exit 2; done
 	$(SWEEP) --selection $(SELECT) $(ARGS)
 
-.PHONY: robustness
 robustness: GRID = configs/robustness.yaml
 robustness: sweep  ## noise levels crossed, draws, train sizes, axes, segments: the sweep of configs/robustness.yaml
 	$(PY) -m probes importance --results $(OUT)/results --features $(OUT)/features
 	$(PY) -m probes compare --results $(OUT)/results
+
+audit: need-data  ## does the score come through the error channel? (extracts what is missing)
+	$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER),input_flux,input_error --poolings $(POOL),none --directions $(STORED) --selection $(AUDIT)
+	$(foreach fed,$(FED),$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER) --poolings $(POOL) --directions $(STORED) --error-input $(fed) && )true
+	$(PY) -m probes audit --results $(OUT)/results --seed $(SEED) --selection $(AUDIT) --layers $(LAYER) --poolings $(POOL) --directions $(DIRECTION) --heads $(HEAD) --labels $(LABEL) $(ARGS)
 
 tables: .venv/ready  ## regenerate every comparison table from the records
 	@ls $(OUT)/results/records/*.json >/dev/null 2>&1 || $(MAKE) --no-print-directory probe ARGS=

@@ -17,6 +17,12 @@ def _sweep() -> Verb:
     return VERB
 
 
+def _audit() -> Verb:
+    from .audit_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
 def _predict() -> Verb:
     from .predict_command import VERB  # noqa: PLC0415
 
@@ -47,5 +53,6 @@ VERBS: Mapping[str, Callable[[], Verb]] = {
     "compare": _compare,
     "ceiling": _ceiling,
     "importance": _importance,
+    "audit": _audit,
     "predict": _predict,
 }

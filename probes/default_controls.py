@@ -107,7 +107,7 @@ def _flux(once: CellChoices, stores: StoreChoice, view: FeatureView) -> Found:
         train = stores.views(FLUX_ARRAYS)["train"]
     except NotExtracted:
         flags = {"--layers": FLUX, "--poolings": "none", "--directions": "forward"}
-        return [], [f"raw noisy flux and its PCA: not stored; {_command(view, flags)}"]
+        return [], [f"raw noisy flux and its PCA: not stored; {extract_command(view, flags)}"]
     (size,) = once.train_sizes
     n_rows = sum(member.rows.size for member in train) if size == ALL else int(size)
     n_pixels = train[0].coordinates(FLUX, "none", "forward")["channel"].size
@@ -143,7 +143,7 @@ def _untrained(once: CellChoices, stores: StoreChoice, view: FeatureView) -> Fou
             "--directions": dict.fromkeys(s for name in once.directions for s in stored_directions(name)),
         }
         flags = {flag: value if isinstance(value, str) else ",".join(value) for flag, value in names.items()}
-        missing = [f"random encoder on {', '.join(absent)}: not stored; {_command(view, flags)}"]
+        missing = [f"random encoder on {', '.join(absent)}: not stored; {extract_command(view, flags)}"]
     if twin is None or not there:
         return [], missing
     return [Batch(choices=replace(once, layers=there), stores=twin)], missing
@@ -194,7 +194,7 @@ def _are_twins(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return same and level and shape and family({**one, "encoder": other["encoder"]}) == family(other)
 
 
-def _command(view: FeatureView, flags: Mapping[str, str]) -> str:
+def extract_command(view: FeatureView, flags: Mapping[str, str]) -> str:
     """The command that made the stores of a view, with other flags; what the stores do not tell is in capitals."""
     made_by = shlex.split(str(getattr(view, "about", {}).get("command", "")))
     if made_by[:4] != ["python", "-m", "extract", "run"]:

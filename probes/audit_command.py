@@ -1,0 +1,220 @@
+"""`python -m probes audit`: whether a score comes through the error channel."""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from cache.canonical import canonical_json
+from cache.commandline import Command, Verb
+from cache.errors import ConfigError
+from cache.progress import Advance, progress
+from cache.records import Record, read_record, record_path, run_id, write_record
+from cache.runlog import run_log
+
+from .audit_fits import latent_fits, leftover, n_latent_fits, n_leftover_fits
+from .audit_record import KIND, audit_arrays, audit_result, audit_spec, store_digests_of
+from .audit_rows import Scored
+from .audit_stores import ERROR_INPUTS, AuditViews, audit_views
+from .audit_table import audit_lines, audit_title
+from .cells import ALL, JOIN, CellChoices, arrays_of, requests
+from .spec import ProbeRequest, check_request
+from .stores import StoreChoice
+from .threads import blas_threads
+
+ON_VAL = "ridge.alpha=val"
+
+
+class AuditSettings(Command):
+    """Ask whether a score comes through the error channel, and say so in plain words.
+
+    In simulated data error is nearly sqrt(flux + sky) of the noise-free star, so a network may read the star off its
+    error. The audit asks what the error alone tells (A1), what that leaves (A2), whether flux (A3) and latents (A4)
+    tell the rest, and how much of the score survives when the network is fed something else in place of the error: with
+    the probe fitted anew (refit: what do the features hold?) and applied as it is (apply: does this probe lean on it?).
+    Stores are those of `extract run --error-input ...`; `make audit` makes them. Audits with a fresh record are not
+    made again. docs/audit.md has the rules of the verdict.
+    """
+
+    layers: tuple[str, ...] = Field(
+        ("enc_pre_latent",), description="layers of the stores, one audit each; or all"
+    )
+    poolings: tuple[str, ...] = Field(("seg_mean_K8",), description="poolings of the stores")
+    directions: tuple[str, ...] = Field(("forward",), description="forward, backward, mean or concat")
+    heads: tuple[str, ...] = Field(
+        ("ridge",), description="ols, ridge, lightgbm, mlp_1, mlp_2; it fits every part"
+    )
+    labels: tuple[str, ...] = Field(("log_g",), description="labels of the stores, one audit each")
+    params: tuple[str, ...] = Field(
+        (), description="name=value or head.name=value; where no alpha is given, ridge has alpha=val"
+    )
+    error_inputs: tuple[str, ...] = Field(
+        ERROR_INPUTS,
+        description="what the channel was fed instead; with more of its name where several are stored",
+    )
+    folds: int = Field(5, ge=2, description="of train, by star, for the residuals")
+    seed: int = Field(0, ge=0, description="of the folds, and of heads that draw")
+    draws: int | None = Field(
+        None,
+        description="train on this many stored noise draws (default: all of --selection; without it the first)",
+    )
+    selection: Path | None = Field(
+        None,
+        description="file of extract run --selection with the true error; the other stores are found beside it",
+    )
+    features: Path = Field(
+        Path("artifacts/features"), description="folder of the stores, without --selection"
+    )
+    family: str | None = Field(
+        None, description="first digits of the family of the true error, without --selection"
+    )
+    noise_level: float | None = Field(None, description="of the stores, where several are stored")
+    results: Path = Field(Path("artifacts/results"), description="folder of the records")
+    again: bool = Field(default=False, description="audit again even what has a fresh record")
+    threads: int = Field(1, ge=1, description="threads of linear algebra; more may change last digits")
+    dry_run: bool = Field(default=False, description="check stores and settings, say what is to do, and stop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """One audit: what is asked, of which stores, under which name."""
+
+    request: ProbeRequest
+    views: AuditViews
+    spec: Mapping[str, Any]
+    encoder: str
+
+    @property
+    def name(self) -> str:
+        """Run id of its record."""
+        return run_id(KIND, self.spec)
+
+    def same_leftover(self) -> str:
+        """Equal for audits that fit the same head to the same spectra."""
+        return canonical_json({"head": self.request.head, "params": dict(self.request.params)})
+
+
+def run(settings: AuditSettings) -> None:
+    """Make the audits that have no fresh record, and print all of them."""
+    audits = list(_audits(settings))
+    missing = [a for a in audits if settings.again or not is_fresh(settings.results, a)]
+    _say(f"audits on record: {len(audits) - len(missing)}, to make: {len(missing)}")
+    if settings.dry_run:
+        for audit in audits:
+            _say(f"  {audit_title(audit.spec)}: {'to make' if audit in missing else 'on record'}")
+        return
+    groups = _by_leftover(missing)
+    total = sum(_n_fits(group, settings.folds) for group in groups)
+    if groups:
+        with progress(total, "audit", unit="fits") as advance, blas_threads(settings.threads):
+            for group in groups:
+                _make(group, settings, advance)
+    for audit in audits:
+        record = read_record(settings.results, audit.name)
+        for line in audit_lines(record.spec, record.result):
+            _say(line)
+
+
+def is_fresh(results: Path, audit: Audit) -> bool:
+    """Whether a record of that audit was made from stores with the digests of today."""
+    if not record_path(results, audit.name).exists():
+        return False
+    record: Record = read_record(results, audit.name)
+    return bool(record.result["stores"] == store_digests_of(audit.views))
+
+
+def _audits(settings: AuditSettings) -> Iterator[Audit]:
+    """Every combination that the flags stand for, checked; stores are looked up once for each feature set."""
+    joined = [name for name in (*settings.layers, *settings.labels) if JOIN in name]
+    if joined:
+        raise ConfigError(
+            f"{', '.join(joined)}: an audit is of one layer and one label; use commas instead of '+'"
+        )
+    stores = StoreChoice.of_flags(
+        features=settings.features,
+        selection=settings.selection,
+        family=settings.family,
+        noise_level=settings.noise_level,
+        draws=settings.draws,
+    )
+    choices = CellChoices(
+        layers=stores.layers(settings.layers, settings.poolings),
+        poolings=settings.poolings,
+        directions=settings.directions,
+        heads=settings.heads,
+        labels=settings.labels,
+        params=_with_alpha(settings),
+        seeds=(settings.seed,),
+    )
+    found: dict[Any, AuditViews] = {}
+    for request in requests(choices):
+        check_request(request)
+        arrays = arrays_of(request)
+        if arrays not in found:
+            found[arrays] = audit_views(stores, arrays, settings.error_inputs)
+        views = found[arrays]
+        spec = audit_spec(request, views, n_folds=settings.folds)
+        yield Audit(request=request, views=views, spec=spec, encoder=stores.encoder(views.true))
+
+
+def _with_alpha(settings: AuditSettings) -> tuple[str, ...]:
+    """The parameters asked for; ridge chooses its penalty on val unless told otherwise."""
+    told = any(text.partition("=")[0] in {"alpha", "ridge.alpha"} for text in settings.params)
+    takes = "ridge" in settings.heads or settings.heads == (ALL,)
+    return settings.params if told or not takes else (*settings.params, ON_VAL)
+
+
+def _by_leftover(audits: Sequence[Audit]) -> list[dict[Any, list[Audit]]]:
+    """Audits that share what the error leaves, and among them those of one feature set."""
+    groups: dict[str, dict[Any, list[Audit]]] = {}
+    for audit in audits:
+        of_features = groups.setdefault(audit.same_leftover(), {})
+        of_features.setdefault(audit.request.features, []).append(audit)
+    return list(groups.values())
+
+
+def _n_fits(group: Mapping[Any, Sequence[Audit]], n_folds: int) -> int:
+    return n_leftover_fits(n_folds) + sum(n_latent_fits(audits[0].views) for audits in group.values())
+
+
+def _make(group: Mapping[Any, Sequence[Audit]], settings: AuditSettings, advance: Advance) -> None:
+    """Fit and write the audits of one head, feature set by feature set."""
+    started = time.time()
+    by_label = {audit.request.labels[0]: audit.request for audits in group.values() for audit in audits}
+    labels, asked = list(by_label), list(by_label.values())
+    first = next(iter(group.values()))[0]
+    left = leftover(asked, first.views, n_folds=settings.folds, seed=settings.seed, advance=advance)
+    for audits in group.values():
+        mine = [labels.index(audit.request.labels[0]) for audit in audits]
+        part_left = left.of(mine)
+        latents = latent_fits([a.request for a in audits], audits[0].views, part_left, advance=advance)
+        for k, audit in enumerate(audits):
+            part = audit.request.features[0]
+            source = f"{part.layer}/{part.direction}/{part.pooling}"
+            scored = Scored.of(audit.request.labels[0], k, source, part_left, latents)
+            _, log = run_log(started=started, about={"threads": settings.threads, "encoder": audit.encoder})
+            write_record(
+                settings.results,
+                kind=KIND,
+                spec=audit.spec,
+                result=audit_result(
+                    scored,
+                    audit.views,
+                    samples=part_left.samples,
+                    flags=[*part_left.flags[k], *latents.flags[k]],
+                ),
+                run=log,
+                arrays=audit_arrays(scored, part_left.samples["test"].rows),
+            )
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+VERB = Verb(AuditSettings, run)

@@ -1,0 +1,164 @@
+"""The fits of an audit: error to label, flux to what the error leaves, latents to both, with every error input."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+from cache.errors import ProbeError
+from cache.progress import Advance
+
+from .audit_stores import TRUE, AuditViews
+from .cross_fit import Samples, cross_fit, fitted, predictions
+from .features import FeaturePart
+from .spec import ProbeRequest
+from .splits import SPLITS, Sample, Views, load_sample
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Requests = Sequence[ProbeRequest]
+"""One head on one label each; they differ in the label alone."""
+
+A1, A3, A4_RESIDUAL, A4_LABEL = "A1", "A3", "A4 latent->residual", "A4 latent->label"
+REFIT, APPLY = "refit", "apply"
+INPUT_PARTS = {
+    layer: FeaturePart(layer=layer, pooling="none", direction="forward")
+    for layer in ("input_error", "input_flux")
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leftover:
+    """What the error leaves of labels, by split (n, t), and how that came.
+
+    `samples` have labels and no features. `error_hat` are the predictions from the error alone, those of train
+    cross-fitted; `residual` = error_hat - y; `flux_hat` (n, t) are predictions of the residual from the flux, on test.
+    `flags` by label are what a reader should know of the fits.
+    """
+
+    samples: Samples
+    error_hat: Mapping[str, Array]
+    residual: Mapping[str, Array]
+    flux_hat: Array
+    flags: Sequence[Sequence[str]]
+
+    def of(self, labels: Sequence[int]) -> Self:
+        """Of these labels alone, by their numbers."""
+        columns = list(labels)
+        return replace(
+            self,
+            samples={
+                split: replace(sample, y=sample.y[:, columns]) for split, sample in self.samples.items()
+            },
+            error_hat={split: values[:, columns] for split, values in self.error_hat.items()},
+            residual={split: values[:, columns] for split, values in self.residual.items()},
+            flux_hat=self.flux_hat[:, columns],
+            flags=[self.flags[k] for k in columns],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentFits:
+    """Predictions on test (n, t) from one feature set; `refit` and `apply` by error input, without `true`."""
+
+    label_hat: Array
+    residual_hat: Array
+    refit: Mapping[str, Array]
+    apply: Mapping[str, Array]
+    flags: Sequence[Sequence[str]]
+
+
+def n_leftover_fits(n_folds: int) -> int:
+    """How often `leftover` advances."""
+    return n_folds + 2
+
+
+def n_latent_fits(views: AuditViews) -> int:
+    """How often `latent_fits` advances."""
+    return len(views.features)
+
+
+def leftover(requests: Requests, views: AuditViews, *, n_folds: int, seed: int, advance: Advance) -> Leftover:
+    """Fit error to labels, cross-fitted over the stars of train, then the flux to what that leaves.
+
+    Val and test have the residuals of the head that was fitted to all of train, so that no residual is one of a star
+    that the fit has seen. Raises ProbeError for a label that is not there or not finite, and for what a head refuses.
+    """
+    labels = [request.labels[0] for request in requests]
+    samples = _samples(views.inputs["input_error"], INPUT_PARTS["input_error"], labels)
+    _refuse_constant(labels, samples["test"].y)
+    crossed = cross_fit(_heads(requests), samples, n_folds=n_folds, seed=seed, advance=advance)
+    residual = crossed.residuals(samples)
+    bare = {split: replace(sample, X=np.empty((len(sample.rows), 0))) for split, sample in samples.items()}
+    del samples  # the errors of train may take gigabytes
+    flux = _samples(views.inputs["input_flux"], INPUT_PARTS["input_flux"], ())
+    heads = _fit(requests, flux, residual)
+    advance(1)
+    return Leftover(
+        samples=bare,
+        error_hat=crossed.y_hat,
+        residual=residual,
+        flux_hat=predictions(heads, flux["test"].X),
+        flags=[
+            [*_told(A1, error_head), *_told(A3, flux_head)]
+            for error_head, flux_head in zip(crossed.heads, heads, strict=True)
+        ],
+    )
+
+
+def latent_fits(requests: Requests, views: AuditViews, left: Leftover, *, advance: Advance) -> LatentFits:
+    """Fit latents of the true error to labels and residuals, then those of each other error input to labels.
+
+    The probe that was fitted to labels with the true error is applied to the others as well. Raises as `leftover`.
+    """
+    part, t = requests[0].features[0], len(requests)
+    y = {split: sample.y for split, sample in left.samples.items()}
+    true = _samples(views.true, part, ())
+    both = {split: np.concatenate([y[split], left.residual[split]], axis=1) for split in y}
+    heads = _fit([*requests, *requests], true, both)
+    hats = predictions(heads, true["test"].X)
+    flags = [[*_told(A4_LABEL, heads[k]), *_told(A4_RESIDUAL, heads[t + k])] for k in range(t)]
+    advance(1)
+    refit, apply = {}, {}
+    for name, of_error in views.features.items():
+        if name == TRUE:
+            continue
+        fed = _samples(of_error, part, ())
+        again = _fit(requests, fed, y)
+        refit[name] = predictions(again, fed["test"].X)
+        apply[name] = predictions(heads[:t], fed["test"].X)
+        for k, head in enumerate(again):
+            flags[k] += _told(f"{REFIT} {name}", head)
+        advance(1)
+    return LatentFits(label_hat=hats[:, :t], residual_hat=hats[:, t:], refit=refit, apply=apply, flags=flags)
+
+
+def _samples(views: Views, part: FeaturePart, labels: Sequence[str]) -> dict[str, Sample]:
+    return {
+        split: load_sample(views[split], [part], labels=labels, split=split)
+        for split in SPLITS
+        if views.get(split)
+    }
+
+
+def _refuse_constant(labels: Sequence[str], y: Array) -> None:
+    for label, values in zip(labels, y.T, strict=True):
+        if np.ptp(values) == 0:
+            raise ProbeError(
+                f"label {label!r} has one value in all of test: R2 is not defined there; audit another"
+            )
+
+
+def _heads(requests: Requests) -> list[Any]:
+    return [request.make_head() for request in requests]
+
+
+def _fit(requests: Requests, samples: Samples, y: Mapping[str, Array]) -> list[Any]:
+    """Heads fitted to the columns of y (n, t) by split, one for each request."""
+    heads = _heads(requests)
+    fitted(heads, {split: sample.X for split, sample in samples.items()}, y, samples["train"].stars)
+    return heads
+
+
+def _told(where: str, head: Any) -> list[str]:
+    return [f"{where}: {text}" for text, _ in head.flags_]

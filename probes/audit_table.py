@@ -1,0 +1,71 @@
+"""An audit as the command prints it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .audit_verdict import percent
+
+HEADINGS = (
+    "row",
+    "X",
+    "error channel fed",
+    "probe fitted with",
+    "predicts",
+    "test R2 (95 %)",
+    "of the score (95 %)",
+    "p, Holm",
+)
+
+
+def audit_lines(spec: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield headline, table and sentences of one audit; R2 of A2 is that of stars of train."""
+    verdict = result["verdict"]
+    yield f"{audit_title(spec)}"
+    yield f"  shortcut: {verdict['shortcut']}. {verdict['headline']}"
+    shares = {(item["how"], item["error_input"]): item for item in result["survival"]}
+    cells = [HEADINGS, *(_cells(row, shares) for row in result["rows"])]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        yield "    " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+    for sentence in verdict["words"]:
+        yield f"  - {sentence}"
+    for flag in result["flags"]:
+        yield f"  flag: {flag}"
+
+
+def audit_title(spec: Mapping[str, Any]) -> str:
+    """What was audited, short."""
+    features = spec["features"]
+    head = f"{spec['head']}" + (" alpha=val" if spec["params"].get("alpha") == "val" else "")
+    return f"{spec['label']} from {features['layer']}/{features['direction']}/{features['pooling']}, {head}"
+
+
+def _cells(row: Mapping[str, Any], shares: Mapping[tuple[str, str], Mapping[str, Any]]) -> tuple[str, ...]:
+    item = shares.get((row["name"], row["error_input"]))
+    share = "" if item is None or item["share"] is None else _share(item["share"], item["share_interval"])
+    left = row.get("variance_share")
+    target = row["target"] if left is None else f"{row['target']} ({percent(left)} % of the variance)"
+    return (
+        row["name"],
+        row["source"],
+        row["error_input"],
+        row["trained_on_error_input"],
+        target,
+        _r2(row),
+        share,
+        "" if item is None else _p(item["p_holm"]),
+    )
+
+
+def _p(value: float) -> str:
+    return "below 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _r2(row: Mapping[str, Any]) -> str:
+    lo, hi = row["interval"]
+    return f"{row['r2']:.4g}" + ("" if lo is None else f" [{lo:.3g}, {hi:.3g}]")
+
+
+def _share(share: float, interval: list[float | None]) -> str:
+    lo, hi = interval
+    return f"{percent(share)} %" + ("" if lo is None else f" [{percent(lo)}, {percent(hi)}]")
