@@ -98,9 +98,6 @@ ceiling: need-data  ## how much noisy flux can tell of the labels, and what shar
 	$(PY) -m extract fisher $(SPECTRA) --split test --noise-level $(NOISE) --out $(OUT)/fisher --digests $(OUT)/digests $(FISHER)
 	$(PY) -m probes ceiling --results $(OUT)/results --features $(OUT)/features --fisher $(OUT)/fisher $(ARGS)
 
-figures: .venv/ready  ## draw every figure that the records have data for, as PDF and PNG
-	$(PY) -m reports figures --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports/figures $(ARGS)
-
 demo: .venv/ready  ## the whole job on a mock survey, at most 5 minutes after installation
 	@$(MAKE) --no-print-directory need-data DATA= TRAIN= VAL= TEST=
 	@OUT=$(OUT) PY=$(PY) sh configs/demo.sh
@@ -110,6 +107,10 @@ pretrain: .venv/ready  ## train the shipped encoder again from its recipe (about
 
 bench: .venv/ready  ## run every script of benchmarks/
 	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+
+figures: .venv/ready  ## draw every figure that the records have data for, as PDF and PNG
+	$(PY) -m reports figures --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports/figures $(ARGS)
+.PHONY: figures
 
 readme: .venv/ready  ## write the demo's table and figure into README.md from docs/demo_records
 	$(PY) docs/render_readme.py

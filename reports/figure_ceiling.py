@@ -64,7 +64,7 @@ def _drawn(source: Source, record: Record, quantity: str, rows: Mapping[str, Row
     words = Words(
         title=_title(label, result, items, rows),
         note=(
-            f"Ceiling: {R2} of the best estimate from the noisy flux, on average over stars; dotted: the "
+            f"Ceiling: {R2} that the prior-aware bound allows, mean over stars (docs/ceiling.md); dotted: the "
             f"median over stars of the unbiased Cramér-Rao figure. {R2} is against the mean of the bin. "
             + (
                 f"Not held against it: {outside} that see the true error, or are not to be judged. "

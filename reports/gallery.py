@@ -14,8 +14,11 @@ from . import (
     figure_bins,
     figure_ceiling,
     figure_curves,
+    figure_depth,
+    figure_heatmap,
     figure_importance,
-    figure_layers,
+    figure_noise,
+    figure_occlusion,
     figure_predictions,
     figure_spectra,
     figure_sweeps,
@@ -67,7 +70,7 @@ def _overview(source: Source, label: str) -> Sequence[Drawn]:
 
 PER_LABEL: Mapping[str, Kind] = {
     "overview": Kind(draw=_overview, needs="a latent row with a test R2: python -m probes run"),
-    "heatmap": Kind(draw=figure_layers.heat_maps, needs="a latent row with a test R2: python -m probes run"),
+    "heatmap": Kind(draw=figure_heatmap.heat_maps, needs="a latent row with a test R2: python -m probes run"),
     "audit": Kind(draw=figure_audit.audits, needs="an audit: make audit"),
     "ceiling": Kind(draw=figure_ceiling.ceilings, needs="a ceiling with bins of snr or mag: make ceiling"),
     "predicted": Kind(
@@ -93,7 +96,7 @@ PER_LABEL: Mapping[str, Kind] = {
         draw=figure_sweeps.against_size,
         needs="probes of several training sizes: python -m probes sweep --train-sizes 1000,all",
     ),
-    "noise": Kind(draw=figure_sweeps.against_noise, needs="probes at several noise levels: make robustness"),
+    "noise": Kind(draw=figure_noise.against_noise, needs="probes at several noise levels: make robustness"),
     "draws": Kind(
         draw=figure_sweeps.against_draws, needs="probes on several numbers of noise draws: make robustness"
     ),
@@ -123,7 +126,7 @@ class KindOfSpectra:
 
 TOGETHER: Mapping[str, KindOfAll] = {
     "depth": KindOfAll(
-        draw=figure_layers.depth, needs="latent rows of two layers or more: python -m probes run --layers all"
+        draw=figure_depth.depth, needs="latent rows of two layers or more: python -m probes run --layers all"
     ),
 }
 """Figures of all labels asked for."""
@@ -131,7 +134,9 @@ OF_SPECTRA: Mapping[str, KindOfSpectra] = {
     "examples": KindOfSpectra(
         draw=figure_spectra.examples, needs="example spectra: python -m extract examples"
     ),
-    "occlusion": KindOfSpectra(draw=figure_spectra.occlusions, needs="occlusion: python -m extract occlude"),
+    "occlusion": KindOfSpectra(
+        draw=figure_occlusion.occlusions, needs="occlusion: python -m extract occlude"
+    ),
 }
 """Figures of the spectra themselves."""
 

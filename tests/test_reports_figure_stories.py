@@ -28,8 +28,11 @@ from reports.figure_audit import audits
 from reports.figure_bins import by_bin
 from reports.figure_ceiling import ceilings
 from reports.figure_curves import learning_curves
+from reports.figure_depth import depth
+from reports.figure_heatmap import heat_maps
 from reports.figure_importance import importances
-from reports.figure_layers import depth, heat_maps
+from reports.figure_noise import against_noise
+from reports.figure_occlusion import occlusions
 from reports.figure_predictions import (
     PER_BIN,
     best_predicted,
@@ -38,8 +41,8 @@ from reports.figure_predictions import (
     predicted_against_true,
     residuals,
 )
-from reports.figure_spectra import examples, occlusions, reconstruction
-from reports.figure_sweeps import SIZE, against_draws, against_noise, against_size, series_of
+from reports.figure_spectra import examples, reconstruction
+from reports.figure_sweeps import SIZE, against_draws, against_size, series_of
 from reports.spectral_lines import LINES, holds_line, lines_between, wavelength_note
 from reports.style import styled
 

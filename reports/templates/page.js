@@ -134,6 +134,7 @@
       if (rows.length < 2) return;
       const isNumber = header.classList.contains("number");
       const button = make("button", { type: "button", className: "sort", textContent: header.textContent });
+      header.dataset.title = header.textContent;
       header.replaceChildren(button);
       const steps = isNumber ? ["descending", "ascending", null] : ["ascending", "descending", null];
       button.addEventListener("click", () => {
