@@ -233,7 +233,9 @@ def test_print_shows_everything_and_no_controls(page):
         )
         rows = "document.querySelectorAll('tbody tr').length"
         assert page.evaluate(VISIBLE.format("tbody tr") + ".length") == page.evaluate(rows)
-        assert texts(page, ".tools, .theme, .labels, .jump") == []
+        assert texts(page, ".tools, .theme, .labels, .jump, .sort") == []
+        headings = page.evaluate("[...document.querySelectorAll('th[data-title]')].map(e => e.dataset.title)")
+        assert "test R2 (95 % interval)" in headings
         assert page.evaluate("document.querySelectorAll('details:not([open])').length") == 0
         page.evaluate("dispatchEvent(new Event('afterprint'))")
         assert page.evaluate("document.querySelectorAll('details[open]').length") == 0
