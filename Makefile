@@ -44,7 +44,7 @@ SWEEP   = $(PY) -m probes sweep --config '$(GRID)' --results $(OUT)/results $(ca
           $(if $(filter-out local,$(SCHEDULER)),--scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)))
 TABLES  = $(PY) -m reports tables --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports $(call GIVEN,LABEL,label)
 
-.PHONY: help setup demo mock extract probe sweep tables figures report audit ceiling robustness pretrain bench readme test check clean clean-all
+.PHONY: help setup demo mock extract probe sweep tables figures report audit ceiling robustness pretrain finetune bench readme test check clean clean-all
 help:  ## this text
 	@echo 'usage: make VERB [VAR=value ...]'; echo
 	@awk -F '## ' '/^[a-z-]+:.*## / {split($$1, verb, ":"); printf "  %-10s %s\n", verb[1], $$2}' $(MAKEFILE_LIST); echo
@@ -104,6 +104,12 @@ demo: .venv/ready  ## the whole job on a mock survey, at most 5 minutes after in
 
 pretrain: .venv/ready  ## train the shipped encoder again from its recipe (about 45 minutes)
 	$(PY) -m extract pretrain --config configs/pretrain.yaml $(ARGS)
+
+finetune: need-data  ## train encoder and head end to end (ARGS=--no-freeze-encoder fine-tunes)
+	$(PY) -m extract finetune $(SOURCE) --encoder-ckpt '$(CKPT)' $(if $(CONFIG),--config-model '$(CONFIG)') $(call GIVEN,LAYER,encoder-layer) \
+	    $(call GIVEN,POOL,pooling) $(call GIVEN,DIRECTION,direction) $(call GIVEN,HEAD,architecture) $(call GIVEN,LABEL,labels) \
+	    $(call GIVEN,NOISE,noise-level) $(call GIVEN,DRAWS,train-draws) --seed $(SEED) --device $(DEVICE) --out $(OUT)/finetune \
+	    --results $(OUT)/results --features $(OUT)/features --encoders $(OUT)/encoders --digests $(OUT)/digests $(WITH) $(ARGS)
 
 bench: .venv/ready  ## run every script of benchmarks/
 	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
