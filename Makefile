@@ -116,7 +116,6 @@ bench: .venv/ready  ## run every script of benchmarks/
 
 figures: .venv/ready  ## draw every figure that the records have data for, as PDF and PNG
 	$(PY) -m reports figures --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports/figures $(ARGS)
-.PHONY: figures
 
 readme: .venv/ready  ## write the demo's table and figure into README.md from docs/demo_records
 	$(PY) docs/render_readme.py
