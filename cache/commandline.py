@@ -71,6 +71,11 @@ class Command(BaseSettings):
                 "\n".join([f"{prog}: settings refused:", *lines, f"see {prog} --help"])
             ) from error
 
+    @classmethod
+    def from_yaml(cls, content: Mapping[str, Any], source: Path) -> dict[str, Any]:  # noqa: ARG003
+        """Settings by name, of what the YAML file `source` holds; a command that reads foreign files overrides it."""
+        return {str(name).replace("-", "_"): value for name, value in content.items()}
+
     def as_yaml(self) -> str:
         """The settings in force, ready to be read back with `--config`."""
         values = self.model_dump(mode="json", exclude={"config", "print_config"})
@@ -156,7 +161,7 @@ def _read_yaml(path: Path, settings: type[Command]) -> dict[str, Any]:
         raise ConfigError(f"--config {path}: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"--config {path}: expected a mapping of settings, found {type(content).__name__}")
-    values = {str(name).replace("-", "_"): value for name, value in content.items()}
+    values = settings.from_yaml(content, path)
     unknown = sorted(set(values) - set(settings.model_fields))
     if unknown:
         known = ", ".join(sorted(settings.model_fields))

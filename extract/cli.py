@@ -53,6 +53,12 @@ def _pretrain() -> Verb:
     return VERB
 
 
+def _finetune() -> Verb:
+    from .training.finetune_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
 VERBS: Mapping[str, Callable[[], Verb]] = {
     "run": _run,
     "plan": _plan,
@@ -62,4 +68,5 @@ VERBS: Mapping[str, Callable[[], Verb]] = {
     "examples": _examples,
     "occlude": _occlude,
     "pretrain": _pretrain,
+    "finetune": _finetune,
 }

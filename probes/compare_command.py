@@ -21,7 +21,7 @@ from cache.records import (
 )
 from cache.runlog import run_log
 
-from .comparison import KIND, Comparable, binned, comparable, comparison_spec, described, paired
+from .comparison import KIND, PREDICTING, Comparable, binned, comparable, comparison_spec, described, paired
 
 ALPHA = 0.05
 
@@ -95,8 +95,8 @@ def _on_record(results: Path, name: str, about: Mapping[str, Any]) -> dict[str, 
 
 
 def _chosen(records: list[Record], runs: tuple[str, ...]) -> list[Record]:
-    """The probe records whose run ids begin as asked."""
-    probes = [record for record in records if record.kind == "probe"]
+    """The records of probes and end-to-end trainings whose run ids begin as asked."""
+    probes = [record for record in records if record.kind in PREDICTING]
     for start in runs:
         if not any(record.run_id.startswith(start) for record in probes):
             raise ConfigError(

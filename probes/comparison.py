@@ -18,6 +18,8 @@ from .paired import paired_table
 from .statistics import PAIRED_METHOD, Resamples, spread
 
 KIND = "comparison"
+PREDICTING = ("probe", "finetune")
+"""Kinds of records that predict labels of test rows."""
 BIN_BY = ("snr", "mag")
 DIGITS = 6
 """Significant digits that are kept; the bootstrap has three."""
@@ -59,7 +61,7 @@ def comparable(
     groups: dict[str, list[tuple[Record, ScoredRows, Array]]] = {}
     for record in sorted(records, key=lambda r: r.run_id):
         if (
-            record.kind != "probe"
+            record.kind not in PREDICTING
             or "predictions" not in record.files
             or record.spec["control"] == "shuffled_labels"
         ):

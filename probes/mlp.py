@@ -12,13 +12,35 @@ from torch import Tensor, nn
 from cache.errors import ConfigError, Damaged, ProbeError, UnknownName
 
 from .base import ROWS_AT_ONCE, Array, CheckedSample, Head, check_numbers
+from .learning_curve import LearningCurve
 from .mlp_checkpoint import Checkpoint
-from .mlp_features import Features, data_digest, scaled, unscaled
+from .mlp_dropout import Masks, make_masks
+from .mlp_features import Features, data_digest, label_scaling, scaled, unscaled
 from .mlp_member import Member
 from .mlp_network import Stack, make_network
+from .mlp_order import EveryRow, OneRowPerStar, Visits
 from .mlp_stacking import fit_in_stacks, fit_stack, torch_threads
-from .scaling import Scaling, slabs
+from .scaling import Scaling, column_scaling, slabs
 from .together import Fit, TrainingSet
+
+__all__ = [
+    "CUT_SHORT_FLAG",
+    "MLP",
+    "EveryRow",
+    "LearningCurve",
+    "Masks",
+    "OneRowPerStar",
+    "Scaling",
+    "Visits",
+    "column_scaling",
+    "label_scaling",
+    "make_masks",
+    "make_network",
+    "scaled",
+    "torch_threads",
+    "unscaled",
+]
+"""The head, and the parts of its training that end-to-end training shares with it."""
 
 SCALING_FIELDS = tuple(Scaling.__dataclass_fields__)
 CUT_SHORT_FLAG = "best epoch is the last one allowed"

@@ -1,5 +1,6 @@
 """The verbs of `python -m reports`."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -112,8 +113,67 @@ def run_figure(settings: FigureSettings) -> None:
     sys.stdout.write(f"{settings.out}\n")
 
 
+class FiguresSettings(Command):
+    """Draw every figure that the records have data for, as PNG and PDF, with titles that tell what they show.
+
+    Heat maps, R2 by depth, predictions and residuals, bins of S/N, audit, ceiling, learning curves, sweeps, segments,
+    spectra. What has no data is named with the command that gives it some. Equal records give the same bytes.
+    """
+
+    results: Path = Field(Path("artifacts/results"), description="folder of the records")
+    features: Path = Field(
+        Path("artifacts/features"), description="folder of the stores, to tell stale scores"
+    )
+    out: Path = Field(Path("artifacts/reports/figures"), description="folder to write into")
+    label: str | None = Field(None, description="only this label (default: every label)")
+    jobs: int = Field(0, ge=0, description="processes that draw (0: one per core, at most 4)")
+
+
+def run_figures(settings: FiguresSettings) -> None:
+    """Write the figures and name what has no data."""
+    from .figure_files import Written, make_figures, missing  # noqa: PLC0415  matplotlib is needed only now
+
+    jobs = settings.jobs or min(4, os.cpu_count() or 1)
+    outcomes = make_figures(
+        settings.results, settings.features, out=settings.out, label=settings.label, jobs=jobs
+    )
+    written = [item for item in outcomes if isinstance(item, Written)]
+    sys.stdout.write("".join(f"{item.name}: {item.title}\n" for item in written))
+    sys.stdout.write("".join(f"not drawn: {line}\n" for line in missing(outcomes)))
+    sys.stdout.write(f"{settings.out}: {len(written)} figures as PNG and PDF, captions.md\n")
+
+
+class PageSettings(Command):
+    """Write the report as one HTML file: answers, figures, sortable tables, and the record behind every number.
+
+    The file needs no network and no server: open it, send it, print it. Equal records give the same bytes.
+    """
+
+    results: Path = Field(Path("artifacts/results"), description="folder of the records")
+    features: Path = Field(
+        Path("artifacts/features"), description="folder of the stores, to tell stale scores"
+    )
+    out: Path = Field(Path("artifacts/reports/report.html"), description="HTML file to write")
+    jobs: int = Field(0, ge=0, description="processes that draw the figures (0: one per core, at most 4)")
+
+
+def run_page(settings: PageSettings) -> None:
+    """Write the page."""
+    from .page import make_page  # noqa: PLC0415  pandas, matplotlib and jinja2 are needed only now
+    from .page_figures import drawn_figures  # noqa: PLC0415
+    from .source import read_source  # noqa: PLC0415
+
+    source = read_source(settings.results, settings.features)
+    jobs = settings.jobs or min(4, os.cpu_count() or 1)
+    drawn = drawn_figures(settings.results, settings.features, jobs=jobs)
+    path = make_page(source, out=settings.out, figures=drawn)
+    sys.stdout.write(f"{path}\n")
+
+
 VERBS: Mapping[str, Callable[[], Verb]] = {
     "tables": lambda: Verb(TablesSettings, run_tables),
     "diff": lambda: Verb(DiffSettings, run_diff),
     "figure": lambda: Verb(FigureSettings, run_figure),
+    "figures": lambda: Verb(FiguresSettings, run_figures),
+    "page": lambda: Verb(PageSettings, run_page),
 }

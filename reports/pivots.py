@@ -10,7 +10,7 @@ from .footnotes import footnotes
 from .ordering import ordered, question_rank
 from .rows import Row, rows_of
 from .settings import settings_frame, variant_of, varying_columns
-from .table import Cell, Column, Estimate, Table, Value
+from .table import RUNS_OF, Cell, Column, Estimate, Table, Value
 from .tables import FEATURES, HEAD, ROLE, STATE, of_label, r2_cell, state_column
 from .verdict import contest
 from .vocabulary import MEAN_PREDICTOR, head_rank, label_rank
@@ -125,6 +125,7 @@ def _cells(group: Group, keys: Sequence[Column], across: str) -> dict[str, Cell]
     line: dict[str, Cell] = {column.key: group[0][column.key] for column in keys}
     for name in dict.fromkeys(row[across] for row in group):
         line[score_key(name)] = tuple(marked_cell(row, group) for row in group if row[across] == name)
+        line[RUNS_OF + score_key(name)] = tuple(row["run_id"] for row in group if row[across] == name)
     for row in group:
         if row["published_test_r2"] is not None:
             line[_published(row[across])] = row["published_test_r2"]

@@ -244,6 +244,7 @@ def _cells(check: Check) -> dict[str, Cell]:
         "why": check.why,
         "n": None if row is None else row[f"n_{value.split}"],
         "run": "" if row is None else row["run_id"][:SHORT],
+        "run_id": "" if row is None else row["run_id"],
         "source": value.source,
         "state": "" if row is None else row["state"],
     }

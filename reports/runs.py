@@ -30,7 +30,9 @@ def runs_in_order(source: Source, label: str, wanted: Iterable[str]) -> Runs:
     columns = (*base, *varying_columns(shown, told_apart_by=[column.key for column in base]))
     keys = [column.key for column in columns]
     rows = {row["run_id"]: row for row in rows_of(shown)}
-    cells: dict[str, dict[str, Cell]] = {run: {key: row[key] for key in keys} for run, row in rows.items()}
+    cells: dict[str, dict[str, Cell]] = {
+        run: {"run_id": run} | {key: row[key] for key in keys} for run, row in rows.items()
+    }
     cells |= {run: {ROLE.key: f"record {run[:SHORT]}: gone"} for run in names if run not in rows}
     return Runs(columns=columns, cells=cells, rows=rows)
 

@@ -19,6 +19,8 @@ class Estimate:
 Value = str | int | float | Estimate | None
 Cell = Value | tuple[Value, ...]
 """A tuple holds several records that answer the same question; None is an empty cell."""
+RUNS_OF = "runs of "
+"""Rows may name the records behind them: `run_id` one for all cells, RUNS_OF + a column's key those of its cell."""
 
 
 @dataclass(frozen=True, kw_only=True)

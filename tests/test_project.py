@@ -123,6 +123,23 @@ def test_every_variable_of_the_makefile_reaches_a_command():
         assert flag in probe, flag
 
 
+def test_make_finetune_says_what_is_given_and_leaves_the_rest_to_a_yaml():
+    shown = make(
+        "-n", "finetune", "DATA=d", "CKPT=c.ckpt", "LABEL=l,m", "DRAWS=4", "OUT=o", "ARGS=--config x.yaml"
+    ).stdout
+    command = shlex.join(shlex.split(shown.replace("\\\n", " ").splitlines()[-1]))
+    for flag in (
+        "--data d",
+        "--encoder-ckpt c.ckpt",
+        "--labels l,m",
+        "--train-draws 4",
+        "--results o/results",
+        "--config x.yaml",
+    ):
+        assert flag in command, flag
+    assert not {"--architecture", "--encoder-layer", "--pooling", "--noise-level"} & set(command.split())
+
+
 def test_make_sweep_stores_what_the_grid_reads_and_given_variables_win(tmp_path):
     grid = tmp_path / "grid.yaml"
     grid.write_text("{layers: [enc_last+enc_0], poolings: [mean_max], directions: [concat]}")
@@ -192,7 +209,7 @@ def test_demo_records_are_small():
     assert 0 < size <= 1_000_000
 
 
-@pytest.mark.parametrize("verb", ["run", "mock", "pretrain"])
+@pytest.mark.parametrize("verb", ["run", "mock", "pretrain", "finetune"])
 def test_every_verb_of_extract_teaches(verb):
     done = run(sys.executable, "-m", "extract", verb, "--help")
     assert done.returncode == 0

@@ -1,0 +1,106 @@
+"""One end-to-end training from its settings to its record."""
+
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from cache.errors import CheckpointError
+from cache.records import record_path, run_id, write_record
+from cache.runlog import run_log
+
+from ..checkpoint import save_checkpoint, weights_digest
+from ..prepare import prepare
+from .finetune_command import FinetuneSettings
+from .finetune_data import load_splits
+from .finetune_fit import fit, make_module, predictions
+from .finetune_module import EndToEnd
+from .finetune_order import FinetuneData
+from .finetune_record import KIND, Splits, check_splits, prediction_table, result_of, spec_of
+from .finetune_request import loggers_of, machine_of, recipe_of, request_of
+from .finetune_yaml import check_model
+
+FINETUNED = "encoder.ckpt"
+DIGITS = 16
+
+
+def finetune(settings: FinetuneSettings) -> str:
+    """Train, or go on; write record, predictions and learning curve; return the run id.
+
+    A learning encoder is written beside its state, for `extract run --checkpoint`. Raises ConfigError, CheckpointError,
+    InputError, LeakError and ProbeError before training for whatever cannot be meant.
+    """
+    recipe, machine = recipe_of(settings), machine_of(settings)
+    request = request_of(settings)
+    started = time.time()
+    with prepare(request, say=_say) as prepared:
+        if settings.model:
+            check_model(settings.model, prepared.model.config, settings.encoder_ckpt)
+        n_rows = {"train": settings.num_samples, "test": settings.num_test_samples}
+        spec = spec_of(prepared, recipe, n_rows)
+        name = run_id(KIND, spec)
+        if record_path(settings.results, name).exists() and not settings.refit:
+            _say(f"{name[:12]} is on record in {settings.results}; --refit trains it again")
+            return name
+        folder = settings.out / name[:DIGITS]
+        if settings.refit and record_path(settings.results, name).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        splits = load_splits(prepared, recipe.labels, n_rows)
+        check_splits(splits)
+        before = weights_digest(prepared.model)
+        data = FinetuneData(prepared, splits, recipe, n_workers=machine.n_workers)
+        module = make_module(prepared, data, recipe, machine)
+        leads = fit(module, data, recipe, machine, folder=folder, loggers=loggers_of(settings, folder, name))
+        if leads:
+            _, about = run_log(
+                started=started, about={"encoder": prepared.encoder_name, "folder": folder.name}
+            )
+            _write(settings, module, data, splits, spec=spec, about=about, before=before, folder=folder)
+    return name
+
+
+def _write(
+    settings: FinetuneSettings,
+    module: EndToEnd,
+    data: FinetuneData,
+    splits: Splits,
+    *,
+    spec: dict[str, Any],
+    about: dict[str, Any],
+    before: str,
+    folder: Path,
+) -> None:
+    """Score every split once and write the record; CheckpointError when a frozen encoder has changed."""
+    y_hat = {split: predictions(module, data, split) for split in splits}
+    result = result_of(module, splits, y_hat, weights=before)
+    encoder, labels = module.features.encoder, module.recipe.labels
+    if module.recipe.freeze_encoder and result["encoder_after"] != before:
+        raise CheckpointError(
+            f"the encoder was to stay frozen and has changed: weights {before[:12]} before, "
+            f"{result['encoder_after'][:12]} after; nothing was recorded. Remove {folder} and report this"
+        )
+    if not module.recipe.freeze_encoder:
+        save_checkpoint(encoder, folder / FINETUNED)
+    write_record(
+        settings.results,
+        kind=KIND,
+        spec=spec,
+        result=result,
+        run=about,
+        predictions=prediction_table(labels, splits, y_hat),
+        arrays=module.curve.as_arrays(single_label=len(labels) == 1),
+    )
+    for label in labels:
+        lo, hi = result["intervals"]["test"][label]["r2"]
+        told = result["scores"]
+        _say(
+            f"{label}: val R2 {told['val'][label]['r2']:.4f} (epoch {module.curve.best}), test R2 "
+            f"{told['test'][label]['r2']:.4f} [{lo:.4f}, {hi:.4f}]"
+        )
+    _say(f"wrote {settings.results}/records/{run_id(KIND, spec)}.json; states and logs are in {folder}")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
