@@ -125,7 +125,7 @@ def _shown_settings(row: Row) -> dict[str, str]:
         "noise_level_text": per_split(
             {s: f"{row[k]:g}" for s in SPLITS if row[k := f"noise_level_{s}"] is not None}
         ),
-        "draws_text": per_split({s: row[k] for s in SPLITS if row[k := f"draws_{s}"]}),
+        "draws_text": per_split({s: _draws_text(row[k]) for s in SPLITS if row[k := f"draws_{s}"]}),
         "error_input_text": row["error_input"],
         "precision_text": row["precision"],
         "noise_mode_text": row["noise_mode"],
@@ -139,6 +139,15 @@ def _shown_settings(row: Row) -> dict[str, str]:
         "family_text": row["family"][:SHORT],
         RUN: row["run_id"][:RUN_DIGITS],
     }
+
+
+def _draws_text(joined: str) -> str:
+    """'0+1+2+3' as '0-3'; anything but successive numbers as it is."""
+    numbers = joined.split("+")
+    first, last = numbers[0], numbers[-1]
+    if len(numbers) < 3 or not (first.isdecimal() and last.isdecimal()):
+        return joined
+    return f"{first}-{last}" if numbers == [str(n) for n in range(int(first), int(last) + 1)] else joined
 
 
 def _fitted(row: Row) -> str:

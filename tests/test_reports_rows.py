@@ -8,6 +8,7 @@ from reports_fakes import RANDOM_FAMILY, WEIGHTS, demo_records, finetuned, fresh
 
 from reports.ordering import ordered
 from reports.rows import COLUMNS, FINE_TUNED, FROZEN, frame_of, rows_of, stores_of
+from reports.settings import settings_frame
 from reports.vocabulary import layer_rank, pooling_rank, role_of, unit_of
 
 
@@ -215,3 +216,13 @@ def test_choices_among_features_are_rows_of_their_own_in_order():
     assert [(row["segments"], row["pca"]) for row in rows_of(frame)] == [
         ("", "16"), ("", "128"), ("", ""), ("[0]", "64"), ("[0, 3]", ""), ("[7]", ""),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("joined", "shown"),
+    [("0", "0"), ("0+1", "0+1"), ("0+1+2+3", "0-3"), ("0+2+3", "0+2+3"), ("fresh", "fresh")],
+)
+def test_successive_draws_are_shown_as_a_range(joined, shown):
+    frame = frame_of([record(0.5)], fresh)
+    text = settings_frame(frame.assign(draws_train=joined, draws_val="", draws_test=""))["draws_text"]
+    assert list(text) == [shown]
