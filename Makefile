@@ -42,9 +42,9 @@ FED     := zero shuffled constant from-noisy
 SWEEP   = $(PY) -m probes sweep --config '$(GRID)' --results $(OUT)/results $(call GIVEN,LAYER,layers) $(call GIVEN,POOL,poolings) \
           $(call GIVEN,DIRECTION,directions) $(call GIVEN,HEAD,heads) $(call GIVEN,LABEL,labels) $(call GIVEN,SEED,seeds) \
           $(if $(filter-out local,$(SCHEDULER)),--scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)))
-TABLES  = $(PY) -m reports tables --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports
+TABLES  = $(PY) -m reports tables --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports $(call GIVEN,LABEL,label)
 
-.PHONY: help setup demo mock extract probe sweep robustness audit ceiling tables pretrain finetune bench readme test check clean clean-all
+.PHONY: help setup demo mock extract probe sweep tables figures report audit ceiling robustness pretrain finetune bench readme test check clean clean-all
 help:  ## this text
 	@echo 'usage: make VERB [VAR=value ...]'; echo
 	@awk -F '## ' '/^[a-z-]+:.*## / {split($$1, verb, ":"); printf "  %-10s %s\n", verb[1], $$2}' $(MAKEFILE_LIST); echo
@@ -90,6 +90,9 @@ tables: .venv/ready  ## regenerate every comparison table from the records
 	$(PY) -m probes compare --results $(OUT)/results
 	$(TABLES) $(ARGS)
 
+report: tables figures  ## every table, every figure, and the page report.html
+	$(PY) -m reports page --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports/report.html
+
 ceiling: need-data  ## how much noisy flux can tell of the labels, and what share of it each probe reaches
 	@ls $(OUT)/results/records/*.json >/dev/null 2>&1 || $(MAKE) --no-print-directory probe ARGS=
 	$(PY) -m extract fisher $(SPECTRA) --split test --noise-level $(NOISE) --out $(OUT)/fisher --digests $(OUT)/digests $(FISHER)
@@ -110,6 +113,9 @@ finetune: need-data  ## train encoder and head end to end (ARGS=--no-freeze-enco
 
 bench: .venv/ready  ## run every script of benchmarks/
 	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+
+figures: .venv/ready  ## draw every figure that the records have data for, as PDF and PNG
+	$(PY) -m reports figures --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports/figures $(ARGS)
 
 readme: .venv/ready  ## write the demo's table and figure into README.md from docs/demo_records
 	$(PY) docs/render_readme.py

@@ -23,13 +23,29 @@ probe $plain --selection "$trained" $latents --directions forward,concat --label
 step 'probe: LightGBM and MLP'
 probe $plain --selection "$trained" $latents --directions concat --heads lightgbm,mlp_1
 step 'controls: raw flux, error alone, random encoder, shuffled labels, mean'
-probe $plain --selection "$trained" --layers input_flux,input_error --poolings none --params alpha=val --labels log_g,T_eff
+probe $plain --selection "$trained" --layers input_flux,input_error --poolings none --params alpha=val --labels log_g,T_eff --threads 2
 probe $plain --selection "$random" $latents --directions concat --params alpha=val --labels log_g,T_eff
 probe --selection "$trained" --directions concat --layers enc_pre_latent --params alpha=val \
     --controls shuffled_labels,mean_predictor --labels log_g,T_eff
 
-step 'compare all records of a label in pairs; tables'
+step 'audit: what is left of log g when the network is fed another error'
+for fed in shuffled from-noisy; do
+    "$PY" -m extract run --data "$OUT/data/mock" $where --layers enc_pre_latent --poolings seg_mean_K8 --directions forward,backward \
+        --error-input "$fed" --selection "$OUT/features/demo_$fed.json"
+done
+"$PY" -m probes audit --results "$OUT/results" --selection "$trained" --directions concat --error-inputs shuffled,from-noisy --threads 2
+step 'ceiling: how much of the labels noisy flux can tell'
+probe $plain --selection "$OUT/features/demo_from-noisy.json" --layers enc_pre_latent --directions concat --params alpha=val --labels log_g,T_eff
+"$PY" -m extract fisher --data "$OUT/data/mock" --split test --out "$OUT/fisher" --digests "$OUT/digests"
+"$PY" -m probes ceiling --results "$OUT/results" --features "$OUT/features" --fisher "$OUT/fisher" --labels log_g,T_eff
+
+step 'a few spectra, and what the network reacts to'
+"$PY" -m extract examples --data "$OUT/data/mock" --results "$OUT/results" --encoders "$OUT/encoders" --digests "$OUT/digests"
+"$PY" -m extract occlude --data "$OUT/data/mock" --results "$OUT/results" --encoders "$OUT/encoders" --digests "$OUT/digests" \
+    --directions forward,backward --rows 64
+
+step 'compare all records of a label in pairs; tables, figures, page'
 "$PY" -m probes compare --results "$OUT/results"
-"$PY" -m reports tables --results "$OUT/results" --features "$OUT/features" --out "$OUT/reports" --show layers,heads,controls,progress,labels
-"$PY" -m reports figure --results "$OUT/results" --features "$OUT/features" --out "$OUT/reports/overview_log_g.png"
-step 'done'
+"$PY" -m reports tables --results "$OUT/results" --features "$OUT/features" --out "$OUT/reports" --show layers,heads,controls,progress,labels,audit,ceiling
+"$PY" -m reports page --results "$OUT/results" --features "$OUT/features" --out "$OUT/reports/report.html"
+step 'done: open reports/report.html'

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import Any
 
 from cache.records import Record
 
-from .rows import Row
+from .rows import SCORED_KINDS, Row
 
 ALPHA = 0.05
 KIND = "comparison"
+NUMBERS = ("difference", "lo", "hi", "p_holm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,8 @@ class Paired:
 class Comparisons:
     """What is known of pairs of records, seeds and controls, by label and run id."""
 
-    pairs: Mapping[tuple[str, str, str], Paired] = field(default_factory=dict)
+    pairs: Sequence["Pairs"] = ()
+    """Of comparisons, the last to be asked first."""
     selectivity: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)
     """R2 of a record minus R2 of its control, by name of the control."""
     seeds: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
@@ -46,7 +47,42 @@ class Comparisons:
 
     def between(self, row: Row, other: Row) -> Paired | None:
         """The paired difference of two rows of one label, if they were compared."""
-        return self.pairs.get((row["label"], row["run_id"], other["run_id"]))
+        for pairs in self.pairs:
+            found = pairs.between(row["label"], row["run_id"], other["run_id"])
+            if found is not None:
+                return found
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """The pairs of one comparison: numbers of (0, 1), (0, 2), ... of `order`, looked up one by one.
+
+    A comparison of 500 records has 124,750 pairs, of which a table asks for some hundred.
+    """
+
+    label: str
+    order: Mapping[str, int]
+    """Place of each run id among those compared."""
+    same: frozenset[str]
+    """Those whose predictions are still the ones compared."""
+    numbers: Mapping[str, Sequence[float | None]]
+    """`difference`, `lo`, `hi` and `p_holm` of each pair."""
+
+    def between(self, label: str, one: str, other: str) -> Paired | None:
+        """The difference of two runs; None when this comparison does not hold them or they were fitted anew."""
+        if label != self.label or one == other or not {one, other} <= self.same:
+            return None
+        i, j = self.order[one], self.order[other]
+        if i > j:
+            found = self.between(label, other, one)
+            return None if found is None else found.reversed()
+        n = len(self.order)
+        at = i * n - i * (i + 1) // 2 + j - i - 1
+        difference, low, high, p = (self.numbers[name][at] for name in NUMBERS)
+        assert difference is not None
+        assert p is not None
+        return Paired(difference=difference, low=low, high=high, p=p, n_pairs=len(self.numbers["p_holm"]))
 
 
 NOT_COMPARED = Comparisons()
@@ -57,15 +93,17 @@ def comparisons_of(records: Sequence[Record]) -> Comparisons:
 
     Where two comparisons hold one pair, that of more records counts: its p-values answer for more pairs.
     """
-    digests = {record.run_id: record.files.get("predictions") for record in records if record.kind == "probe"}
-    pairs: dict[tuple[str, str, str], Paired] = {}
+    digests = {
+        record.run_id: record.files.get("predictions") for record in records if record.kind in SCORED_KINDS
+    }
+    pairs: list[Pairs] = []
     selectivity: dict[tuple[str, str], dict[str, float]] = {}
     seeds: dict[tuple[str, str], dict[str, Any]] = {}
     compared = [record for record in records if record.kind == KIND]
     for record in sorted(compared, key=lambda r: (len(r.result["runs"]), r.run_id)):
         label, result = record.spec["label"], record.result
         same = {run for run, digest in result["predictions"].items() if digests.get(run) == digest}
-        pairs |= _pairs(label, result, same)
+        pairs.insert(0, _pairs(label, result, frozenset(same)))
         for item in result["selectivity"]:
             if item["run"] in same:
                 selectivity[label, item["run"]] = {
@@ -79,19 +117,9 @@ def comparisons_of(records: Sequence[Record]) -> Comparisons:
     return Comparisons(pairs, selectivity, seeds)
 
 
-def _pairs(label: str, result: Mapping[str, Any], same: set[str]) -> dict[tuple[str, str, str], Paired]:
-    """Both directions of every pair of records that are still the same."""
-    columns = (result[name] for name in ("difference", "lo", "hi", "p_holm"))
-    found = {}
-    n_pairs = len(result["p_holm"])
-    for (one, other), numbers in zip(
-        combinations(result["runs"], 2), zip(*columns, strict=True), strict=True
-    ):
-        if one in same and other in same:
-            difference, low, high, p = numbers
-            pair = Paired(difference=difference, low=low, high=high, p=p, n_pairs=n_pairs)
-            found[label, one, other], found[label, other, one] = pair, pair.reversed()
-    return found
+def _pairs(label: str, result: Mapping[str, Any], same: frozenset[str]) -> Pairs:
+    order = {run: place for place, run in enumerate(result["runs"])}
+    return Pairs(label=label, order=order, same=same, numbers={name: result[name] for name in NUMBERS})
 
 
 def p_text(p: float) -> str:

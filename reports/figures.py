@@ -11,11 +11,13 @@ from matplotlib.figure import Figure
 from cache.atomic import replacing
 from cache.errors import CacheError
 
+from .drawn import Drawn, main_rows, plain
 from .ordering import ordered
 from .overview_layout import (
     AXES_WIDTH,
     Flag,
     Line,
+    best_lines,
     caption_of,
     limits_of,
     lines_of,
@@ -26,20 +28,10 @@ from .overview_layout import (
 from .render_markdown import number_text
 from .rows import Row, rows_of
 from .settings import settings_frame, variant_of
+from .style import FAINT, INK, STYLES
 from .verdict import BASELINES, scored
 from .vocabulary import LATENT, ROLE_ORDER
 
-# Okabe and Ito's palette (https://jfly.uni-koeln.de/color/): told apart with every common colour blindness;
-# the markers differ too, so that the figure also works in grey.
-STYLES = (
-    ("#0072B2", "o"),
-    ("#D55E00", "s"),
-    ("#009E73", "^"),
-    ("#CC79A7", "D"),
-    ("#56B4E9", "v"),
-    ("#E69F00", "P"),
-)
-INK, FAINT = "#222222", "#888888"
 DPI = 160
 SMALL, NORMAL, LARGE = 8, 9, 11
 # Inches.
@@ -49,33 +41,44 @@ HEADING = 0.75
 """Height of a layer's heading, in lines."""
 DODGE = 0.52
 """Share of a line's height over which its heads are spread."""
+MOST_LINES = 24
 LEGEND_COLUMNS, LEGEND_LINE = 2, 0.21
 """Two names of heads with their settings fill a line of the legend; the height of that line in inches."""
 
 
 def overview_figure(frame: pd.DataFrame, label: str, out_path: Path) -> None:
-    """Write a PNG: test R2 with 95 % intervals by layer and pooling, the best baselines and controls as lines.
+    """Write a PNG of `draw_overview`. Equal frames give equal bytes."""
+    drawn = draw_overview(frame, label)
+    with replacing(out_path) as temporary:
+        drawn.figure.savefig(temporary, format="png", metadata={"Software": None})
 
-    Equal frames give equal bytes. Raises CacheError when no latent row of the label has a score.
+
+def draw_overview(frame: pd.DataFrame, label: str) -> Drawn:
+    """Test R2 with 95 % intervals by layer and pooling, the best baselines and controls as lines.
+
+    Rows are those of the main test set that are no part of a sweep: scores of other test sets are another question.
+    Raises CacheError when no latent row of the label has a score.
     """
-    rows = rows_of(settings_frame(ordered(frame[frame["label"] == label])))
+    chosen = frame["run_id"].isin([row["run_id"] for row in plain(main_rows(frame, label))])
+    rows = rows_of(settings_frame(ordered(frame[chosen & (frame["label"] == label)])))
     latents = [row for row in rows if row["role"] == LATENT and row["test_r2"] is not None]
     if not latents:
         raise CacheError(
             f"no latent row of {label!r} has a test R2, so there is nothing to draw; run `python -m probes run` first"
         )
-    lines = lines_of(latents)
+    every = lines_of(latents)
+    lines = best_lines(every, MOST_LINES)
     references = [
         best[0] for role in ROLE_ORDER[1:] if (best := scored([row for row in rows if row["role"] == role]))
     ]
-    limits = limits_of([*latents, *references])
+    limits = limits_of([*(row for line in lines for row in line.rows), *references])
     flags = placed_flags(references, limits)
     longest = max(len(text) for line in lines for text in (line.layer, line.name))
     left = SIDE + max([CHARACTER * longest, *(-flag.start - SIDE / 2 for flag in flags)])
     top = TOP + LABEL_HEIGHT * (1.3 + max((flag.level for flag in flags), default=-1))
     n_headings = len({line.layer for line in lines})
     axes_height = LINE_HEIGHT * (len(lines) + HEADING * n_headings)
-    n_names = len(variants_of(latents))
+    n_names = len(variants_of([row for line in lines for row in line.rows]))
     bottom = BOTTOM + LEGEND_LINE * (-(-n_names // LEGEND_COLUMNS) - 1)
     width, height = left + AXES_WIDTH + SIDE, top + axes_height + bottom
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
@@ -84,9 +87,12 @@ def overview_figure(frame: pd.DataFrame, label: str, out_path: Path) -> None:
     _draw_frame(axes, limits)
     _draw_lines(axes, lines)
     _draw_flags(axes, flags, axes_height)
-    _write_around(figure, axes, title=title_of(label, rows), caption=caption_of(latents, flags))
-    with replacing(out_path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+    title, caption = title_of(label, rows), caption_of(latents, flags)
+    _write_around(figure, axes, title=title, caption=caption)
+    shown = f"Test R² of {label} with 95 % intervals by layer and pooling."
+    if len(lines) < len(every):
+        shown += f" {len(lines)} of {len(every)} lines, those with the best val R²."
+    return Drawn(title=title, caption=f"{shown} {caption}".strip(), figure=figure)
 
 
 def _draw_frame(axes: Axes, limits: tuple[float, float]) -> None:

@@ -21,15 +21,20 @@ MOCK_NOTE = (
 )
 
 
-def footnotes(shown: pd.DataFrame, columns: Sequence[Column]) -> tuple[str, ...]:
-    """Footnotes of a table of scored rows; `shown` is its settings frame, `columns` what it shows."""
-    return tuple(note for note in _footnotes(shown, columns) if note)
+def footnotes(
+    shown: pd.DataFrame, columns: Sequence[Column], *, covered: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Footnotes of a table of scored rows; `shown` is its settings frame, `columns` what it shows.
+
+    `covered` are settings (keys of `settings.VARYING`) that stand along an axis of the table.
+    """
+    return tuple(note for note in _footnotes(shown, columns, covered) if note)
 
 
-def _footnotes(shown: pd.DataFrame, columns: Sequence[Column]) -> Iterator[str]:
+def _footnotes(shown: pd.DataFrame, columns: Sequence[Column], covered: Sequence[str]) -> Iterator[str]:
     methods = ", or ".join(sorted({method for method in shown["interval_method"] if method}))
     yield f"n counts stars. Brackets: 95 % interval ({methods or 'none stored'})."
-    yield constant_note(shown, columns)
+    yield constant_note(shown, columns, covered=covered)
     yield head_note(shown)
     yield published_note(shown)
     yield mock_note(shown)
@@ -83,13 +88,15 @@ def extract_command(stale: pd.DataFrame) -> str:
 
 def provenance_notes(shown: pd.DataFrame) -> Iterator[str]:
     """One footnote per encoder and family: weights digest and, per split, key=digest of every store."""
-    for (weights, family), rows in shown.groupby(["weights", "family"], sort=True):
-        stores: dict[str, None] = {}
-        for text in sorted(rows["stores"]):
-            stores.update(dict.fromkeys(text.split()))
-        kind = "random encoder" if (rows["control"] == "random_encoder").any() else "encoder"
+    origins: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    columns = (shown[name].tolist() for name in ("weights", "family", "stores", "control"))
+    for weights, family, stores, control in zip(*columns, strict=True):
+        origins.setdefault((weights, family), []).append((stores, control))
+    for (weights, family), rows in sorted(origins.items()):
+        stores = dict.fromkeys(store for text, _ in sorted(rows) for store in text.split())
+        kind = "random encoder" if any(control == "random_encoder" for _, control in rows) else "encoder"
         yield (
-            f"From {kind} weights {str(weights)[:SHORT] or 'not recorded'}, family {str(family)[:SHORT] or 'none'}; "
+            f"From {kind} weights {weights[:SHORT] or 'not recorded'}, family {family[:SHORT] or 'none'}; "
             f"stores (split:key=digest) {', '.join(sorted(stores, key=_split_first)) or 'none'}."
         )
 

@@ -1,5 +1,6 @@
 """What the overview figure shows and where its labels stand: all of it but the drawing."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,6 +55,16 @@ def lines_of(latents: Sequence[Row]) -> list[Line]:
         Line(layer=layer, name=name, rows=tuple(rows))
         for (layer, name), rows in sorted(groups.items(), key=lambda item: layers.index(item[0][0]))
     ]
+
+
+def best_lines(lines: Sequence[Line], most: int) -> list[Line]:
+    """At most so many lines, in their order: those whose best head has the highest val R2."""
+
+    def val(place: int) -> float:
+        return max(-math.inf if row["val_r2"] is None else float(row["val_r2"]) for row in lines[place].rows)
+
+    kept = sorted(sorted(range(len(lines)), key=lambda place: (-val(place), place))[:most])
+    return [lines[place] for place in kept]
 
 
 def limits_of(rows: Sequence[Row]) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """Tables that set answers side by side: heads as columns, or labels as columns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -9,7 +10,7 @@ from .footnotes import footnotes
 from .ordering import ordered, question_rank
 from .rows import Row, rows_of
 from .settings import settings_frame, variant_of, varying_columns
-from .table import Cell, Column, Table
+from .table import RUNS_OF, Cell, Column, Estimate, Table, Value
 from .tables import FEATURES, HEAD, ROLE, STATE, of_label, r2_cell, state_column
 from .verdict import contest
 from .vocabulary import MEAN_PREDICTOR, head_rank, label_rank
@@ -36,8 +37,8 @@ def heads_table(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COMPA
     shown = settings_frame(rows, by_head=("seed",))
     shown["variant"] = [variant_of(row) for row in rows_of(shown)]
     keys = (ROLE, *FEATURES, *varying_columns(shown, without=("settings_text", "seed_text")))
-    groups = _groups(shown, keys)
-    return _side_by_side(
+    groups = lines_of(shown, keys)
+    return side_by_side(
         shown,
         title=f"{label}: heads side by side, test R2 (95 % interval)",
         keys=keys,
@@ -46,7 +47,7 @@ def heads_table(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COMPA
         note=PAIRED_HEADS_NOTE if paired.pairs else HEADS_NOTE,
         tidy=rows,
         emphasis=frozenset(
-            (index, _score(winner))
+            (index, score_key(winner))
             for index, group in enumerate(groups)
             if (winner := _clear_winner(group, paired))
         ),
@@ -57,7 +58,7 @@ def labels_table(frame: pd.DataFrame) -> Table:
     """Test R2 of every label: a row per features, head and setting, a column per label."""
     rows = ordered(frame)
     shown = settings_frame(rows)
-    return _side_by_side(
+    return side_by_side(
         shown,
         title="Labels side by side, test R2 (95 % interval)",
         keys=(ROLE, *FEATURES, HEAD, *varying_columns(shown)),
@@ -68,7 +69,7 @@ def labels_table(frame: pd.DataFrame) -> Table:
     )
 
 
-def _side_by_side(
+def side_by_side(
     shown: pd.DataFrame,
     *,
     title: str,
@@ -78,8 +79,19 @@ def _side_by_side(
     note: str,
     tidy: pd.DataFrame,
     emphasis: frozenset[tuple[int, str]] = frozenset(),
+    more: Mapping[int, Mapping[str, Cell]] | None = None,
+    after: Sequence[Column] = (),
+    covered: Sequence[str] = (),
 ) -> Table:
-    rows = tuple(_cells(group, keys, across) for group in _groups(shown, keys))
+    """A table with a line per group of equal `keys` and a column of test R2 per name of the column `across`.
+
+    `after` are further columns behind the scores, whose cells stand in `more` by number of the line; `covered` are
+    settings that differ along the names.
+    """
+    rows = tuple(
+        {**_cells(group, keys, across), **(more or {}).get(index, {})}
+        for index, group in enumerate(lines_of(shown, keys))
+    )
     published = (
         Column(key=_published(name), heading=f"{name}: published, real BOSZ/PFS data, test R2", digits=4)
         for name in names
@@ -88,16 +100,19 @@ def _side_by_side(
     columns = (
         *keys,
         Column(key="d", heading="d"),
-        *(Column(key=_score(name), heading=name) for name in names),
+        *(Column(key=score_key(name), heading=name) for name in names),
+        *after,
         *published,
         Column(key="n_test", heading="n test"),
         *state_column(shown),
     )
-    notes = (note, *footnotes(shown, columns)) if rows else ("No rows here.",)
+    notes = (
+        (*filter(None, [note]), *footnotes(shown, columns, covered=covered)) if rows else ("No rows here.",)
+    )
     return Table(title=title, columns=columns, rows=rows, notes=notes, tidy=tidy, emphasis=emphasis)
 
 
-def _groups(shown: pd.DataFrame, keys: Sequence[Column]) -> list[Group]:
+def lines_of(shown: pd.DataFrame, keys: Sequence[Column]) -> list[Group]:
     """Rows that share a line of the table, lines in table order."""
     groups: dict[tuple[str, ...], Group] = {}
     for row in sorted(rows_of(shown), key=question_rank):
@@ -109,13 +124,26 @@ def _cells(group: Group, keys: Sequence[Column], across: str) -> dict[str, Cell]
     """One line: its keys, every record's test R2 under its column, and what its records agree on."""
     line: dict[str, Cell] = {column.key: group[0][column.key] for column in keys}
     for name in dict.fromkeys(row[across] for row in group):
-        line[_score(name)] = tuple(r2_cell(row) for row in group if row[across] == name)
+        line[score_key(name)] = tuple(marked_cell(row, group) for row in group if row[across] == name)
+        line[RUNS_OF + score_key(name)] = tuple(row["run_id"] for row in group if row[across] == name)
     for row in group:
         if row["published_test_r2"] is not None:
             line[_published(row[across])] = row["published_test_r2"]
     for key in ("d", "n_test", STATE.key):
         line[key] = ", ".join(dict.fromkeys(str(row[key]) for row in group if row[key] is not None))
     return line
+
+
+def marked_cell(row: Row, line: Group) -> Value:
+    """Test R2 of a row; marked as stale where not all of its line are, so that the column of stores cannot say it."""
+    cell = r2_cell(row)
+    if (
+        isinstance(cell, Estimate)
+        and row["state"].startswith("stale")
+        and len({r["state"] for r in line}) > 1
+    ):
+        return replace(cell, mark="stale")
+    return cell
 
 
 def _clear_winner(group: Group, paired: Comparisons) -> str | None:
@@ -127,7 +155,8 @@ def _clear_winner(group: Group, paired: Comparisons) -> str | None:
     return name if sum(row["variant"] == name for row in group) == 1 else None
 
 
-def _score(name: str) -> str:
+def score_key(name: str) -> str:
+    """Key of the column that holds the scores of one name."""
     return f"test R2 {name}"
 
 

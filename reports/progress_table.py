@@ -9,8 +9,9 @@ import pandas as pd
 from .footnotes import MOCK_NOTE, provenance_notes
 from .ordering import ordered
 from .published import FINISHED, UNFINISHED, Metric, Published, Split, published
-from .rows import Row, rows_of
+from .rows import SCORED_KINDS, Row, rows_of
 from .settings import head_note, settings_frame
+from .source import Source
 from .table import Cell, Column, Table
 from .verdict import name_of
 from .vocabulary import error_digits, unit_of
@@ -37,18 +38,29 @@ def has_history(arrays: Arrays) -> bool:
     return "history_epoch" in arrays
 
 
-def progress_tables(frame: pd.DataFrame, label: str, arrays: Mapping[str, Arrays]) -> tuple[Table, ...]:
-    """One table per record of the label that has a learning curve; `arrays` by run id.
+def progress_tables(source: Source, label: str) -> tuple[Table, ...]:
+    """One table per record of the label that has a learning curve in its sidecar.
 
     A record fitted to several labels at once has one curve; it then appears under each of them.
     """
-    rows = ordered(frame[frame["label"] == label])
+    curves = _curves(source, label)
+    rows = ordered(source.frame[(source.frame["label"] == label) & source.frame["run_id"].isin(list(curves))])
     shown = rows_of(settings_frame(rows))
+    origins = rows[["head", "params", "weights", "family", "stores", "control"]]
     return tuple(
-        _progress(rows.iloc[[index]], row, arrays[row["run_id"]])
-        for index, row in enumerate(shown)
-        if has_history(arrays.get(row["run_id"], {}))
+        _progress(origins.iloc[[index]], row, curves[row["run_id"]]) for index, row in enumerate(shown)
     )
+
+
+def _curves(source: Source, label: str) -> dict[str, Arrays]:
+    """The sidecars that hold a learning curve of the label, by run id."""
+    records = (
+        record
+        for record in source.records
+        if record.kind in SCORED_KINDS and label in record.spec["labels"] and "arrays" in record.files
+    )
+    arrays = {record.run_id: source.arrays(record.run_id) for record in records}
+    return {run_id: found for run_id, found in arrays.items() if has_history(found)}
 
 
 def _progress(tidy_row: pd.DataFrame, row: Row, arrays: Arrays) -> Table:
@@ -61,7 +73,7 @@ def _progress(tidy_row: pd.DataFrame, row: Row, arrays: Arrays) -> Table:
         title=f"{row['label']}: training progress of {name_of(row)}, run {row['run']}",
         columns=_columns(lines, row),
         rows=shown,
-        notes=tuple(_notes(tidy_row, epochs=len(lines), left_out=len(lines) - len(shown))),
+        notes=tuple(_notes(row, tidy_row, epochs=len(lines), left_out=len(lines) - len(shown))),
         tidy=_tidy(row, lines, arrays),
         emphasis=frozenset((index, "val_r2") for index, line in enumerate(shown) if line["epoch"] == best),
     )
@@ -125,8 +137,7 @@ def _column(split: Split, metric: Metric, unit: str, *, prefix: str) -> Column:
     )
 
 
-def _notes(tidy_row: pd.DataFrame, *, epochs: int, left_out: int) -> Iterator[str]:
-    row = rows_of(tidy_row)[0]
+def _notes(row: Row, tidy_row: pd.DataFrame, *, epochs: int, left_out: int) -> Iterator[str]:
     yield (
         f"{row['data_kind']} data, val split: {row['n_val']} stars, train: {row['n_train']} stars. Loss is the "
         "mean squared residual. Bold: the epoch with the best val R2, averaged over the labels fitted together, whose "
@@ -141,6 +152,8 @@ def _notes(tidy_row: pd.DataFrame, *, epochs: int, left_out: int) -> Iterator[st
         )
     if row["data_kind"] == "mock":
         yield MOCK_NOTE
+    if row["state"].startswith("stale"):
+        yield f"Stale ({row['state'].removeprefix('stale: ')}): this cannot be checked or made again as it stands."
     yield head_note(tidy_row)
     yield from provenance_notes(tidy_row)
 
@@ -148,16 +161,10 @@ def _notes(tidy_row: pd.DataFrame, *, epochs: int, left_out: int) -> Iterator[st
 def _tidy(row: Row, lines: Sequence[Line], arrays: Arrays) -> pd.DataFrame:
     """One row per epoch, ours and published in separate columns, learning rate included."""
     rates = dict(zip(arrays["history_epoch"].tolist(), _curve(arrays, "history_lr", row), strict=True))
-    known = {
-        key: row[key] for key in ("run_id", "label", "layer", "pooling", "direction", "head", "data_kind")
-    }
+    known = ("run_id", "label", "layer", "pooling", "direction", "head", "data_kind", "state", "unit")
+    texts = {key: np.full(len(lines), row[key], dtype=object) for key in known}
     names = (*OURS, *(f"published_{key}" for key in OURS))
-    return pd.DataFrame(
-        {
-            **{key: pd.Series([value] * len(lines), dtype="object") for key, value in known.items()},
-            "unit": pd.Series([row["unit"]] * len(lines), dtype="object"),
-            "epoch": pd.Series([line["epoch"] for line in lines], dtype="Int64"),
-            "learning_rate": pd.Series([rates.get(line["epoch"]) for line in lines], dtype="float64"),
-            **{name: pd.Series([line.get(name) for line in lines], dtype="float64") for name in names},
-        }
-    )
+    numbers = {name: np.array([line.get(name) for line in lines], dtype=np.float64) for name in names}
+    epochs = pd.array([int(str(line["epoch"])) for line in lines], dtype="Int64")
+    rate = np.array([rates.get(line["epoch"]) for line in lines], dtype=np.float64)
+    return pd.DataFrame({**texts, "epoch": epochs, "learning_rate": rate, **numbers})

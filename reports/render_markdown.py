@@ -63,11 +63,11 @@ def _shown(cell: Cell, column: Column) -> str:
 
 
 def estimate_text(estimate: Estimate, digits: int) -> str:
-    """'0.552 [0.506, 0.597]', or the value alone without an interval."""
-    value = number_text(estimate.value, digits)
-    if estimate.low is None or estimate.high is None:
-        return value
-    return f"{value} [{number_text(estimate.low, digits)}, {number_text(estimate.high, digits)}]"
+    """'0.552 [0.506, 0.597]', or the value alone without an interval; a mark follows in brackets."""
+    text = number_text(estimate.value, digits)
+    if estimate.low is not None and estimate.high is not None:
+        text += f" [{number_text(estimate.low, digits)}, {number_text(estimate.high, digits)}]"
+    return f"{text} ({estimate.mark})" if estimate.mark else text
 
 
 def number_text(value: float, digits: int) -> str:

@@ -12,6 +12,7 @@ from .table import Column
 # Shown as columns where they differ, in a footnote where they do not. Keys are those of `settings_frame`.
 VARYING: Mapping[str, str] = {
     "data_kind_text": "data",
+    "training_text": "training",
     "noise_mode_text": "noise",
     "noise_level_text": "noise level",
     "inputs_text": "data files",
@@ -27,43 +28,70 @@ VARYING: Mapping[str, str] = {
     "fitted_labels_text": "fitted",
     "family_text": "family",
 }
+CACHED = "on stored features"
 RUN = "run"
 RUN_DIGITS = 8
 _HEAD_SPECIFIC = ("selection", "probe_version")
 
 
 def settings_frame(frame: pd.DataFrame, *, by_head: Sequence[str] = ()) -> pd.DataFrame:
-    """The frame with every key of VARYING as short text, same rows, plus `run`.
+    """The frame with the texts of `settings_rows`, same rows."""
+    shown = settings_rows(rows_of(frame), by_head=by_head)
+    texts = {key: [row[key] for row in shown] for key in (*VARYING, RUN)}
+    return pd.concat(
+        [
+            frame.drop(columns=[key for key in texts if key in frame.columns]),
+            pd.DataFrame(texts, index=frame.index, columns=list(texts), dtype="object"),
+        ],
+        axis=1,
+    )
+
+
+def settings_rows(rows: Sequence[Row], *, by_head: Sequence[str] = ()) -> list[Row]:
+    """The rows with every key of VARYING as short text, plus `run`.
 
     `settings_text` holds what differs between the rows of one head: its parameters, selection rule and version,
     and the columns named in `by_head`.
     """
-    rows = rows_of(frame)
     shown = [_shown_settings(row) for row in rows]
-    for text, own in zip(shown, _settings_by_head(rows, (*_HEAD_SPECIFIC, *by_head)), strict=True):
-        text["settings_text"] = own
-    return frame.assign(
-        **{key: pd.Series([text[key] for text in shown], dtype="object") for key in (*VARYING, RUN)}
-    )
+    if any(text["training_text"] for text in shown):
+        shown = [text | {"training_text": text["training_text"] or CACHED} for text in shown]
+    own = _settings_by_head(rows, (*_HEAD_SPECIFIC, *by_head))
+    return [
+        {**row, **text, "settings_text": setting} for row, text, setting in zip(rows, shown, own, strict=True)
+    ]
 
 
 def varying_columns(
     shown: pd.DataFrame, *, told_apart_by: Sequence[str] = (), without: Sequence[str] = ()
 ) -> tuple[Column, ...]:
-    """Columns for the settings that differ between rows.
+    """Columns for the settings that differ between rows of a `settings_frame`; see `varying_of`."""
+    used = [name for name in (*VARYING, RUN, *told_apart_by) if name in shown.columns]
+    return varying_of(rows_of(shown[used]), told_apart_by=told_apart_by, without=without)
+
+
+def varying_of(
+    rows: Sequence[Row], *, told_apart_by: Sequence[str] = (), without: Sequence[str] = ()
+) -> tuple[Column, ...]:
+    """Columns for the settings that differ between `settings_rows`.
 
     With `told_apart_by`, the keys of the other columns, the run id is added if rows would still look alike.
     """
-    keys = [key for key in VARYING if key not in without and len(shown[key].unique()) > 1]
+    keys = [key for key in VARYING if key not in without and len({row[key] for row in rows}) > 1]
     columns = [Column(key=key, heading=VARYING[key], align="left") for key in keys]
-    if told_apart_by and shown.duplicated(subset=[*told_apart_by, *keys]).any():
+    if told_apart_by and len({tuple(row[key] for key in (*told_apart_by, *keys)) for row in rows}) < len(
+        rows
+    ):
         columns.append(Column(key=RUN, heading="run", align="left"))
     return tuple(columns)
 
 
-def constant_note(shown: pd.DataFrame, columns: Sequence[Column]) -> str:
-    """What holds for all rows of a table, and where a setting goes with a head rather than with a row."""
-    there = {column.key for column in columns}
+def constant_note(shown: pd.DataFrame, columns: Sequence[Column], *, covered: Sequence[str] = ()) -> str:
+    """What holds for all rows of a table, and where a setting goes with a head rather than with a row.
+
+    `covered` are settings that a table shows otherwise than in a column of their own.
+    """
+    there = {column.key for column in columns} | set(covered)
     texts = []
     for key, heading in VARYING.items():
         values = list(shown[key].unique())
@@ -79,7 +107,7 @@ def constant_note(shown: pd.DataFrame, columns: Sequence[Column]) -> str:
 
 def head_note(frame: pd.DataFrame) -> str:
     """The parameters of each head as recorded, one set after the other."""
-    pairs = frame[["head", "params"]].drop_duplicates().itertuples(index=False)
+    pairs = dict.fromkeys(zip(frame["head"].tolist(), frame["params"].tolist(), strict=True))
     texts = [f"{head} ({_assignments(_loaded(params)) or 'no parameters'})" for head, params in pairs]
     return f"Heads: {'; '.join(texts)}."
 
@@ -93,10 +121,11 @@ def _shown_settings(row: Row) -> dict[str, str]:
     size = row["train_size"]
     return {
         "data_kind_text": row["data_kind"],
+        "training_text": row["training"],
         "noise_level_text": per_split(
             {s: f"{row[k]:g}" for s in SPLITS if row[k := f"noise_level_{s}"] is not None}
         ),
-        "draws_text": per_split({s: row[k] for s in SPLITS if row[k := f"draws_{s}"]}),
+        "draws_text": per_split({s: _draws_text(row[k]) for s in SPLITS if row[k := f"draws_{s}"]}),
         "error_input_text": row["error_input"],
         "precision_text": row["precision"],
         "noise_mode_text": row["noise_mode"],
@@ -112,13 +141,22 @@ def _shown_settings(row: Row) -> dict[str, str]:
     }
 
 
+def _draws_text(joined: str) -> str:
+    """'0+1+2+3' as '0-3'; anything but successive numbers as it is."""
+    numbers = joined.split("+")
+    first, last = numbers[0], numbers[-1]
+    if len(numbers) < 3 or not (first.isdecimal() and last.isdecimal()):
+        return joined
+    return f"{first}-{last}" if numbers == [str(n) for n in range(int(first), int(last) + 1)] else joined
+
+
 def _fitted(row: Row) -> str:
     together: str = row["fitted_labels"]
     return "alone" if together == row["label"] else f"jointly ({together})"
 
 
 def _settings_by_head(rows: Sequence[Row], extra: Sequence[str]) -> list[str]:
-    full = [{**_loaded(row["params"]), **{key: row[key] for key in extra}} for row in rows]
+    full = [{**params_of(row), **{key: row[key] for key in extra}} for row in rows]
     seen: dict[str, list[dict[str, Any]]] = {}
     for row, own in zip(rows, full, strict=True):
         if own not in seen.setdefault(row["head"], []):
@@ -132,6 +170,11 @@ def _settings_by_head(rows: Sequence[Row], extra: Sequence[str]) -> list[str]:
 def _differs(name: str, variants: Sequence[Mapping[str, Any]]) -> bool:
     first = variants[0]
     return any((name in v) != (name in first) or v.get(name) != first.get(name) for v in variants)
+
+
+def params_of(row: Row) -> dict[str, Any]:
+    """The parameters of a row's head as recorded."""
+    return _loaded(row["params"])
 
 
 def _loaded(params: str) -> dict[str, Any]:

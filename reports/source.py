@@ -15,9 +15,14 @@ from cache.errors import CacheError
 from cache.records import Record, read_arrays, read_predictions, read_records
 
 from .comparisons import Comparisons, comparisons_of
-from .rows import StoreState, frame_of
+from .rows import SCORED_KINDS, StoreState, frame_of
 
 Columns = Mapping[str, npt.NDArray[np.generic]]
+
+
+def _missing(_key: str, _digest: str | None) -> str:
+    """How a store stands where no features folder is known."""
+    return "missing"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +31,7 @@ class Source:
 
     `frame` has one row per probe record and label (see `rows.frame_of`), `paired` what comparison records say of those
     rows. `arrays` reads the sidecar of a run id, `predictions` its columns (row, star, split, draw, y, y_hat, stored
-    labels); both raise CacheError when the record has none.
+    labels); both raise CacheError when the record has none. `state` tells how a store stands, by key and digest.
     """
 
     records: tuple[Record, ...]
@@ -34,6 +39,7 @@ class Source:
     paired: Comparisons
     arrays: Callable[[str], Mapping[str, npt.NDArray[Any]]]
     predictions: Callable[[str], Columns]
+    state: StoreState = _missing
 
     def of_kind(self, kind: str) -> tuple[Record, ...]:
         """The records of one kind, in order of run id."""
@@ -45,19 +51,21 @@ class Source:
 def read_source(results_root: Path, features_root: Path | None) -> Source:
     """Read a results folder; CacheError when it holds no probe record. Without a features folder stores are missing."""
     records = load_records(results_root)
+    stands = store_state(features_root)
     return Source(
         records=tuple(records),
-        frame=frame_of(records, store_state(features_root)),
+        frame=frame_of(records, stands),
         paired=comparisons_of(records),
         arrays=lambda run_id: read_arrays(results_root, run_id),
         predictions=lambda run_id: read_predictions(results_root, run_id),
+        state=stands,
     )
 
 
 def load_records(results_root: Path) -> list[Record]:
-    """Every record of a results folder; CacheError when there is no probe record to make a table of."""
+    """Every record of a results folder; CacheError when there is none that scores a head."""
     records = read_records(results_root)
-    if not any(record.kind == "probe" for record in records):
+    if not any(record.kind in SCORED_KINDS for record in records):
         raise CacheError(
             f"{results_root / 'records'}: {len(records)} records and none of a probe; run `python -m probes run` first"
         )
@@ -67,5 +75,5 @@ def load_records(results_root: Path) -> list[Record]:
 def store_state(features_root: Path | None) -> StoreState:
     """How stores stand under a features folder, each looked at once; 'missing' without such a folder."""
     if features_root is None or not features_root.is_dir():
-        return lambda _key, _digest: "missing"
+        return _missing
     return functools.cache(functools.partial(state, features_root))

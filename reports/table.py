@@ -8,16 +8,19 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score and the ends of its 95 % interval, None where no interval was made."""
+    """A score and the ends of its 95 % interval, None where no interval was made; `mark` is a word behind it."""
 
     value: float
     low: float | None = None
     high: float | None = None
+    mark: str = ""
 
 
 Value = str | int | float | Estimate | None
 Cell = Value | tuple[Value, ...]
 """A tuple holds several records that answer the same question; None is an empty cell."""
+RUNS_OF = "runs of "
+"""Rows may name the records behind them: `run_id` one for all cells, RUNS_OF + a column's key those of its cell."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from .verdict import (
     names_without_seed,
     r2_estimate,
     scored,
-    verdicts,
+    verdicts_of,
 )
 from .vocabulary import ERROR_ONLY, LATENT, RANDOM_ENCODER, RAW_FLUX, SHUFFLED_LABELS, error_digits, unit_of
 
@@ -47,13 +47,15 @@ def layers_table(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COMP
     more = (
         (f"{elsewhere} further rows (inputs and controls) stand in the controls table.",) if elsewhere else ()
     )
+    sets = comparable_rows(latents)
     return _flat(
         latents,
+        sets,
         title=f"{label}: layer x pooling x direction x head",
         label=label,
         base=(*FEATURES, HEAD),
         scores=_full_scores(label),
-        notes=(*best_note(latents, paired), *more),
+        notes=(*best_note(sets, paired), *more),
         paired=paired,
     )
 
@@ -61,14 +63,16 @@ def layers_table(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COMP
 def controls_table(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COMPARED) -> Table:
     """Latents beside inputs, random encoder, shuffled labels and the mean, best test R2 first, with the verdict."""
     rows = of_label(frame, label)
+    sets = comparable_rows(rows)
     return _flat(
-        _best_first(rows),
+        _best_first(rows, sets),
+        sets,
         title=f"{label}: latents beside baselines and controls",
         label=label,
         base=(ROLE, *FEATURES, HEAD),
         scores=_test_scores(label),
-        lead=verdicts(rows, paired),
-        notes=(*best_note(rows, paired), *_not_run(rows)),
+        lead=verdicts_of(sets, paired),
+        notes=(*best_note(sets, paired), *_not_run(rows)),
         paired=paired,
     )
 
@@ -116,6 +120,7 @@ def present(columns: Sequence[Column], rows: Sequence[Mapping[str, Cell]]) -> tu
 
 def _flat(
     frame: pd.DataFrame,
+    sets: Sequence[Sequence[Row]],
     *,
     title: str,
     label: str,
@@ -127,7 +132,7 @@ def _flat(
 ) -> Table:
     shown = settings_frame(frame)
     varying = varying_columns(shown, told_apart_by=[column.key for column in base])
-    behind = _behind(frame, paired)
+    behind = _behind(sets, paired)
     rows = tuple(
         row_cells(row) | {BEHIND.key: behind.get(row["run_id"]), SELECTIVITY.key: _selectivity(row, paired)}
         for row in rows_of(shown)
@@ -142,7 +147,7 @@ def _flat(
         rows=rows,
         notes=(*notes, *footnotes(shown, columns)) if rows else (f"No rows for {label} here.", *notes),
         tidy=frame,
-        emphasis=_emphasis(frame, paired),
+        emphasis=_emphasis(frame, sets, paired),
     )
 
 
@@ -167,20 +172,20 @@ def _test_scores(label: str) -> tuple[Column, ...]:
     )
 
 
-def _best_first(frame: pd.DataFrame) -> pd.DataFrame:
+def _best_first(frame: pd.DataFrame, sets: Sequence[Sequence[Row]]) -> pd.DataFrame:
     """Rows by falling test R2, one test set after the other; rows without a score last, in table order."""
-    by_run = {row["run_id"]: index for index, row in enumerate(rows_of(frame))}
-    ranked = [by_run[row["run_id"]] for rows in comparable_rows(frame) for row in scored(rows)]
+    by_run = {run: index for index, run in enumerate(frame["run_id"])}
+    ranked = [by_run[row["run_id"]] for rows in sets for row in scored(rows)]
     rest = [index for index in range(len(frame)) if index not in set(ranked)]
     return frame.iloc[[*ranked, *rest]].reset_index(drop=True)
 
 
-def _behind(frame: pd.DataFrame, paired: Comparisons) -> dict[str, str]:
+def _behind(sets: Sequence[Sequence[Row]], paired: Comparisons) -> dict[str, str]:
     """By run id, how far a row is behind the best of its test set, where the two were compared in pairs."""
     texts: dict[str, str] = {}
-    for rows in comparable_rows(frame):
-        for row in scored(rows)[1:]:
-            pair = paired.between(scored(rows)[0], row)
+    for best, *others in filter(None, map(scored, sets)):
+        for row in others:
+            pair = paired.between(best, row)
             if pair is not None:
                 by = estimate_text(Estimate(pair.difference, pair.low, pair.high), DIGITS)
                 texts[row["run_id"]] = f"{by}, {p_text(pair.p)}"
@@ -211,8 +216,8 @@ def _paired_notes(frame: pd.DataFrame, columns: Sequence[Column], paired: Compar
             "of the same shape."
         )
     told: set[tuple[str, ...]] = set()
-    names = names_without_seed(frame)
-    for row in rows_of(frame):
+    names = names_without_seed(frame) if paired.seeds else {}
+    for row in rows_of(frame[["label", "run_id"]]):
         seeds = paired.seeds.get((row["label"], row["run_id"]))
         if seeds is not None and tuple(seeds["runs"]) not in told:
             told.add(tuple(seeds["runs"]))
@@ -222,15 +227,15 @@ def _paired_notes(frame: pd.DataFrame, columns: Sequence[Column], paired: Compar
             )
 
 
-def _emphasis(frame: pd.DataFrame, paired: Comparisons) -> frozenset[tuple[int, str]]:
+def _emphasis(
+    frame: pd.DataFrame, sets: Sequence[Sequence[Row]], paired: Comparisons
+) -> frozenset[tuple[int, str]]:
     winners = {
         result.best["run_id"]
-        for rows in comparable_rows(frame)
+        for rows in sets
         if (result := contest(rows, paired)) is not None and result.clear
     }
-    return frozenset(
-        (index, TEST_R2.key) for index, row in enumerate(rows_of(frame)) if row["run_id"] in winners
-    )
+    return frozenset((index, TEST_R2.key) for index, run in enumerate(frame["run_id"]) if run in winners)
 
 
 def _counts(row: Row) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from .comparisons import NOT_COMPARED, Comparisons, p_text
 from .render_markdown import estimate_text
 from .rows import FRESH, Row, rows_of
-from .settings import settings_frame, varying_columns
+from .settings import settings_rows, varying_of
 from .table import Estimate
 from .vocabulary import CLEAN_FLUX, ERROR_ONLY, LATENT, RANDOM_ENCODER, RAW_FLUX, SHUFFLED_LABELS
 
@@ -50,34 +50,30 @@ def comparable_rows(frame: pd.DataFrame) -> list[list[Row]]:
     Each carries `name`, the row in words, with the settings that tell it from others of the same features and head.
     """
     groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in _named(frame):
+    for row in _named(rows_of(frame)):
         key = tuple(str(row[name]) for name in TEST_SET)
         groups.setdefault(key, []).append(row)
     return list(groups.values())
 
 
-def _named(frame: pd.DataFrame, *, without: Sequence[str] = ()) -> list[Row]:
+def _named(rows: Sequence[Row], *, without: Sequence[str] = ()) -> list[Row]:
     """All rows, each with `name`: in words, with those settings but `without` that tell it from its like."""
-    shown = settings_frame(frame)
-    names = pd.Series([name_of(row) for row in rows_of(shown)], dtype="object")
-    rows = rows_of(shown.assign(name=names.to_numpy()))
-    alike = {
-        name: varying_columns(shown[(names == name).to_numpy()])
-        for name in names[names.duplicated()].unique()
-    }
-    for row in rows:
-        differing = [
-            f"{c.heading} {row[c.key]}"
-            for c in alike.get(row["name"], ())
-            if row[c.key] and c.key not in without
-        ]
-        row["name"] = ", ".join([row["name"], *differing])
-    return rows
+    shown = settings_rows(rows)
+    alike: dict[str, list[Row]] = {}
+    for row in shown:
+        row["name"] = name_of(row)
+        alike.setdefault(row["name"], []).append(row)
+    for same in alike.values():
+        columns = [column for column in varying_of(same) if column.key not in without]
+        for row in same:
+            differing = [f"{column.heading} {row[column.key]}" for column in columns if row[column.key]]
+            row["name"] = ", ".join([row["name"], *differing])
+    return shown
 
 
 def names_without_seed(frame: pd.DataFrame) -> dict[str, str]:
     """By run id, a row in words, for what is said of several seeds together."""
-    return {row["run_id"]: row["name"] for row in _named(frame, without=("seed",))}
+    return {row["run_id"]: row["name"] for row in _named(rows_of(frame), without=("seed",))}
 
 
 def contest(rows: Sequence[Row], paired: Comparisons = NOT_COMPARED) -> Contest | None:
@@ -118,9 +114,9 @@ def scored_name(row: Row) -> str:
     return f"{row['name']}, R2 {estimate_text(r2_estimate(row), DIGITS)}"
 
 
-def best_note(frame: pd.DataFrame, paired: Comparisons = NOT_COMPARED) -> Iterator[str]:
-    """One sentence per test set on what bold means there, or why nothing is bold."""
-    for rows in comparable_rows(frame):
+def best_note(sets: Sequence[Sequence[Row]], paired: Comparisons = NOT_COMPARED) -> Iterator[str]:
+    """One sentence per test set of `comparable_rows` on what bold means there, or why nothing is bold."""
+    for rows in sets:
         result = contest(rows, paired)
         if result is None or result.rival is None:
             continue
@@ -147,7 +143,12 @@ def _not_cleared(result: Contest, paired: Comparisons) -> str:
 
 def verdicts(frame: pd.DataFrame, paired: Comparisons = NOT_COMPARED) -> tuple[str, ...]:
     """Plain sentences on one label's rows, one set per test set; empty without scores."""
-    return tuple(sentence for rows in comparable_rows(frame) for sentence in _verdict(rows, paired))
+    return verdicts_of(comparable_rows(frame), paired)
+
+
+def verdicts_of(sets: Sequence[Sequence[Row]], paired: Comparisons = NOT_COMPARED) -> tuple[str, ...]:
+    """The sentences of `verdicts`, from the test sets of `comparable_rows`."""
+    return tuple(sentence for rows in sets for sentence in _verdict(rows, paired))
 
 
 def _verdict(rows: Sequence[Row], paired: Comparisons) -> Iterator[str]:

@@ -1,10 +1,16 @@
 """Result records for the tests of reports: schema of the design, invented numbers."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from cache.records import Record, run_id, write_record
+from reports.comparisons import comparisons_of
+from reports.formats import TEXTS
+from reports.generate import build_files, build_tables
+from reports.rows import StoreState, frame_of
+from reports.source import Source
 
 METHOD = "bootstrap over stars, percentile, 95 %, 1000 resamples, seed 0"
 FAMILY = "fa" * 32
@@ -15,6 +21,35 @@ SPLITS = ("train", "val", "test")
 
 def fresh(_key: str, _digest: str | None) -> str:
     return "fresh"
+
+
+def source_of(
+    records: list[Record],
+    arrays: dict[str, dict[str, np.ndarray]] | None = None,
+    *,
+    state: StoreState = fresh,
+) -> Source:
+    """A source that was never on disk; `arrays` are sidecars by run id."""
+    beside = arrays or {}
+    named = [
+        replace(item, files={**item.files, "arrays": "digest"}) if item.run_id in beside else item
+        for item in records
+    ]
+    return Source(
+        records=tuple(named),
+        frame=frame_of(named, state),
+        paired=comparisons_of(named),
+        arrays=lambda run_id: beside[run_id],
+        predictions=lambda _run_id: {},
+        state=state,
+    )
+
+
+def documents_of(records: list[Record], *, label: str | None = None, **changed: Any) -> dict[str, str]:
+    """Every document of some records as text, by file name."""
+    source = source_of(records, **changed)
+    files = build_files(source, build_tables(source, label=label), label=label, formats=tuple(TEXTS))
+    return {name: content.decode() for name, content in files.items()}
 
 
 def key_of(split: str, family: str = FAMILY) -> str:
@@ -110,6 +145,21 @@ def record(
         "stores": stores,
     }
     return Record(run_id(kind, spec), kind, spec, result, run or {})
+
+
+def finetuned(r2: float = 0.6, *, frozen: bool = True, head: str = "mlp_1", **changed: Any) -> Record:
+    """A head trained end to end: weights, model and training in the place of stores."""
+    made = record(r2, head=head, kind="finetune", **changed)
+    own = {
+        "params": {"batch_size": 256, "freeze_encoder": frozen, "max_epochs": 50},
+        "encoder": {"weights": WEIGHTS, "config": {"num_layers": 9}},
+        "inputs": {split: [f"{index}d" * 32] for index, split in enumerate(SPLITS)},
+        "draws": {"train": ["fresh"], "val": [0], "test": [0]},
+        "noise_mode": "draw",
+    }
+    spec = {name: value for name, value in made.spec.items() if name not in ("stores", "family")} | own
+    result = {**made.result, "stores": {}}
+    return Record(run_id("finetune", spec), "finetune", spec, result, {})
 
 
 def demo_records() -> list[Record]:

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from reports_fakes import fresh, record, write
+from reports_fakes import documents_of, fresh, record, write
 
 from cache.records import Record, run_id
 from reports.comparisons import comparisons_of, p_text
-from reports.generate import build_documents, red_flags
+from reports.generate import red_flags
 from reports.pivots import heads_table
 from reports.rows import frame_of
 from reports.tables import controls_table, layers_table
@@ -152,8 +152,7 @@ def test_red_flags_stand_above_every_table_of_their_label():
         {"log_g": 0.2, "T_eff": 0.0}, control="shuffled_labels", flags=("control scores above zero (log_g)",)
     )
     forced = record(0.9, layer="enc_last", flags=("LEAK FORCED: 10 stars stand in both train and test",))
-    frame = frame_of([record({"log_g": 0.5, "T_eff": 0.9}), flagged, forced], fresh)
-    documents = build_documents(frame, arrays=lambda _: {})
+    documents = documents_of([record({"log_g": 0.5, "T_eff": 0.9}), flagged, forced])
     for name in ("layers_log_g.md", "heads_log_g.md", "controls_log_g.md", "labels.md"):
         assert "RED FLAG, log_g: shuffled labels score above 0" in documents[name]
         assert "RED FLAG, log_g: fitted although stars stand in two splits" in documents[name]
@@ -166,7 +165,10 @@ def test_stored_comparisons_reach_the_tables(three, tmp_path):
 
     records, compared = three
     write(tmp_path, [*records, compared])
-    files = {path.name: path.read_text() for path in make_tables(tmp_path, None, out=tmp_path / "out")}
+    files = {
+        path.name: path.read_text()
+        for path in make_tables(tmp_path, None, out=tmp_path / "out", formats=["md"])
+    }
     assert "Records of other kinds" not in files["labels.md"]
     # these fakes have no predictions beside them, so nothing can be said of pairs
     assert "behind the best" not in files["controls_log_g.md"]

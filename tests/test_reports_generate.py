@@ -8,11 +8,11 @@ import sys
 
 import numpy as np
 import pytest
-from reports_fakes import few_records, fresh, history, key_of, record, write
+from reports_fakes import documents_of, few_records, fresh, history, key_of, record, write
 
 from cache.errors import CacheError, ConfigError, UnknownName
 from reports import generate, source
-from reports.generate import build_documents, labels_of, make_tables
+from reports.generate import labels_of, make_tables
 from reports.rows import frame_of
 from reports.source import load_records, store_state
 
@@ -27,10 +27,6 @@ def results(tmp_path):
     return tmp_path / "results"
 
 
-def documents(records, **changed):
-    return build_documents(frame_of(records, fresh), arrays=lambda _: {}, **changed)
-
-
 def lines_by_run(text):
     return {(row["run_id"], row["label"]): row for row in csv.DictReader(io.StringIO(text))}
 
@@ -38,17 +34,40 @@ def lines_by_run(text):
 def test_every_table_is_written_and_returned(results, tmp_path):
     paths = make_tables(results, None, out=tmp_path / "out")
     names = [path.name for path in paths]
-    kinds = ("layers", "heads", "controls", "progress")
+    kinds = ("layers", "grid", "heads", "controls", "progress")
     of_labels = [f"{kind}_{label}" for label in ("log_g", "T_eff") for kind in kinds]
-    assert names == [f"{name}.{end}" for name in (*of_labels, "labels") for end in ("md", "csv")]
+    of_labels.insert(5, "published_log_g")
+    of_labels.insert(11, "published_T_eff")
+    texts = [
+        f"{name}.{end}" for name in (*of_labels, "labels") for end in ("md", "csv", "ecsv", "tex", "mrt")
+    ]
+    assert names == [*texts, "tidy.parquet"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
-    assert all(path.read_bytes().endswith(b"\n") for path in paths)
+    assert all(path.read_bytes().endswith(b"\n") for path in paths[:-1])
+
+
+def test_tables_of_an_earlier_run_are_named(results, tmp_path):
+    out = tmp_path / "out"
+    paths = make_tables(results, None, out=out, formats=["csv"])
+    (out / "layers_gone.csv").write_text("old")
+    (out / "mine.csv").write_text("not a table of ours")
+    assert [path.name for path in generate.left_over(out, paths)] == ["layers_gone.csv"]
+
+
+def test_only_the_formats_asked_for_are_written(results, tmp_path):
+    paths = make_tables(results, None, out=tmp_path / "out", formats=["csv", "parquet"])
+    assert {path.suffix for path in paths} == {".csv", ".parquet"}
+    with pytest.raises(UnknownName, match="unknown format 'xlsx'; known: md, csv, ecsv, tex, mrt, parquet"):
+        make_tables(results, None, out=tmp_path / "none", formats=["xlsx"])
+    assert not (tmp_path / "none").exists()
 
 
 def test_one_label_alone(results, tmp_path):
     paths = make_tables(results, None, out=tmp_path / "out", label="T_eff")
     assert not [path for path in paths if "log_g" in path.name]
     assert {path.name for path in paths} >= {"layers_T_eff.md", "labels.md"}
+    both = make_tables(results, None, out=tmp_path / "both", label=("log_g", "T_eff"))
+    assert {path.name for path in both} >= {"layers_T_eff.md", "layers_log_g.md"}
 
 
 def test_equal_records_give_equal_bytes(results, tmp_path):
@@ -59,14 +78,14 @@ def test_equal_records_give_equal_bytes(results, tmp_path):
 def test_time_host_and_order_do_not_matter():
     records = few_records()
     later = [dataclasses.replace(item, run={"time": "2031", "host": "x"}) for item in records]
-    assert documents(later[::-1]) == documents(records)
+    assert documents_of(later[::-1]) == documents_of(records)
 
 
 def test_changing_one_record_changes_exactly_its_rows():
     records = few_records()
-    before = documents(records)
+    before = documents_of(records)
     result = {**records[3].result, "d": 7}
-    after = documents([*records[:3], dataclasses.replace(records[3], result=result), *records[4:]])
+    after = documents_of([*records[:3], dataclasses.replace(records[3], result=result), *records[4:]])
     old, new = (lines_by_run(texts["labels.csv"]) for texts in (before, after))
     assert [key for key in old if old[key] != new[key]] == [
         (records[3].run_id, label) for label in ("log_g", "T_eff")
@@ -81,8 +100,8 @@ def test_changing_one_record_changes_exactly_its_rows():
 
 def test_losing_a_store_marks_exactly_its_rows():
     gone = key_of("test", "0d" * 32)
-    frame = frame_of(few_records(), lambda key, _: "missing" if key == gone else "fresh")
-    rows = lines_by_run(build_documents(frame, arrays=lambda _: {})["labels.csv"]).values()
+    texts = documents_of(few_records(), state=lambda key, _: "missing" if key == gone else "fresh")
+    rows = lines_by_run(texts["labels.csv"]).values()
     assert {row["control"] for row in rows if row["state"] != "fresh"} == {"random_encoder"}
     assert {row["state"] for row in rows if row["control"] == "random_encoder"} == {"stale: 1 of 3 missing"}
 
@@ -112,20 +131,20 @@ def test_an_unknown_label_lists_the_known(results, tmp_path):
 def test_an_empty_folder_names_the_command(tmp_path):
     with pytest.raises(CacheError, match=r"0 records and none of a probe; run `python -m probes run` first"):
         make_tables(tmp_path, None, out=tmp_path / "out")
-    write(tmp_path, [record(kind="finetune")])
+    write(tmp_path, [record(kind="examples")])
     with pytest.raises(CacheError, match="1 records and none of a probe"):
         load_records(tmp_path)
 
 
 def test_other_kinds_are_counted(tmp_path):
-    write(tmp_path, [record(), record(kind="finetune"), record(kind="audit")])
+    write(tmp_path, [record(), record(kind="examples")])
     paths = make_tables(tmp_path, None, out=tmp_path / "out")
     text = next(path for path in paths if path.name == "labels.md").read_text()
-    assert "Records of other kinds, not in these tables: 1 audit, 1 finetune." in text
+    assert "Records of other kinds, not in these tables: 1 examples." in text
 
 
 def test_nothing_is_written_when_a_table_cannot_be_built(results, tmp_path, monkeypatch):
-    def broken(_frame):
+    def broken(_frame, *_more):
         raise CacheError("broken")
 
     monkeypatch.setattr(generate, "labels_table", broken)
@@ -136,11 +155,11 @@ def test_nothing_is_written_when_a_table_cannot_be_built(results, tmp_path, monk
 
 def test_a_label_that_cannot_be_a_file_name_is_refused():
     with pytest.raises(ConfigError, match="cannot be a file name"):
-        documents([record({"../evil": 0.5})])
+        documents_of([record({"../evil": 0.5})])
 
 
 def test_failed_records_alone_still_give_tables():
-    texts = documents([record(failed="no luck")])
+    texts = documents_of([record(failed="no luck")])
     assert "failed: no luck" in texts["layers_log_g.md"]
     assert "failed: no luck" in texts["heads_log_g.md"]
     assert "failed: no luck" in texts["labels.md"]

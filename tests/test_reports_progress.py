@@ -2,18 +2,17 @@
 
 import numpy as np
 import pytest
-from reports_fakes import fresh, history, record
+from reports_fakes import history, record, source_of
 
 from reports.progress_table import progress_tables
 from reports.published import PUBLISHED, UNFINISHED
-from reports.rows import frame_of
 from reports.vocabulary import unit_of
 
 OURS = ("train_loss", "train_rmse", "val_loss", "val_rmse", "val_mae", "val_r2")
 
 
 def tables(source, arrays, label="log_g"):
-    return progress_tables(frame_of([source], fresh), label, {source.run_id: arrays})
+    return progress_tables(source_of([source], {source.run_id: arrays}), label)
 
 
 def test_columns_are_those_of_the_document():

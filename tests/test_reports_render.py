@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reports_fakes import few_records, fresh, record
 
 from reports.pivots import labels_table
-from reports.render_csv import csv_text
+from reports.render_csv import frame_csv
 from reports.render_markdown import estimate_text, markdown, number_text
 from reports.rows import frame_of
 from reports.table import Column, Estimate, Table
@@ -100,7 +100,7 @@ def test_csv_has_one_header_and_full_precision():
     frame = frame_of(few_records(), fresh)
     third = 1 / 3
     records = [record({"log_g": third}), record({"log_g": np.nextafter(third, 1)}, seed=1)]
-    text = csv_text([layers_table(frame_of(records, fresh), "log_g")])
+    text = frame_csv(layers_table(frame_of(records, fresh), "log_g").tidy)
     rows = list(csv.DictReader(io.StringIO(text)))
     assert {float(row["test_r2"]) for row in rows} == {third, float(np.nextafter(third, 1))}
     assert {
@@ -110,13 +110,13 @@ def test_csv_has_one_header_and_full_precision():
         "published_test_rmse_dex",
         "test_r2_lo",
     } <= set(rows[0])
-    kelvin = csv_text([layers_table(frame, "T_eff")])
+    kelvin = frame_csv(layers_table(frame, "T_eff").tidy)
     assert "test_rmse_K" in kelvin.splitlines()[0]
     assert not re.search(r"(^|,)test_rmse(,|$)", kelvin.splitlines()[0])
 
 
 def test_csv_of_several_labels_names_the_unit_by_row():
-    text = csv_text([labels_table(frame_of(few_records(), fresh))])
+    text = frame_csv(labels_table(frame_of(few_records(), fresh)).tidy)
     rows = list(csv.DictReader(io.StringIO(text)))
     assert {(row["label"], row["unit"]) for row in rows} == {("log_g", "dex"), ("T_eff", "K")}
     assert "test_rmse_in_unit" in rows[0]
@@ -124,7 +124,7 @@ def test_csv_of_several_labels_names_the_unit_by_row():
 
 def test_csv_keeps_whole_errors_and_whole_counts():
     frame = frame_of([record(0.5), record(failed="a, b\n" + "e" * 300)], fresh)
-    rows = list(csv.DictReader(io.StringIO(csv_text([layers_table(frame, "log_g")]))))
+    rows = list(csv.DictReader(io.StringIO(frame_csv(layers_table(frame, "log_g").tidy))))
     failed, ok = sorted(rows, key=lambda row: row["status"])
     assert failed["error"] == "a, b\n" + "e" * 300
     assert failed["n_test"] == ""
@@ -133,11 +133,11 @@ def test_csv_keeps_whole_errors_and_whole_counts():
 
 def test_csv_of_an_empty_table_is_its_header():
     frame = frame_of([record(layer="input_flux")], fresh)
-    assert len(csv_text([layers_table(frame, "log_g")]).splitlines()) == 1
+    assert len(frame_csv(layers_table(frame, "log_g").tidy).splitlines()) == 1
 
 
 def test_dimensionless_labels_have_no_suffix():
-    text = csv_text([layers_table(frame_of([record({"redshift": 0.1})], fresh), "redshift")])
+    text = frame_csv(layers_table(frame_of([record({"redshift": 0.1})], fresh), "redshift").tidy)
     assert "test_rmse," in text
-    text = csv_text([layers_table(frame_of([record({"shoe": 0.1})], fresh), "shoe")])
+    text = frame_csv(layers_table(frame_of([record({"shoe": 0.1})], fresh), "shoe").tidy)
     assert "test_rmse_unit_of_the_label," in text

@@ -4,10 +4,11 @@ import itertools
 
 import pandas as pd
 import pytest
-from reports_fakes import RANDOM_FAMILY, demo_records, fresh, key_of, record
+from reports_fakes import RANDOM_FAMILY, WEIGHTS, demo_records, finetuned, fresh, key_of, record
 
 from reports.ordering import ordered
-from reports.rows import COLUMNS, frame_of, rows_of, stores_of
+from reports.rows import COLUMNS, FINE_TUNED, FROZEN, frame_of, rows_of, stores_of
+from reports.settings import settings_frame
 from reports.vocabulary import layer_rank, pooling_rank, role_of, unit_of
 
 
@@ -60,8 +61,16 @@ def test_a_failed_record_keeps_its_error_and_has_no_scores():
 
 
 def test_other_kinds_are_not_rows():
-    assert one(record(kind="finetune")) == []
+    assert one(record(kind="audit")) == []
     assert list(frame_of([], fresh).columns) == list(COLUMNS)
+
+
+def test_end_to_end_fits_are_rows_without_stores():
+    rows = rows_of(frame_of([finetuned(), finetuned(frozen=False), record(0.5)], fresh))
+    assert [row["training"] for row in rows] == [FROZEN, FINE_TUNED, ""]
+    assert [row["state"] for row in rows] == ["no store named", "no store named", "fresh"]
+    assert [row["published_test_r2"] for row in rows] == [0.6117, None, 0.5516]
+    assert rows[0]["weights"] == WEIGHTS
 
 
 def test_every_store_is_looked_up_with_the_digest_seen():
@@ -207,3 +216,13 @@ def test_choices_among_features_are_rows_of_their_own_in_order():
     assert [(row["segments"], row["pca"]) for row in rows_of(frame)] == [
         ("", "16"), ("", "128"), ("", ""), ("[0]", "64"), ("[0, 3]", ""), ("[7]", ""),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("joined", "shown"),
+    [("0", "0"), ("0+1", "0+1"), ("0+1+2+3", "0-3"), ("0+2+3", "0+2+3"), ("fresh", "fresh")],
+)
+def test_successive_draws_are_shown_as_a_range(joined, shown):
+    frame = frame_of([record(0.5)], fresh)
+    text = settings_frame(frame.assign(draws_train=joined, draws_val="", draws_test=""))["draws_text"]
+    assert list(text) == [shown]

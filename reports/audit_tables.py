@@ -1,0 +1,198 @@
+"""The error-shortcut audit: what the error channel gives by itself, and what the score is without it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from cache.records import Record
+
+from .comparisons import p_text
+from .footnotes import MOCK_NOTE
+from .rows import FRESH
+from .source import Source
+from .standing import origin, origin_notes
+from .table import Cell, Column, Estimate, Table
+from .vocabulary import error_digits, unit_of
+
+KIND = "audit"
+ROWS_NOTE = (
+    "R2 of a residual is relative to the variance of the residual, not of the label. A1: error alone; A2: what it "
+    "leaves; A3: flux on what it leaves; A4: latent on what it leaves, and on the label. refit: the probe fitted again "
+    "on features of a network fed so; apply: the probe of the true error applied to them as it is."
+)
+SURVIVAL_NOTE = (
+    "Difference: R2 with this error input minus R2 with the true error, on the same stars; p: sign flips, and after "
+    "Holm's correction over the audit. Share: R2 divided by that with the true error; empty where the latter is not "
+    "clearly above 0."
+)
+
+
+def audit_tables(source: Source, label: str) -> list[Table]:
+    """Two tables for each audit of the label: its rows, led by its verdict, and what survives of the score."""
+    records = [record for record in source.of_kind(KIND) if record.spec["label"] == label]
+    return [table for record in records for table in _tables(record, source)]
+
+
+def _tables(record: Record, source: Source) -> tuple[Table, ...]:
+    result = record.result
+    name = f"{record.spec['label']}: audit of the error channel, {subject(record)}"
+    if result["status"] != "ok":
+        return (_failed(record, source, name),)
+    verdict = result["verdict"]
+    rows = _table(
+        record,
+        source,
+        title=f"{name} (test split, {record.spec['data_kind']} data)",
+        columns=_row_columns(unit_of(record.spec["label"])),
+        items=result["rows"],
+        cells=_row_cells,
+        part="rows",
+        note=ROWS_NOTE,
+        lead=(verdict["headline"], *verdict["words"]),
+    )
+    if not result["survival"]:
+        return (rows,)
+    survival = _table(
+        record,
+        source,
+        title=f"{name}: what survives without the true error",
+        columns=_SURVIVAL,
+        items=result["survival"],
+        cells=_survival_cells,
+        part="survival",
+        note=SURVIVAL_NOTE,
+    )
+    return rows, survival
+
+
+def subject(record: Record) -> str:
+    """What an audit is of, in words: 'enc_pre_latent / seg_mean_K8 / concat / ridge'."""
+    features = record.spec["features"]
+    return " / ".join([*(features[name] for name in ("layer", "pooling", "direction")), record.spec["head"]])
+
+
+def _row_columns(unit: str) -> tuple[Column, ...]:
+    return (
+        Column(key="name", heading="row", align="left"),
+        Column(key="question", heading="question", align="left"),
+        Column(key="source", heading="features", align="left"),
+        Column(key="error_input", heading="error input", align="left"),
+        Column(key="trained_on", heading="trained with", align="left"),
+        Column(key="target", heading="target", align="left"),
+        Column(key="r2", heading="R2 (95 % interval)"),
+        Column(key="rmse", heading="RMSE", unit=unit, digits=error_digits(unit)),
+        Column(key="n", heading="n"),
+    )
+
+
+_SURVIVAL = (
+    Column(key="error_input", heading="error input", align="left"),
+    Column(key="how", heading="how", align="left"),
+    Column(key="r2", heading="test R2 (95 % interval)"),
+    Column(key="difference", heading="minus R2 with the true error, paired (95 % interval)"),
+    Column(key="p", heading="after Holm", align="left"),
+    Column(key="share", heading="share of the R2 with the true error (95 % interval)"),
+)
+
+
+def _row_cells(item: Mapping[str, Any]) -> dict[str, Cell]:
+    same = {name: item[name] for name in ("name", "question", "source", "error_input", "target", "rmse", "n")}
+    return same | {"trained_on": item["trained_on_error_input"], "r2": estimate(item["r2"], item["interval"])}
+
+
+def _survival_cells(item: Mapping[str, Any]) -> dict[str, Cell]:
+    return {
+        "error_input": item["error_input"],
+        "how": item["how"],
+        "r2": estimate(item["r2"], item["interval"]),
+        "difference": estimate(item["difference"], item["difference_interval"]),
+        "p": None if item["p_holm"] is None else p_text(item["p_holm"]),
+        "share": estimate(item["share"], item["share_interval"]),
+    }
+
+
+def estimate(value: float | None, interval: Sequence[float | None] | None) -> Estimate | None:
+    """A value of a record with its interval [lo, hi]; None where there is no value."""
+    if value is None:
+        return None
+    low, high = interval or (None, None)
+    return Estimate(value, low, high)
+
+
+def _table(
+    record: Record,
+    source: Source,
+    *,
+    title: str,
+    columns: Sequence[Column],
+    items: Sequence[Mapping[str, Any]],
+    cells: Any,
+    part: str,
+    note: str,
+    lead: tuple[str, ...] = (),
+) -> Table:
+    told = origin(record, source)
+    stale = () if told["state"] == FRESH else (Column(key="state", heading="stores", align="left"),)
+    return Table(
+        title=title,
+        lead=lead,
+        columns=(*columns, *stale),
+        rows=tuple({**cells(item), "state": told["state"]} for item in items),
+        notes=(
+            (
+                "n counts stars, of test unless the question says otherwise. Brackets: 95 % interval "
+                f"({record.spec['method']})."
+            ),
+            note,
+            *([f"Flags: {'; '.join(record.result['flags'])}."] if record.result.get("flags") else []),
+            *([MOCK_NOTE] if record.spec["data_kind"] == "mock" else []),
+            *origin_notes(record, source),
+        ),
+        tidy=_tidy(record, told, items, part),
+    )
+
+
+def _tidy(
+    record: Record, told: Mapping[str, Any], items: Sequence[Mapping[str, Any]], part: str
+) -> pd.DataFrame:
+    """One row per item: what the audit is of, then the item, intervals as two columns."""
+    spec, features = record.spec, record.spec["features"]
+    known = {
+        **told,
+        "label": spec["label"],
+        "unit": unit_of(spec["label"]),
+        "data_kind": spec["data_kind"],
+        **{name: features[name] for name in ("layer", "direction", "pooling")},
+        "head": spec["head"],
+        "shortcut": record.result["verdict"]["shortcut"],
+        "part": part,
+    }
+    return pd.DataFrame([known | flat(item) for item in items])
+
+
+def flat(item: Mapping[str, Any]) -> dict[str, Any]:
+    """An item of a record with `x_interval` as `x_lo` and `x_hi` (`interval` belongs to `r2`), without its unit."""
+    found: dict[str, Any] = {}
+    for name, value in item.items():
+        if name == "unit":
+            continue
+        if name.endswith("interval"):
+            stem = name.removesuffix("interval").rstrip("_") or "r2"
+            found[f"{stem}_lo"], found[f"{stem}_hi"] = value or (None, None)
+        else:
+            found[name] = value
+    return found
+
+
+def _failed(record: Record, source: Source, name: str) -> Table:
+    told = origin(record, source)
+    return Table(
+        title=name,
+        columns=(Column(key="error", heading="failed", align="left"),),
+        rows=({"error": str(record.result["error"])},),
+        notes=tuple(origin_notes(record, source)),
+        tidy=pd.DataFrame(
+            [told | {"label": record.spec["label"], "unit": unit_of(record.spec["label"]), "part": "failed"}]
+        ),
+    )

@@ -1,0 +1,124 @@
+"""R2 in bins of S/N and of magnitude, from comparison records: who needs bright stars."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cache.records import Record
+
+from .comparisons import KIND
+from .drawn import INTERVALS, R2, Drawn, best_on_val, data_note, main_rows, names_apart, plain, stale_alarm
+from .render_markdown import number_text
+from .rows import Row
+from .source import Source
+from .style import FAINT, GRID, ONE_COLUMN, TWO_COLUMNS, Words, horizontal_grid, new_figure, style_of, tell
+from .vocabulary import LATENT, MEAN_PREDICTOR, ROLE_ORDER, SHUFFLED_LABELS
+
+QUANTITIES: Mapping[str, str] = {"snr": "S/N (label snr, no unit)", "mag": "magnitude [mag]"}
+WORDS: Mapping[str, str] = {"snr": "S/N", "mag": "magnitude"}
+SPREAD = 0.5
+"""Share of a bin's width over which the series are spread."""
+FLOOR = -0.5
+"""R2 below this is cut off: within a bin a head may be far worse than the mean of the bin."""
+
+Panels = Mapping[str, Mapping[str, Any]]
+
+
+def by_bin(source: Source, label: str) -> list[Drawn]:
+    """One figure: test R2 by bin of S/N and of magnitude, of the best row of each kind by val R2."""
+    rows = {row["run_id"]: row for row in plain(main_rows(source.frame, label))}
+    record = _comparison(source, label, set(rows))
+    if record is None:
+        return []
+    compared = [row for run, row in rows.items() if run in _unchanged(source, record)]
+    series = [
+        best
+        for role in ROLE_ORDER
+        if role not in (MEAN_PREDICTOR, SHUFFLED_LABELS)
+        and (best := best_on_val([row for row in compared if row["role"] == role]))
+    ]
+    panels = {
+        name: found
+        for name in QUANTITIES
+        if (found := record.result["bins"].get(name)) and len(found["n"]) > 1
+    }
+    if not series or not panels:
+        return []
+    words = Words(
+        title=_title(label, series[0], panels),
+        note=(
+            f"Each the best of its kind by val {R2}. {R2} compares with the mean of the bin, so compare rows within a "
+            f"bin, not bins. Bars: {INTERVALS}; {data_note(series)}."
+        ),
+        alarm=stale_alarm(series),
+        key=tuple(names_apart(series)),
+    )
+    figure = _draw(panels, series, words)
+    caption = (
+        f"Test {R2} of {label} in bins of {' and of '.join(WORDS[name] for name in panels)}. {words.note}"
+    )
+    return [Drawn(title=words.title, caption=caption, figure=figure)]
+
+
+def _comparison(source: Source, label: str, runs: set[str]) -> Record | None:
+    """The comparison of the label that holds most of these runs."""
+    found = [r for r in source.of_kind(KIND) if r.spec["label"] == label and r.result.get("bins")]
+    return max(found, key=lambda r: len(runs.intersection(r.result["runs"])), default=None)
+
+
+def _unchanged(source: Source, record: Record) -> set[str]:
+    """Runs of a comparison whose predictions are still those that were compared."""
+    now = {r.run_id: r.files.get("predictions") for r in source.records}
+    return {run for run, digest in record.result["predictions"].items() if now.get(run) == digest}
+
+
+def _title(label: str, row: Row, panels: Panels) -> str:
+    name, found = next(iter(panels.items()))
+    scores = [(values[0], found["edges"][k : k + 2]) for k, values in enumerate(found["r2"][row["run_id"]])]
+    defined = [(value, edges) for value, edges in scores if value is not None]
+    if not defined:
+        return f"{label}: {R2} is not defined in any bin of {WORDS[name]}"
+    (first, low), (last, high) = defined[0], defined[-1]
+    who = "the best latent row" if row["role"] == LATENT else row["role"]
+    places = [f"{number_text(edges[0], 1)} to {number_text(edges[1], 1)}" for edges in (low, high)]
+    return (
+        f"{label}: {who} has {R2} {number_text(first, 2)} at {WORDS[name]} {places[0]} "
+        f"and {number_text(last, 2)} at {places[1]}"
+    )
+
+
+def _draw(panels: Panels, series: Sequence[Row], words: Words) -> Figure:
+    width = TWO_COLUMNS if len(panels) > 1 else ONE_COLUMN
+    figure = new_figure(width, words.room(width) + 2.2)
+    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    handles, lowest = [], 0.0
+    for axes, (name, found) in zip(grid, panels.items(), strict=True):
+        edges = np.asarray(found["edges"], dtype=np.float64)
+        centres, widths = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
+        axes.axhline(0, color=FAINT, linewidth=0.8)
+        horizontal_grid(axes)
+        for index, row in enumerate(series):
+            value, low, high = _numbers(found["r2"][row["run_id"]]).T
+            color, marker = style_of(index)
+            place = centres + widths * SPREAD * (index - (len(series) - 1) / 2) / len(series)
+            bars = (np.maximum(value - low, 0), np.maximum(high - value, 0))
+            drawn = axes.errorbar(
+                place, value, yerr=bars, color=color, marker=marker, linestyle="none", elinewidth=1
+            )
+            axes.plot(place, value, color=color, linewidth=0.7, alpha=0.6)
+            handles.append(drawn)
+            lowest = min(lowest, float(np.nanmin([0.0, *value, *low])))
+        for edge in edges:
+            axes.axvline(edge, color=GRID, linewidth=0.6, zorder=0)
+        axes.set_xlabel(QUANTITIES[name])
+    grid[0].set_ylabel(f"test {R2} within the bin (no unit)")
+    grid[0].set_ylim(max(lowest - 0.03, FLOOR), 1.03)
+    tell(figure, words, handles=handles[: len(series)])
+    return figure
+
+
+def _numbers(triples: Sequence[Sequence[float | None]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(bins, 3): value and ends, NaN where undefined."""
+    return np.array([[np.nan if x is None else x for x in triple] for triple in triples], dtype=np.float64)

@@ -1,0 +1,163 @@
+"""R2 by layer in the order of the network, a line per label: where in the network a label is known."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from .drawn import (
+    INTERVALS,
+    R2,
+    Drawn,
+    cut_note,
+    data_note,
+    error_bars,
+    latents_of,
+    limit_r2,
+    listed,
+    main_rows,
+    named_apart,
+    plain,
+    stale_alarm,
+)
+from .ordering import PARTS
+from .render_markdown import number_text
+from .rows import Row
+from .source import Source
+from .style import (
+    ONE_COLUMN,
+    SMALL,
+    TWO_COLUMNS,
+    Words,
+    horizontal_grid,
+    new_figure,
+    style_of,
+    tell,
+    text_width,
+)
+from .vocabulary import RAW_FLUX, label_rank, layer_rank
+
+FLOOR = -0.25
+"""R2 below this is cut off."""
+
+
+def depth(source: Source, labels: Sequence[str]) -> list[Drawn]:
+    """One figure: test R2 by layer in the order of the network, a line per label, of one head and pooling."""
+    rows = {label: plain(main_rows(source.frame, label)) for label in labels}
+    choice = _most_layers(rows)
+    if choice is None:
+        return []
+    lines = {
+        label: sorted(
+            (
+                row
+                for row in latents_of(rows[label])
+                if _question(row) == choice and PARTS not in row["layer"]
+            ),
+            key=lambda r: layer_rank(r["layer"]),
+        )
+        for label in sorted(labels, key=label_rank)
+    }
+    lines = {label: line for label, line in lines.items() if len({row["layer"] for row in line}) > 1}
+    shown = [row for line in lines.values() for row in line]
+    flux = {label: _of_flux(rows[label], choice) for label in lines}
+    title = _depth_title(lines)
+    first = shown[0]
+    note = f"{first['pooling']}, {first['direction']}, {named_apart([first])[0]}; bars: {INTERVALS}"
+    note += f"; {data_note(shown)}."
+    if any(flux.values()):
+        note += f" Open markers: the same head on the {RAW_FLUX} itself."
+    note += cut_note(shown, FLOOR)
+    words = Words(
+        title=title, note=note, alarm=stale_alarm(shown), key=tuple(lines) if len(lines) > 1 else ()
+    )
+    figure = _draw_depth(lines, flux, words)
+    caption = f"Test {R2} by layer in the order of the network, for {listed(list(lines))}. {note}"
+    return [Drawn(title=title, caption=caption, figure=figure)]
+
+
+def _question(row: Row) -> tuple[str, ...]:
+    """What is the same along a line of the figure."""
+    return tuple(str(row[name]) for name in ("kind", "pooling", "direction", "head", "params", "error_input"))
+
+
+def _most_layers(rows: Mapping[str, Sequence[Row]]) -> tuple[str, ...] | None:
+    """The pooling, direction and head with most labels and layers, then the best val R2; None without two layers."""
+    found: dict[tuple[str, ...], dict[tuple[str, str], float]] = {}
+    for label, of_label in rows.items():
+        for row in latents_of(of_label):
+            if PARTS in row["layer"]:
+                continue
+            val = -math.inf if row["val_r2"] is None else float(row["val_r2"])
+            found.setdefault(_question(row), {})[label, row["layer"]] = val
+    several = {
+        question: cells
+        for question, cells in found.items()
+        if len(cells) > len({label for label, _ in cells})
+    }
+    return max(several, key=lambda q: (len(several[q]), max(several[q].values())), default=None)
+
+
+def _of_flux(rows: Sequence[Row], choice: tuple[str, ...]) -> Row | None:
+    """The raw flux under the same head, whatever its pooling and direction."""
+    _, _, _, *head = choice
+    alike = (
+        r
+        for r in rows
+        if r["role"] == RAW_FLUX and [str(r["head"]), str(r["params"]), str(r["error_input"])] == head
+    )
+    return next(alike, None)
+
+
+def _depth_title(lines: Mapping[str, Sequence[Row]]) -> str:
+    best: dict[str, list[str]] = {}
+    for label, line in lines.items():
+        row = max(line, key=lambda row: float(row["test_r2"]))
+        best.setdefault(row["layer"], []).append(f"{label} ({number_text(row['test_r2'], 2)})")
+    places = [f"at {layer} for {listed(best[layer])}" for layer in sorted(best, key=layer_rank)]
+    return f"Test {R2} is highest {'; '.join(places)}"
+
+
+def _draw_depth(lines: Mapping[str, Sequence[Row]], flux: Mapping[str, Row | None], words: Words) -> Figure:
+    shown = [row for line in lines.values() for row in line]
+    layers = sorted({row["layer"] for row in shown}, key=layer_rank)
+    ticks = [RAW_FLUX, *layers] if any(flux.values()) else layers
+    longest = max(text_width(name, size=SMALL) for name in ticks)
+    needed = (longest + 0.1) * len(ticks) + 0.5
+    width = ONE_COLUMN if needed <= ONE_COLUMN else TWO_COLUMNS
+    upright = needed > width
+    height = words.room(width) + 1.9 + (longest if upright else 0.15)
+    figure = new_figure(width, height)
+    axes = figure.subplots()
+    handles = []
+    for index, (label, line) in enumerate(lines.items()):
+        color, marker = style_of(index)
+        shift = 0.05 * (index - (len(lines) - 1) / 2)
+        x = [ticks.index(row["layer"]) + shift for row in line]
+        handles.append(
+            axes.errorbar(
+                x,
+                [row["test_r2"] for row in line],
+                yerr=error_bars(line),
+                color=color,
+                marker=marker,
+                linestyle="-",
+                elinewidth=1,
+            )
+        )
+        if (row := flux[label]) is not None:
+            axes.errorbar(
+                [shift],
+                [row["test_r2"]],
+                yerr=error_bars([row]),
+                color=color,
+                marker=marker,
+                markerfacecolor="white",
+            )
+    axes.set_xticks(range(len(ticks)), ticks, rotation=90 if upright else 0)
+    axes.set_xlim(-0.4, len(ticks) - 0.6)
+    axes.set_ylabel(f"test {R2} (no unit)")
+    limit_r2(axes, [*shown, *(row for row in flux.values() if row is not None)], FLOOR)
+    horizontal_grid(axes)
+    tell(figure, words, handles=handles)
+    return figure

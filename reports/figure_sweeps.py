@@ -1,0 +1,249 @@
+"""R2 against what a sweep varies: training size, noise draws, principal axes, and noise levels of train and test."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
+from matplotlib.ticker import NullLocator
+
+from .drawn import (
+    INTERVALS,
+    R2,
+    Drawn,
+    counted,
+    cut_note,
+    data_note,
+    error_bars,
+    limit_r2,
+    main_rows,
+    n_draws,
+    names_apart,
+    r2_text,
+    stale_alarm,
+)
+from .rows import Row
+from .source import Source
+from .style import (
+    ONE_COLUMN,
+    SMALL,
+    Words,
+    horizontal_grid,
+    new_figure,
+    style_of,
+    tell,
+    text_width,
+)
+from .vocabulary import MEAN_PREDICTOR, SHUFFLED_LABELS
+
+MOST_SERIES = 6
+FLOOR = -0.25
+"""R2 below this is cut off."""
+
+_IDENTITY = (
+    "kind",
+    "training",
+    "role",
+    "layer",
+    "pooling",
+    "direction",
+    "head",
+    "params",
+    "error_input",
+    "fitted_labels",
+    "control",
+)
+_SETTINGS = ("train_size", "draws_train", "pca", "segments", "noise_level_train", "noise_level_test", "cross")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Rows that differ in one thing, with what it is in each, ascending."""
+
+    name: str
+    x: tuple[float, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """What a sweep varies: how a row tells it (None: it does not), its name and words for one and several."""
+
+    value: Callable[[Row], float | None]
+    name: str
+    word: str
+    words: str
+    varied: tuple[str, ...]
+
+
+SIZE = Axis(
+    value=lambda row: None if row["n_train"] is None else float(row["n_train"]),
+    name="training stars (number)",
+    word="training star",
+    words="training stars",
+    varied=("train_size",),
+)
+DRAWS = Axis(
+    value=lambda row: float(n_draws(row)) if row["draws_train"] else None,
+    name="noise draws of each training star (number)",
+    word="noise draw",
+    words="noise draws",
+    varied=("draws_train",),
+)
+AXES = Axis(
+    value=lambda row: float(row["pca"]) if row["pca"].isdigit() else None,
+    name="principal axes of the features (number)",
+    word="principal axis",
+    words="principal axes",
+    varied=("pca",),
+)
+
+
+def against_size(source: Source, label: str) -> list[Drawn]:
+    """One figure: test R2 against the number of training stars."""
+    return _against(source, label, SIZE)
+
+
+def against_draws(source: Source, label: str) -> list[Drawn]:
+    """One figure: test R2 against the number of cached noise draws of train."""
+    return _against(source, label, DRAWS)
+
+
+def against_axes(source: Source, label: str) -> list[Drawn]:
+    """One figure: test R2 against the number of principal axes kept."""
+    return _against(source, label, AXES)
+
+
+def _against(source: Source, label: str, axis: Axis) -> list[Drawn]:
+    every = series_of(main_rows(source.frame, label), axis)
+    if not every:
+        return []
+    shown = every[:MOST_SERIES]
+    rows = [row for series in shown for row in series.rows]
+    first = shown[0]
+    low, high = first.rows[0], first.rows[-1]
+    words = Words(
+        title=(
+            f"{label}: {short_name(low)} goes from {r2_text(low, digits=2)} on {_counted(first.x[0], axis)} to "
+            f"{bare_r2(high)} on {counted(first.x[-1])}"
+        ),
+        note=(
+            (
+                f"{len(shown)} of {len(every)} series, those with most points. "
+                if len(shown) < len(every)
+                else ""
+            )
+            + f"Bars: {INTERVALS}; {data_note(rows)}.{cut_note(rows, FLOOR)}"
+        ),
+        alarm=stale_alarm(rows),
+        key=tuple(series.name for series in shown),
+    )
+    figure = new_figure(ONE_COLUMN, words.room(ONE_COLUMN) + 2.2)
+    axes = figure.subplots()
+    handles = [draw_series(axes, series, index=index) for index, series in enumerate(shown)]
+    _place_ticks(axes, sorted({x for series in shown for x in series.x}), ONE_COLUMN - 0.8)
+    axes.set_xlabel(axis.name)
+    finish(axes, rows)
+    tell(figure, words, handles=handles)
+    caption = f"Test {R2} of {label} against the number of {axis.words}. {words.note}"
+    return [Drawn(title=words.title, caption=caption, figure=figure)]
+
+
+def series_of(rows: Sequence[Row], axis: Axis) -> list[Series]:
+    """Rows of one test set that differ in one thing alone, at two values or more; longest first, then by val R2.
+
+    Of several seeds the first in table order counts.
+    """
+    groups: dict[tuple[str, ...], dict[float, Row]] = {}
+    for row in sound(rows):
+        x = axis.value(row)
+        if x is not None:
+            groups.setdefault(question(row, varied=axis.varied), {}).setdefault(x, row)
+    several = [dict(sorted(points.items())) for points in groups.values() if len(points) > 1]
+    several.sort(key=lambda points: (-len(points), -max(val_of(row) for row in points.values())))
+    names = names_apart([next(iter(points.values())) for points in several])
+    return [
+        Series(name=name, x=tuple(points), rows=tuple(points.values()))
+        for name, points in zip(names, several, strict=True)
+    ]
+
+
+def sound(rows: Sequence[Row]) -> list[Row]:
+    """The rows but for shuffled labels and the mean predictor."""
+    return [row for row in rows if row["role"] not in (SHUFFLED_LABELS, MEAN_PREDICTOR)]
+
+
+def question(row: Row, *, varied: Sequence[str]) -> tuple[str, ...]:
+    """What must be the same along a series."""
+    return tuple(str(row[name]) for name in (*_IDENTITY, *_SETTINGS) if name not in varied)
+
+
+def val_of(row: Row) -> float:
+    """Val R2, lowest of all where there is none."""
+    return -math.inf if row["val_r2"] is None else float(row["val_r2"])
+
+
+def short_name(row: Row) -> str:
+    """Head and layer: 'ridge on enc_pre_latent'."""
+    return f"{row['head']} on {row['layer']}"
+
+
+def _counted(number: float, axis: Axis) -> str:
+    return f"{counted(number)} {axis.words if number != 1 else axis.word}"
+
+
+def bare_r2(row: Row) -> str:
+    """Test R2 with its interval, without its name."""
+    return r2_text(row, digits=2).removeprefix(f"{R2} ")
+
+
+def draw_series(axes: Axes, series: Series, *, index: int, face: str | None = None) -> ErrorbarContainer:
+    """Draw a series with its intervals; `face` is the colour inside the markers, if not that of the series."""
+    color, marker = style_of(index)
+    return axes.errorbar(
+        series.x,
+        [row["test_r2"] for row in series.rows],
+        yerr=error_bars(series.rows),
+        color=color,
+        marker=marker,
+        markerfacecolor=face or color,
+        elinewidth=1,
+    )
+
+
+def finish(axes: Axes, rows: Sequence[Row], *, labelled: bool = True) -> None:
+    """Grid, name of the R2 axis, and its lower end."""
+    if labelled:
+        axes.set_ylabel(f"test {R2} (no unit)")
+    limit_r2(axes, rows, FLOOR)
+    horizontal_grid(axes)
+
+
+def _place_ticks(axes: Axes, values: Sequence[float], width: float) -> None:
+    """Ticks at the values, on a logarithmic axis where they span a factor of 4; texts only where there is room."""
+    logarithmic = values[0] > 0 and values[-1] / values[0] >= LOGARITHMIC
+    if logarithmic:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+    places = [math.log(value) if logarithmic else value for value in values]
+    span = (places[-1] - places[0]) or 1.0
+    texts, free = [], -math.inf
+    for value, place in zip(values, places, strict=True):
+        text = _tick_text(value)
+        half = text_width(text, size=SMALL) / 2
+        at = (place - places[0]) / span * width
+        texts.append(text if at - half > free else "")
+        free = at + half + 0.04 if texts[-1] else free
+    axes.set_xticks(values, texts)
+
+
+def _tick_text(value: float) -> str:
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if value >= size and value % (size / 10) == 0:
+            return f"{value / size:g}{unit}"
+    return counted(value)
+
+
+LOGARITHMIC = 4
+"""Values that span this factor stand on a logarithmic axis."""

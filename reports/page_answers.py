@@ -1,0 +1,206 @@
+"""What the page's first screen says of a label: four questions, each with a number, or with what measures it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from .comparisons import Comparisons, p_text
+from .page_cells import Bar, interval_bar
+from .render_markdown import estimate_text, number_text
+from .rows import Row
+from .tables import of_label
+from .verdict import DIGITS, TEST_SET, beats_clearly, comparable_rows, r2_estimate, scored
+from .vocabulary import LATENT, error_digits
+
+Tone = Literal["good", "bad", "unclear", "missing", "plain"]
+NAMED = 2
+"""So many rows are named, the others counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A question, `value` in large letters, `sentences` below, `runs` the records that it rests on.
+
+    `bar` is the interval that the value tells, on a scale from 0 to 1.
+    """
+
+    question: str
+    value: str
+    tone: Tone
+    sentences: tuple[str, ...]
+    runs: tuple[str, ...] = ()
+    bar: Bar | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """The rows of a label on one test set, and the latent row that stands for the encoder.
+
+    `rows` are all that were scored there, `latents` those of the encoder that ask the plain question, `best` the one of
+    them with the highest `chosen_by` ('val R2', or 'test R2' where no row has a val score); None without any score.
+    `n_other_sets` counts further test sets of the label.
+    """
+
+    label: str
+    rows: tuple[Row, ...]
+    latents: tuple[Row, ...]
+    best: Row | None
+    chosen_by: str
+    n_other_sets: int
+
+
+def field_of(frame: pd.DataFrame, label: str) -> Field:
+    """The test set to answer for: real data before mock, noise level nearest 1, then the most latent rows."""
+    groups = comparable_rows(of_label(frame, label))
+    ranked = sorted(groups, key=_rank_of_test_set)
+    rows = ranked[0] if ranked else []
+    latents = _plain_latents(rows)
+    with_val = [row for row in latents if row["val_r2"] is not None]
+    key = "val_r2" if with_val else "test_r2"
+    return Field(
+        label=label,
+        rows=tuple(rows),
+        latents=tuple(latents),
+        best=max(with_val or latents, key=lambda row: float(row[key]), default=None),
+        chosen_by="val R2" if with_val else "test R2",
+        n_other_sets=max(len(groups) - 1, 0),
+    )
+
+
+def _rank_of_test_set(rows: Sequence[Row]) -> tuple[bool, bool, float, int, tuple[str, ...]]:
+    n_latents = len(_plain_latents(rows))
+    first = rows[0]
+    level = 1.0 if first["noise_level_test"] is None else float(first["noise_level_test"])
+    names = tuple(str(first[name]) for name in TEST_SET)
+    return (n_latents == 0, first["data_kind"] != "real", abs(level - 1), -n_latents, names)
+
+
+def _plain_latents(rows: Sequence[Row]) -> list[Row]:
+    """Scored latent rows fed the true error and tested as trained; any scored latent row where there is none."""
+    latents = [row for row in rows if row["role"] == LATENT and row["test_r2"] is not None]
+    plain = [row for row in latents if row["error_input"].lower() == "true" and not row["cross"]]
+    return plain or latents
+
+
+def best_answer(field: Field) -> Answer:
+    """Which configuration to use, and how it was chosen."""
+    question = "What is the best configuration?"
+    best = field.best
+    if best is None:
+        command = f"python -m probes run --labels {field.label}"
+        return Answer(
+            question=question,
+            value="not measured",
+            tone="missing",
+            sentences=(f"No latent row of {field.label} has a test score: run {command}.",),
+        )
+    digits = error_digits(best["unit"])
+    errors = ", ".join(
+        f"{name.upper()} {number_text(best[f'test_{name}'], digits)} {best['unit']}".rstrip()
+        for name in ("rmse", "mae")
+        if best[f"test_{name}"] is not None
+    )
+    chosen = (
+        f" ({number_text(best['val_r2'], DIGITS)})"
+        if field.chosen_by == "val R2"
+        else ", having no val score,"
+    )
+    among = f"Chosen by {field.chosen_by}{chosen} among {len(field.latents)} latent rows."
+    return Answer(
+        question=question,
+        value=best["name"],
+        tone="plain",
+        sentences=(
+            f"Test R2 {estimate_text(r2_estimate(best), DIGITS)}{f', {errors}' if errors else ''}.",
+            among if len(field.latents) > 1 else "It is the only latent row with a score.",
+        ),
+        runs=(best["run_id"],),
+    )
+
+
+def certainty_answer(field: Field, paired: Comparisons, *, alarms: Sequence[str] = ()) -> Answer:
+    """How sure the score is, and whether other configurations can be told from it; not at all with red flags."""
+    question = "How sure are we?"
+    best = field.best
+    if best is None:
+        return Answer(
+            question=question,
+            value="not measured",
+            tone="missing",
+            sentences=("There is no score to judge.",),
+        )
+    low, high = best["test_r2_lo"], best["test_r2_hi"]
+    others = [row for row in field.latents if row is not best]
+    unbeaten = [row for row in scored(others) if not beats_clearly(best, row, paired)]
+    sentences = (
+        _where(field, best),
+        *_against_others(best, others, unbeaten, paired),
+        *_doubts(best, paired),
+    )
+    sound = not alarms and not best["state"].startswith("stale")
+    sure = low is not None and others and not unbeaten and not best["flags"]
+    return Answer(
+        question=question,
+        value="no interval"
+        if low is None
+        else f"R2 {number_text(low, DIGITS)} to {number_text(high, DIGITS)}",
+        tone="good" if sound and sure else "unclear" if sound else "bad",
+        sentences=(*(["Red flags stand above: trust no score of this label."] if alarms else []), *sentences),
+        runs=tuple(row["run_id"] for row in unbeaten[:NAMED]),
+        bar=interval_bar(r2_estimate(best)),
+    )
+
+
+def _where(field: Field, best: Row) -> str:
+    level = best["noise_level_test"]
+    noise = "" if level is None else f", noise level {level:g}"
+    more = f" {field.n_other_sets} more test sets are in the tables." if field.n_other_sets else ""
+    return f"95 % interval of test R2: {best['n_test']} stars, {best['data_kind']} data{noise}.{more}"
+
+
+def _against_others(
+    best: Row, others: Sequence[Row], unbeaten: Sequence[Row], paired: Comparisons
+) -> Iterator[str]:
+    if not others:
+        yield "There is no other latent row to compare it with."
+        return
+    n_paired = sum(paired.between(best, row) is not None for row in others)
+    how = "in pairs on the same stars" if n_paired == len(others) else "partly by intervals alone"
+    yield f"Better than {len(others) - len(unbeaten)} of the {len(others)} other latent rows beyond chance, {how}."
+    ahead = [row for row in unbeaten if beats_clearly(row, best, paired)]
+    even = [row for row in unbeaten if row not in ahead]
+    if even:
+        yield f"Cannot be told from {_named(best, even, paired)}."
+    if ahead:
+        yield f"On test it is behind {_named(best, ahead, paired)}, beyond chance."
+
+
+def _named(best: Row, rows: Sequence[Row], paired: Comparisons) -> str:
+    """The first rows in words with R2 and, where they were compared in pairs, what chance gives for the difference."""
+    texts = []
+    for row in rows[:NAMED]:
+        pair = paired.between(row, best)
+        judged = "" if pair is None else f", {p_text(pair.p)} after Holm"
+        texts.append(f"{row['name']} (R2 {number_text(row['test_r2'], DIGITS)}{judged})")
+    more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+    return "; ".join(texts) + more
+
+
+def _doubts(best: Row, paired: Comparisons) -> Iterator[str]:
+    key = (best["label"], best["run_id"])
+    if seeds := paired.seeds.get(key):
+        spread = f"mean {seeds['mean']:.{DIGITS}f}, standard deviation {seeds['std']:.{DIGITS}f}"
+        yield f"{len(seeds['runs'])} seeds: {spread}."
+    if known := paired.selectivity.get(key):
+        words = {"shuffled_labels": "shuffled labels", "random_encoder": "a random encoder"}
+        yield (
+            "Above "
+            + ", ".join(f"{words.get(n, n)} by {value:.{DIGITS}f}" for n, value in sorted(known.items()))
+            + "."
+        )
+    if best["state"].startswith("stale"):
+        yield f"Its feature stores are {best['state']}."
+    if best["flags"]:
+        yield f"Flags: {best['flags']}."

@@ -1,0 +1,114 @@
+"""Figures as the page embeds them: WebP with a palette of their own, in a data URI."""
+
+import base64
+import contextlib
+import functools
+import io
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from cache.errors import ConfigError
+from cache.progress import progress
+
+from .gallery import Skipped, Task, tasks
+from .source import read_source
+from .style import styled
+
+COLORS = 96
+"""Colours kept of each figure; side by side with all of them no difference was seen, at a third of the size."""
+# Effort of the lossless encoder: more changes nothing on such images.
+EFFORT, METHOD = 50, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureView:
+    """One figure: `uri` its image, `width` and `height` in CSS pixels (96 an inch); `label` None for several."""
+
+    name: str
+    label: str | None
+    title: str
+    caption: str
+    uri: str
+    width: int
+    height: int
+
+
+Drawn = FigureView | Skipped
+
+
+def drawn_figures(results_root: Path, features_root: Path | None, *, jobs: int = 1) -> list[Drawn]:
+    """Every figure of a results folder and what has no data, in reading order; `jobs` processes draw.
+
+    Equal records give equal bytes, whatever the number of jobs. ConfigError for less than one.
+    """
+    if jobs < 1:
+        raise ConfigError(f"--jobs {jobs}: at least one process has to draw")
+    todo = tasks(read_source(results_root, features_root))
+    with progress(len(todo), "figures", unit="kinds") as advance, contextlib.ExitStack() as stack:
+        if jobs == 1:
+            found: Iterator[list[Drawn]] = map(views_of, todo)
+        else:
+            # Spawned, not forked: the caller may have threads.
+            context = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(min(jobs, len(todo)), mp_context=context))
+            one = functools.partial(_drawn, results_root, features_root)
+            found = pool.map(one, range(len(todo)))
+        drawn: list[Drawn] = []
+        for some in found:
+            drawn += some
+            advance(1)
+    return drawn
+
+
+def _drawn(results_root: Path, features_root: Path | None, place: int) -> list[Drawn]:
+    """What one process of several does: the n-th task, of a source that it has read once."""
+    return views_of(_tasks_of(results_root, features_root)[place])
+
+
+@functools.cache
+def _tasks_of(results_root: Path, features_root: Path | None) -> Sequence[Task]:
+    return tasks(read_source(results_root, features_root))
+
+
+def views_of(task: Task) -> list[Drawn]:
+    """The figures of one task as the page embeds them."""
+    return [
+        item
+        if isinstance(item, Skipped)
+        else figure_view(
+            item.figure, name=item.name, label=item.label, title=item.title, caption=item.caption
+        )
+        for item in task.run()
+    ]
+
+
+def figure_view(figure: Figure, *, name: str, label: str | None, title: str, caption: str) -> FigureView:
+    """Draw a figure into a data URI at its own resolution; equal figures give equal bytes."""
+    width, height = figure.get_size_inches()
+    return FigureView(
+        name=name,
+        label=label,
+        title=title,
+        caption=caption,
+        uri=f"data:image/webp;base64,{base64.b64encode(_webp(figure)).decode()}",
+        width=round(96 * width),
+        height=round(96 * height),
+    )
+
+
+def _webp(figure: Figure) -> bytes:
+    pixels = io.BytesIO()
+    with styled():
+        figure.savefig(pixels, format="rgba")
+    size = int(figure.bbox.width), int(figure.bbox.height)
+    image = Image.frombytes("RGBA", size, pixels.getvalue()).convert("RGB")
+    few = image.quantize(COLORS, method=Image.Quantize.MEDIANCUT)
+    stream = io.BytesIO()
+    few.convert("RGB").save(stream, format="webp", lossless=True, quality=EFFORT, method=METHOD)
+    return stream.getvalue()

@@ -1,0 +1,63 @@
+"""How records that rest on stores and on other records stand: fresh, or what of it is gone or was made anew."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cache.records import Record
+
+from .rows import FRESH, KEY_DIGITS, SCORED_KINDS, SHORT, StoreState
+from .source import Source
+from .table import Column
+
+NO_STORE = "no store named"
+STANDING = Column(key="state", heading="stores", align="left")
+
+
+def standing(record: Record, source: Source) -> str:
+    """'fresh', 'no store named', or 'stale: ...' with how many stores and predictions are no longer those it is of."""
+    wrong = [
+        *_stores(record.result.get("stores") or {}, source.state),
+        *_predictions(record.result.get("predictions") or {}, source),
+    ]
+    if wrong:
+        return f"stale: {', '.join(wrong)}"
+    return FRESH if record.result.get("stores") else NO_STORE
+
+
+def origin(record: Record, source: Source) -> dict[str, Any]:
+    """Columns that every tidy frame of a record has: run id, kind, state, stores by key and digest."""
+    stores: Mapping[str, str] = record.result.get("stores") or {}
+    return {
+        "run_id": record.run_id,
+        "kind": record.kind,
+        "state": standing(record, source),
+        "stores": " ".join(f"{key[:KEY_DIGITS]}={digest[:SHORT]}" for key, digest in sorted(stores.items())),
+    }
+
+
+def origin_notes(record: Record, source: Source) -> Iterator[str]:
+    """Footnotes of a table made from one record: what it came from and how that stands now."""
+    state = standing(record, source)
+    stores: Mapping[str, str] = record.result.get("stores") or {}
+    if state == FRESH:
+        yield "Stores: by header and records, those of this record are there and unchanged."
+    elif state != NO_STORE:
+        yield f"Stale ({state.removeprefix('stale: ')}): these numbers cannot be checked or made again as they stand."
+    named = ", ".join(f"{key[:KEY_DIGITS]}={digest[:SHORT]}" for key, digest in sorted(stores.items()))
+    weights = str(record.result.get("weights") or "")[:SHORT]
+    encoder = f"encoder weights {weights}; " if weights else ""
+    yield f"Record {record.run_id[:SHORT]}; {encoder}stores (key=digest) {named or 'none'}."
+
+
+def _stores(stores: Mapping[str, str], state: StoreState) -> Iterator[str]:
+    states = [state(key, digest) for key, digest in sorted(stores.items())]
+    for name in ("missing", "changed"):
+        if name in states:
+            yield f"{states.count(name)} of {len(states)} {name}"
+
+
+def _predictions(seen: Mapping[str, str], source: Source) -> Iterator[str]:
+    now = {r.run_id: r.files.get("predictions") for r in source.records if r.kind in SCORED_KINDS}
+    gone = sum(now.get(run) != digest for run, digest in seen.items())
+    if gone:
+        yield f"{gone} of {len(seen)} records it compares are gone or were fitted anew"
