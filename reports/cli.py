@@ -108,8 +108,8 @@ def run_figure(settings: FigureSettings) -> None:
     from .figures import overview_figure  # noqa: PLC0415  matplotlib is needed only now
     from .source import read_source  # noqa: PLC0415
 
-    frame = read_source(settings.results, settings.features).frame
-    overview_figure(frame, settings.label, settings.out)
+    source = read_source(settings.results, settings.features)
+    overview_figure(source.frame, settings.label, settings.out, paired=source.paired)
     sys.stdout.write(f"{settings.out}\n")
 
 
