@@ -154,6 +154,9 @@ class PageSettings(Command):
         Path("artifacts/features"), description="folder of the stores, to tell stale scores"
     )
     out: Path = Field(Path("artifacts/reports/report.html"), description="HTML file to write")
+    figures: Path | None = Field(
+        None, description="folder for the figures as PNG and PDF too, each drawn once (default: none)"
+    )
     jobs: int = Field(0, ge=0, description="processes that draw the figures (0: one per core, at most 4)")
 
 
@@ -165,7 +168,7 @@ def run_page(settings: PageSettings) -> None:
 
     source = read_source(settings.results, settings.features)
     jobs = settings.jobs or min(4, os.cpu_count() or 1)
-    drawn = drawn_figures(settings.results, settings.features, jobs=jobs)
+    drawn = drawn_figures(settings.results, settings.features, files=settings.figures, jobs=jobs)
     path = make_page(source, out=settings.out, figures=drawn)
     sys.stdout.write(f"{path}\n")
 

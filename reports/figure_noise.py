@@ -91,7 +91,7 @@ def _noise_panels(source: Source, label: str) -> dict[str, list[Row]]:
     if not main:
         return {}
     scored = frame[(frame["label"] == label) & frame["test_r2"].notna()]
-    alike = ("data_kind", "input_test", "draws_test")
+    alike = ("data_kind", "input_test", "draws_test", "rows_test")
     every = [
         row
         for rows in comparable_rows(ordered(scored))
