@@ -90,8 +90,8 @@ tables: .venv/ready  ## regenerate every comparison table from the records
 	$(PY) -m probes compare --results $(OUT)/results
 	$(TABLES) $(ARGS)
 
-report: tables figures  ## every table, every figure, and the page report.html
-	$(PY) -m reports page --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports/report.html
+report: tables  ## every table, every figure, and the page report.html
+	$(PY) -m reports page --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports/report.html --figures $(OUT)/reports/figures
 
 ceiling: need-data  ## how much noisy flux can tell of the labels, and what share of it each probe reaches
 	@ls $(OUT)/results/records/*.json >/dev/null 2>&1 || $(MAKE) --no-print-directory probe ARGS=

@@ -41,8 +41,9 @@ def main() -> int:
             return 1
         return 0
     README.write_text(rendered)
-    frame = frame_of(read_records(RECORDS), lambda _key, _digest: "fresh")
-    overview_figure(frame, LABEL, FIGURE)
+    records = read_records(RECORDS)
+    frame = frame_of(records, lambda _key, _digest: "fresh")
+    overview_figure(frame, LABEL, FIGURE, paired=comparisons_of(records))
     return 0
 
 

@@ -134,7 +134,8 @@ def described(found: Comparable, every: Sequence[Record]) -> dict[str, Any]:
     """What a comparison says of its records one by one; it is cheap, and tells whether what is on record holds.
 
     `every` are all records, among which shuffled-label controls are looked up. `predictions` are the digests of those
-    compared; `seeds` are fits that differ in the seed alone; `selectivity` is R2 minus that of the controls.
+    compared; `seeds` are fits that differ in the seed alone; `selectivity` is R2 minus that of the controls,
+    with the digest of their predictions.
     """
     rows = found.rows
     scores = [r2(rows.y, y_hat) for y_hat in found.y_hat.T]
@@ -229,7 +230,11 @@ def _selectivity(
             "random_encoder": random.get(_question(record, without=elsewhere)),
         }
         told = {
-            name: {"run": control.run_id, "difference": _rounded([score - value])[0]}
+            name: {
+                "run": control.run_id,
+                "predictions": control.files.get("predictions"),
+                "difference": _rounded([score - value])[0],
+            }
             for name, control in controls.items()
             if control is not None and (value := control.result["scores"]["test"][label]["r2"]) is not None
         }

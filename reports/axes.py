@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from .comparable import comparable_rows
 from .comparisons import Comparisons, p_text
 from .pivots import lines_of, score_key, side_by_side
 from .render_markdown import estimate_text
@@ -14,7 +15,7 @@ from .rows import FRESH_NOISE, Row, rows_of
 from .settings import VARYING, settings_frame, settings_rows, varying_columns
 from .table import Cell, Column, Estimate, Table
 from .tables import FEATURES, HEAD, ROLE, of_label
-from .verdict import DIGITS, comparable_rows, contest
+from .verdict import DIGITS, contest
 from .vocabulary import LATENT, MEAN_PREDICTOR, RANDOM_ENCODER, SHUFFLED_LABELS, pooling_rank
 
 ACROSS = "axis"

@@ -9,13 +9,13 @@ from cache.records import Record
 
 from .audit_tables import estimate, flat
 from .bins_tables import bin_columns, bin_ends, of_bin, with_ends
+from .comparable import name_of
 from .footnotes import MOCK_NOTE
 from .rows import SHORT
 from .runs import Runs, identity_of, runs_in_order
 from .source import Source
 from .standing import STANDING, origin, origin_notes
 from .table import Cell, Column, Table
-from .verdict import name_of
 from .vocabulary import unit_of
 
 KIND = "ceiling"

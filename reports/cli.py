@@ -108,8 +108,8 @@ def run_figure(settings: FigureSettings) -> None:
     from .figures import overview_figure  # noqa: PLC0415  matplotlib is needed only now
     from .source import read_source  # noqa: PLC0415
 
-    frame = read_source(settings.results, settings.features).frame
-    overview_figure(frame, settings.label, settings.out)
+    source = read_source(settings.results, settings.features)
+    overview_figure(source.frame, settings.label, settings.out, paired=source.paired)
     sys.stdout.write(f"{settings.out}\n")
 
 
@@ -154,6 +154,9 @@ class PageSettings(Command):
         Path("artifacts/features"), description="folder of the stores, to tell stale scores"
     )
     out: Path = Field(Path("artifacts/reports/report.html"), description="HTML file to write")
+    figures: Path | None = Field(
+        None, description="folder for the figures as PNG and PDF too, each drawn once (default: none)"
+    )
     jobs: int = Field(0, ge=0, description="processes that draw the figures (0: one per core, at most 4)")
 
 
@@ -165,7 +168,7 @@ def run_page(settings: PageSettings) -> None:
 
     source = read_source(settings.results, settings.features)
     jobs = settings.jobs or min(4, os.cpu_count() or 1)
-    drawn = drawn_figures(settings.results, settings.features, jobs=jobs)
+    drawn = drawn_figures(settings.results, settings.features, files=settings.figures, jobs=jobs)
     path = make_page(source, out=settings.out, figures=drawn)
     sys.stdout.write(f"{path}\n")
 

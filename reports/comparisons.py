@@ -109,12 +109,18 @@ def comparisons_of(records: Sequence[Record]) -> Comparisons:
                 selectivity[label, item["run"]] = {
                     name: control["difference"]
                     for name, control in item.items()
-                    if name != "run" and control["run"] in digests
+                    if name != "run" and _is_of(control, digests)
                 }
         for item in result["seeds"]:
             if same.issuperset(item["runs"]):
                 seeds |= {(label, run): item for run in item["runs"]}
     return Comparisons(pairs, selectivity, seeds)
+
+
+def _is_of(control: Mapping[str, Any], digests: Mapping[str, str | None]) -> bool:
+    """Whether a control is on record with the predictions that were compared; older comparisons name its run alone."""
+    run = control["run"]
+    return run in digests and ("predictions" not in control or control["predictions"] == digests[run])
 
 
 def _pairs(label: str, result: Mapping[str, Any], same: frozenset[str]) -> Pairs:

@@ -9,12 +9,12 @@ from typing import Any
 
 from cache.records import Record
 
+from .comparable import name_of
 from .comparisons import ALPHA
 from .comparisons import KIND as COMPARISON
 from .render_markdown import number_text
 from .rows import IN_UNIT_OF_LABEL, SCORED_KINDS, SHORT, frame_of, rows_of
 from .settings import settings_rows
-from .verdict import name_of
 from .vocabulary import unit_of
 
 DIGITS = 4

@@ -1,5 +1,6 @@
 """What drawing a figure gives, and the words and rows that several figures share."""
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,13 +11,13 @@ from matplotlib.figure import Figure
 
 from cache.records import Record
 
+from .comparable import name_of, ranked_sets
 from .ordering import ordered
 from .render_markdown import estimate_text, number_text
-from .rows import FRESH, Row
+from .rows import FRESH, FRESH_NOISE, Row
 from .settings import variant_of, varying_columns
 from .source import Source
 from .table import Estimate
-from .verdict import comparable_rows, name_of
 from .vocabulary import LATENT, unit_of
 
 R2 = "R²"
@@ -35,13 +36,12 @@ class Drawn:
 
 
 def main_rows(frame: pd.DataFrame, label: str) -> list[Row]:
-    """Rows of the label on its main test set, that with most scored latent rows; failed fits are left out.
+    """Rows of the label on the test set that the page answers for (`ranked_sets`); failed fits are left out.
 
     Each carries `name` and the texts of `settings_frame`. Empty when nothing has a score.
     """
     scored = frame[(frame["label"] == label) & frame["test_r2"].notna()]
-    groups = comparable_rows(ordered(scored)) if len(scored) else []
-    return max(groups, key=lambda rows: sum(row["role"] == LATENT for row in rows), default=[])
+    return next(iter(ranked_sets(ordered(scored))), []) if len(scored) else []
 
 
 def plain(rows: Iterable[Row]) -> list[Row]:
@@ -63,9 +63,9 @@ def plain(rows: Iterable[Row]) -> list[Row]:
     return list(kept.values())
 
 
-def n_draws(row: Row) -> int:
-    """Number of cached noise draws of each train star that a row was fitted to."""
-    return int(row["draws_train"].count("+")) + 1
+def n_draws(row: Row) -> float:
+    """Number of cached noise draws of each train star that a row was fitted to; infinite for fresh noise."""
+    return math.inf if row["draws_train"] == FRESH_NOISE else float(row["draws_train"].count("+") + 1)
 
 
 _PLAIN = (
@@ -135,9 +135,16 @@ def in_unit(value: float, label: str, *, digits: int | None = None) -> str:
 
 
 def data_note(rows: Sequence[Row]) -> str:
-    """Which stars the rows were scored on: '2000 test stars, mock data (not BOSZ or PFS results)'."""
+    """What rows were scored on: '2000 test stars, mock data (not BOSZ or PFS results), noise level 1'."""
     counts = "/".join(str(n) for n in sorted({row["n_test"] for row in rows if row["n_test"] is not None}))
-    return f"{counts or 'unknown number of'} test stars, {data_text(row['data_kind'] for row in rows)}"
+    data = data_text(row["data_kind"] for row in rows)
+    return f"{counts or 'unknown number of'} test stars, {data}{noise_text(row['noise_level_test'] for row in rows)}"
+
+
+def noise_text(levels: Iterable[float | None]) -> str:
+    """', noise level 1', from the levels of test; '' where none is told."""
+    known = [f"{level:g}" for level in sorted({level for level in levels if level is not None})]
+    return f", noise level {listed(known)}" if known else ""
 
 
 def data_text(kinds: Iterable[str]) -> str:

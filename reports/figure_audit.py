@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from cache.records import Record
 
-from .drawn import INTERVALS, R2, Drawn, data_text, stale_stores
+from .drawn import INTERVALS, R2, Drawn, data_text, noise_text, stale_stores
 from .render_markdown import estimate_text
 from .source import Source
 from .style import FAINT, INK, STYLES, TWO_COLUMNS, Words, new_figure, tell
@@ -51,7 +51,8 @@ def _drawn(source: Source, record: Record, *, left_out: int, part: str) -> Drawn
         note=(
             f"{_about(record)}. Test {R2} (no unit), bars with {INTERVALS}; what the error leaves is the residual of "
             f"the error-only probe, and {R2} of it is against its own variance. Fed: what stood in the network's error "
-            f"channel. {n} test stars, {data_text([spec.get('data_kind', '')])}.{more}"
+            f"channel. {n} test stars, {data_text([spec.get('data_kind', '')])}"
+            f"{noise_text([(spec.get('noise_levels') or {}).get('test')])}.{more}"
         ),
         alarm=" ".join(
             [stale_stores(source, record), *(f"Flag: {flag}." for flag in result["flags"])]

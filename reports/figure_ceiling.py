@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 
 from cache.records import Record
 
-from .drawn import INTERVALS, R2, Drawn, data_text, stale_stores
+from .comparable import comparable_rows, name_of
+from .drawn import INTERVALS, R2, Drawn, data_text, noise_text, stale_stores
 from .render_markdown import estimate_text
 from .rows import Row
 from .source import Source
 from .style import FAINT, INK, TWO_COLUMNS, Words, horizontal_grid, new_figure, style_of, tell
 from .table import Estimate
-from .verdict import comparable_rows, name_of
 from .vocabulary import MEAN_PREDICTOR, SHUFFLED_LABELS
 
 KIND = "ceiling"
@@ -71,7 +71,8 @@ def _drawn(source: Source, record: Record, quantity: str, rows: Mapping[str, Row
                 if outside
                 else ""
             )
-            + f"Bars and band: {INTERVALS}; {result['n']['test']} test stars, {data_text([kind])}."
+            + f"Bars and band: {INTERVALS}; {result['n']['test']} test stars, {data_text([kind])}"
+            f"{noise_text([record.spec['test'].get('noise_level')])}."
         ),
         alarm=" ".join(
             [stale_stores(source, record), *(f"Above the ceiling: {name}." for name in above)]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .drawn import R2, Drawn, data_text, main_rows, names_apart, plain, stale_alarm
+from .drawn import R2, Drawn, data_text, main_rows, names_apart, noise_text, plain, stale_alarm
 from .progress_table import has_history
 from .render_markdown import number_text
 from .rows import Row
@@ -51,7 +51,7 @@ def learning_curves(source: Source, label: str) -> list[Drawn]:
         note=(
             f"Left: val {R2} of each head{more}; its best epoch, whose weights are kept, is marked. Right: RMSE of the "
             f"first of them; {first.row['n_train']} train and {first.row['n_val']} val stars, "
-            f"{data_text(row['data_kind'] for row in rows)}."
+            f"{data_text(row['data_kind'] for row in rows)}{noise_text(row['noise_level_val'] for row in rows)}."
         ),
         alarm=stale_alarm(rows),
         key=tuple(names_apart(rows)),

@@ -54,7 +54,7 @@ def make_figures(
             one = functools.partial(_write_one, results_root, features_root, label, out)
             found = pool.map(one, range(len(todo)))
         outcomes = list(_counted(found, advance))
-    publish_bytes(out / CAPTIONS, captions(outcomes).encode())
+    write_captions(outcomes, out)
     return outcomes
 
 
@@ -77,14 +77,20 @@ def _tasks_of(results_root: Path, features_root: Path | None, label: str | None)
 
 
 def _write(task: Task, out: Path) -> list[Outcome]:
-    return [item if isinstance(item, Skipped) else _written(item, out) for item in task.run()]
+    return [item if isinstance(item, Skipped) else write_figure(item, out) for item in task.run()]
 
 
-def _written(item: NamedFigure, out: Path) -> Written:
+def write_figure(item: NamedFigure, out: Path) -> Written:
+    """Write one figure in every format of FORMATS under `out`."""
     paths = tuple(out / f"{item.name}.{file_format}" for file_format in FORMATS)
     for path, file_format in zip(paths, FORMATS, strict=True):
         publish_bytes(path, rendered(item.figure, file_format))
     return Written(name=item.name, title=item.title, caption=item.caption, paths=paths)
+
+
+def write_captions(outcomes: Sequence[Outcome], out: Path) -> None:
+    """Write `captions.md` under `out`."""
+    publish_bytes(out / CAPTIONS, captions(outcomes).encode())
 
 
 def captions(outcomes: Sequence[Outcome]) -> str:

@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 
 from cache.records import Record
 
-from .drawn import INTERVALS, R2, Drawn, data_text, main_rows, stale_stores
+from .comparable import name_of
+from .drawn import INTERVALS, R2, Drawn, data_text, main_rows, noise_text, stale_stores
 from .render_markdown import estimate_text
 from .source import Source
 from .style import FAINT, INK, STYLES, TWO_COLUMNS, Words, horizontal_grid, new_figure, tell
 from .table import Estimate
-from .verdict import name_of
 
 KIND = "importance"
 MOST_PANELS = 4
@@ -43,7 +43,8 @@ def importances(source: Source, label: str) -> list[Drawn]:
     arrays = source.arrays(record.run_id)
     name = f"run {ranked[0][:8]}" if row is None else name_of(row)
     more = f" {len(records) - 1} more probes stand in the tables." if len(records) > 1 else ""
-    return [_drawn(record, label, name, arrays, more=more, alarm=stale_stores(source, record))]
+    level = "" if row is None else noise_text([row["noise_level_test"]])
+    return [_drawn(record, label, name, arrays, level=level, more=more, alarm=stale_stores(source, record))]
 
 
 def _val(row: Mapping[str, Any] | None) -> float:
@@ -51,7 +52,7 @@ def _val(row: Mapping[str, Any] | None) -> float:
 
 
 def _drawn(
-    record: Record, label: str, name: str, arrays: Mapping[str, Any], *, more: str, alarm: str
+    record: Record, label: str, name: str, arrays: Mapping[str, Any], *, level: str, more: str, alarm: str
 ) -> Drawn:
     panels = _panels(label, record, arrays)
     several = len({panel["layer"] for panel in panels}) > 1
@@ -61,7 +62,7 @@ def _drawn(
         note=(
             f"{name}. Drop in test {R2} (no unit) when the features of one segment and direction are permuted among "
             f"the test stars. Bars span the newest pixels of a segment, not all it saw; {INTERVALS}; {n} "
-            f"test stars, {data_text([kind])}.{more}"
+            f"test stars, {data_text([kind])}{level}.{more}"
         ),
         alarm=alarm,
     )

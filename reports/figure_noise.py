@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
+from .comparable import comparable_rows
 from .drawn import (
     INTERVALS,
     R2,
@@ -29,7 +30,6 @@ from .style import (
     tell,
     wrapped,
 )
-from .verdict import comparable_rows
 
 MOST_PANELS = 4
 _NOISE = ("noise_level_train", "noise_level_test", "cross")
@@ -91,7 +91,7 @@ def _noise_panels(source: Source, label: str) -> dict[str, list[Row]]:
     if not main:
         return {}
     scored = frame[(frame["label"] == label) & frame["test_r2"].notna()]
-    alike = ("data_kind", "input_test", "draws_test")
+    alike = ("data_kind", "input_test", "draws_test", "rows_test")
     every = [
         row
         for rows in comparable_rows(ordered(scored))

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from cache.errors import CacheError
 
+from .comparable import name_of
 from .drawn import (
     R2,
     Drawn,
@@ -41,7 +42,6 @@ from .style import (
     tell,
     wrapped,
 )
-from .verdict import name_of
 from .vocabulary import unit_of
 
 Floats = npt.NDArray[np.float64]

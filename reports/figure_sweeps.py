@@ -85,7 +85,7 @@ SIZE = Axis(
     varied=("train_size",),
 )
 DRAWS = Axis(
-    value=lambda row: float(n_draws(row)) if row["draws_train"] else None,
+    value=lambda row: n if row["draws_train"] and math.isfinite(n := n_draws(row)) else None,
     name="noise draws of each training star (number)",
     word="noise draw",
     words="noise draws",

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from cache.atomic import replacing
 from cache.errors import CacheError
 
+from .comparisons import NOT_COMPARED, Comparisons
 from .drawn import Drawn, main_rows, plain
 from .ordering import ordered
 from .overview_layout import (
@@ -19,6 +20,7 @@ from .overview_layout import (
     Line,
     best_lines,
     caption_of,
+    chosen_of,
     limits_of,
     lines_of,
     placed_flags,
@@ -29,7 +31,7 @@ from .render_markdown import number_text
 from .rows import Row, rows_of
 from .settings import settings_frame, variant_of
 from .style import FAINT, INK, STYLES
-from .verdict import BASELINES, scored
+from .verdict import BASELINES
 from .vocabulary import LATENT, ROLE_ORDER
 
 DPI = 160
@@ -46,15 +48,17 @@ LEGEND_COLUMNS, LEGEND_LINE = 2, 0.21
 """Two names of heads with their settings fill a line of the legend; the height of that line in inches."""
 
 
-def overview_figure(frame: pd.DataFrame, label: str, out_path: Path) -> None:
+def overview_figure(
+    frame: pd.DataFrame, label: str, out_path: Path, *, paired: Comparisons = NOT_COMPARED
+) -> None:
     """Write a PNG of `draw_overview`. Equal frames give equal bytes."""
-    drawn = draw_overview(frame, label)
+    drawn = draw_overview(frame, label, paired)
     with replacing(out_path) as temporary:
         drawn.figure.savefig(temporary, format="png", metadata={"Software": None})
 
 
-def draw_overview(frame: pd.DataFrame, label: str) -> Drawn:
-    """Test R2 with 95 % intervals by layer and pooling, the best baselines and controls as lines.
+def draw_overview(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COMPARED) -> Drawn:
+    """Test R2 with 95 % intervals by layer and pooling, baselines and controls as lines: of each kind the best on val.
 
     Rows are those of the main test set that are no part of a sweep: scores of other test sets are another question.
     Raises CacheError when no latent row of the label has a score.
@@ -68,9 +72,7 @@ def draw_overview(frame: pd.DataFrame, label: str) -> Drawn:
         )
     every = lines_of(latents)
     lines = best_lines(every, MOST_LINES)
-    references = [
-        best[0] for role in ROLE_ORDER[1:] if (best := scored([row for row in rows if row["role"] == role]))
-    ]
+    references = [best for role in ROLE_ORDER[1:] if (best := chosen_of(rows, role)) is not None]
     limits = limits_of([*(row for line in lines for row in line.rows), *references])
     flags = placed_flags(references, limits)
     longest = max(len(text) for line in lines for text in (line.layer, line.name))
@@ -87,7 +89,7 @@ def draw_overview(frame: pd.DataFrame, label: str) -> Drawn:
     _draw_frame(axes, limits)
     _draw_lines(axes, lines)
     _draw_flags(axes, flags, axes_height)
-    title, caption = title_of(label, rows), caption_of(latents, flags)
+    title, caption = title_of(label, rows, paired), caption_of(latents, flags)
     _write_around(figure, axes, title=title, caption=caption)
     shown = f"Test R² of {label} with 95 % intervals by layer and pooling."
     if len(lines) < len(every):

@@ -63,7 +63,7 @@ class Kind:
 
 def _overview(source: Source, label: str) -> Sequence[Drawn]:
     try:
-        return [draw_overview(source.frame, label)]
+        return [draw_overview(source.frame, label, source.paired)]
     except CacheError:
         return []
 

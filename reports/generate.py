@@ -15,6 +15,7 @@ from .audit_tables import audit_tables
 from .axes import AXES, axis_table
 from .bins_tables import bins_tables
 from .ceiling_tables import ceiling_tables
+from .comparable import name_of
 from .formats import FORMATS, check_formats, rendered
 from .importance_tables import importance_tables
 from .ordering import ordered
@@ -25,7 +26,6 @@ from .rows import rows_of
 from .source import Source, read_source
 from .table import Table
 from .tables import controls_table, layers_table
-from .verdict import name_of
 from .vocabulary import label_rank
 
 RED_FLAGS: Mapping[str, str] = {

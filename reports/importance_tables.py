@@ -8,6 +8,7 @@ import pandas as pd
 
 from cache.records import Record
 
+from .comparable import name_of
 from .footnotes import MOCK_NOTE
 from .rows import FRESH, SHORT, Row
 from .runs import identity_of, runs_in_order
@@ -15,7 +16,6 @@ from .settings import constant_note, head_note, settings_frame
 from .source import Source
 from .standing import STANDING, origin, origin_notes
 from .table import Cell, Column, Estimate, Table
-from .verdict import name_of
 from .vocabulary import unit_of
 
 KIND = "importance"

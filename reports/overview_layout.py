@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from .comparisons import NOT_COMPARED, Comparisons
+from .drawn import best_on_val, data_note
 from .render_markdown import number_text
 from .rows import Row
 from .settings import variant_of, varying_columns
@@ -88,25 +90,34 @@ def placed_flags(references: Sequence[Row], limits: tuple[float, float]) -> list
     return flags
 
 
-def title_of(label: str, rows: Sequence[Row]) -> str:
-    """The story of the figure: whether a baseline beats the best latent row."""
-    ranking = scored(rows)
-    latent = next(row for row in ranking if row["role"] == LATENT)
-    there = [role for role in BASELINES if any(row["role"] == role for row in ranking)]
-    winners = [best for role in there if (best := _best(ranking, role))["test_r2"] > latent["test_r2"]]
+def title_of(label: str, rows: Sequence[Row], paired: Comparisons = NOT_COMPARED) -> str:
+    """The story of the figure: whether a baseline beats every latent row, or the latent row that val chooses.
+
+    Beyond chance is judged in pairs where rows were compared so (`verdict.beats_clearly`).
+    """
+    latent = chosen_of(rows, LATENT)
+    assert latent is not None
+    there = [row for role in BASELINES if (row := chosen_of(rows, role)) is not None]
+    winners = [row for row in there if row["test_r2"] > latent["test_r2"]]
     if winners:
-        clear = all(beats_clearly(row, latent) for row in winners)
+        latents = [row for row in scored(rows) if row["role"] == LATENT]
         verb = "beat" if len(winners) > 1 else "beats"
-        return f"{label}: {_listed(winners)} {f'{verb} every latent row' if clear else 'ahead, within noise'}"
-    losers = [_best(ranking, role) for role in there]
-    if losers:
-        clear = all(beats_clearly(latent, row) for row in losers)
-        return f"{label}: the best latent row {f'beats {_listed(losers)}' if clear else 'is ahead, within noise'}"
+        if all(beats_clearly(row, other, paired) for row in winners for other in latents):
+            return f"{label}: {_listed(winners)} {verb} every latent row"
+        if all(beats_clearly(row, latent, paired) for row in winners):
+            return f"{label}: {_listed(winners)} {verb} the latent row best on val"
+        return f"{label}: {_listed(winners)} ahead of the latent row best on val, within noise"
+    if there:
+        clear = all(beats_clearly(latent, row, paired) for row in there)
+        told = f"beats {_listed(there)}" if clear else "is ahead, within noise"
+        return f"{label}: the latent row best on val {told}"
     return f"{label}: what each layer and pooling knows"
 
 
-def _best(ranking: Sequence[Row], role: str) -> Row:
-    return next(row for row in ranking if row["role"] == role)
+def chosen_of(rows: Sequence[Row], role: str) -> Row | None:
+    """Of the scored rows of a role that with the highest val R2, or test R2 where none has one; None without any."""
+    there = [row for row in scored(rows) if row["role"] == role]
+    return best_on_val(there) or next(iter(there), None)
 
 
 def _listed(rows: Sequence[Row]) -> str:
@@ -115,11 +126,8 @@ def _listed(rows: Sequence[Row]) -> str:
 
 def caption_of(latents: Sequence[Row], flags: Sequence[Flag]) -> str:
     """Where the numbers come from and what the reference lines are."""
-    kinds = " and ".join(sorted({row["data_kind"] for row in latents}))
-    counts = "/".join(str(n) for n in sorted({row["n_test"] for row in latents if row["n_test"] is not None}))
-    warning = " (not BOSZ results)" if "mock" in kinds else ""
-    legend = "Vertical lines: best row of that kind, shaded: its interval." if flags else ""
-    return f"{counts} test stars, {kinds} data{warning}. {legend}"
+    legend = "Vertical lines: row of that kind best on val, shaded: its interval." if flags else ""
+    return f"{data_note(latents)}. {legend}".strip()
 
 
 def variants_of(rows: Sequence[Row]) -> list[str]:

@@ -6,13 +6,14 @@ from typing import Literal
 
 import pandas as pd
 
+from .comparable import plain_latents, ranked_sets
 from .comparisons import Comparisons, p_text
 from .page_cells import Bar, interval_bar
 from .render_markdown import estimate_text, number_text
 from .rows import Row
 from .tables import of_label
-from .verdict import DIGITS, TEST_SET, beats_clearly, comparable_rows, r2_estimate, scored
-from .vocabulary import LATENT, error_digits
+from .verdict import DIGITS, beats_clearly, r2_estimate, scored
+from .vocabulary import error_digits
 
 Tone = Literal["good", "bad", "unclear", "missing", "plain"]
 NAMED = 2
@@ -53,10 +54,9 @@ class Field:
 
 def field_of(frame: pd.DataFrame, label: str) -> Field:
     """The test set to answer for: real data before mock, noise level nearest 1, then the most latent rows."""
-    groups = comparable_rows(of_label(frame, label))
-    ranked = sorted(groups, key=_rank_of_test_set)
+    ranked = ranked_sets(of_label(frame, label))
     rows = ranked[0] if ranked else []
-    latents = _plain_latents(rows)
+    latents = plain_latents(rows)
     with_val = [row for row in latents if row["val_r2"] is not None]
     key = "val_r2" if with_val else "test_r2"
     return Field(
@@ -65,23 +65,8 @@ def field_of(frame: pd.DataFrame, label: str) -> Field:
         latents=tuple(latents),
         best=max(with_val or latents, key=lambda row: float(row[key]), default=None),
         chosen_by="val R2" if with_val else "test R2",
-        n_other_sets=max(len(groups) - 1, 0),
+        n_other_sets=max(len(ranked) - 1, 0),
     )
-
-
-def _rank_of_test_set(rows: Sequence[Row]) -> tuple[bool, bool, float, int, tuple[str, ...]]:
-    n_latents = len(_plain_latents(rows))
-    first = rows[0]
-    level = 1.0 if first["noise_level_test"] is None else float(first["noise_level_test"])
-    names = tuple(str(first[name]) for name in TEST_SET)
-    return (n_latents == 0, first["data_kind"] != "real", abs(level - 1), -n_latents, names)
-
-
-def _plain_latents(rows: Sequence[Row]) -> list[Row]:
-    """Scored latent rows fed the true error and tested as trained; any scored latent row where there is none."""
-    latents = [row for row in rows if row["role"] == LATENT and row["test_r2"] is not None]
-    plain = [row for row in latents if row["error_input"].lower() == "true" and not row["cross"]]
-    return plain or latents
 
 
 def best_answer(field: Field) -> Answer:

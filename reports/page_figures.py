@@ -16,6 +16,7 @@ from PIL import Image
 from cache.errors import ConfigError
 from cache.progress import progress
 
+from .figure_files import Written, write_captions, write_figure
 from .gallery import Skipped, Task, tasks
 from .source import read_source
 from .style import styled
@@ -42,33 +43,44 @@ class FigureView:
 Drawn = FigureView | Skipped
 
 
-def drawn_figures(results_root: Path, features_root: Path | None, *, jobs: int = 1) -> list[Drawn]:
+def drawn_figures(
+    results_root: Path, features_root: Path | None, *, files: Path | None = None, jobs: int = 1
+) -> list[Drawn]:
     """Every figure of a results folder and what has no data, in reading order; `jobs` processes draw.
 
-    Equal records give equal bytes, whatever the number of jobs. ConfigError for less than one.
+    Under `files` they are also written as `figure_files.make_figures` does, each being drawn once. Equal records give
+    equal bytes, whatever the number of jobs. ConfigError for less than one.
     """
     if jobs < 1:
         raise ConfigError(f"--jobs {jobs}: at least one process has to draw")
     todo = tasks(read_source(results_root, features_root))
     with progress(len(todo), "figures", unit="kinds") as advance, contextlib.ExitStack() as stack:
         if jobs == 1:
-            found: Iterator[list[Drawn]] = map(views_of, todo)
+            found: Iterator[list[Drawn]] = (views_of(task, files=files) for task in todo)
         else:
             # Spawned, not forked: the caller may have threads.
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(min(jobs, len(todo)), mp_context=context))
-            one = functools.partial(_drawn, results_root, features_root)
+            one = functools.partial(_drawn, results_root, features_root, files)
             found = pool.map(one, range(len(todo)))
         drawn: list[Drawn] = []
         for some in found:
             drawn += some
             advance(1)
+    if files is not None:
+        write_captions([_outcome(item) for item in drawn], files)
     return drawn
 
 
-def _drawn(results_root: Path, features_root: Path | None, place: int) -> list[Drawn]:
+def _outcome(item: Drawn) -> Written | Skipped:
+    if isinstance(item, Skipped):
+        return item
+    return Written(name=item.name, title=item.title, caption=item.caption, paths=())
+
+
+def _drawn(results_root: Path, features_root: Path | None, files: Path | None, place: int) -> list[Drawn]:
     """What one process of several does: the n-th task, of a source that it has read once."""
-    return views_of(_tasks_of(results_root, features_root)[place])
+    return views_of(_tasks_of(results_root, features_root)[place], files=files)
 
 
 @functools.cache
@@ -76,16 +88,18 @@ def _tasks_of(results_root: Path, features_root: Path | None) -> Sequence[Task]:
     return tasks(read_source(results_root, features_root))
 
 
-def views_of(task: Task) -> list[Drawn]:
-    """The figures of one task as the page embeds them."""
-    return [
-        item
-        if isinstance(item, Skipped)
-        else figure_view(
-            item.figure, name=item.name, label=item.label, title=item.title, caption=item.caption
-        )
-        for item in task.run()
-    ]
+def views_of(task: Task, *, files: Path | None = None) -> list[Drawn]:
+    """The figures of one task as the page embeds them; under `files` they are also written."""
+    views: list[Drawn] = []
+    for item in task.run():
+        if isinstance(item, Skipped):
+            views.append(item)
+            continue
+        if files is not None:
+            write_figure(item, files)
+        told = {"name": item.name, "title": item.title, "caption": item.caption}
+        views.append(figure_view(item.figure, label=item.label, **told))
+    return views
 
 
 def figure_view(figure: Figure, *, name: str, label: str | None, title: str, caption: str) -> FigureView:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from .gallery import Skipped
 from .generate import labels_of, red_flags
 from .page_answers import Answer, best_answer, certainty_answer, field_of
-from .page_audit import audit_alarms, ceiling_answer, shortcut_answer
+from .page_audit import shortcut_answer
+from .page_ceiling import ceiling_alarms, ceiling_answer
 from .page_figures import FigureView
 from .page_tables import TableView, table_view
 from .source import Source
@@ -98,7 +99,7 @@ def _link(kind: str, n_tables: int) -> str:
 
 
 def _alarms(source: Source, label: str) -> tuple[str, ...]:
-    return (*red_flags(source.frame, label), *audit_alarms(source, label))
+    return (*red_flags(source.frame, label), *ceiling_alarms(source, label))
 
 
 def _answers(source: Source, label: str) -> tuple[Answer, ...]:

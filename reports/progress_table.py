@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .comparable import name_of
 from .footnotes import MOCK_NOTE, provenance_notes
 from .ordering import ordered
 from .published import FINISHED, UNFINISHED, Metric, Published, Split, published
@@ -13,7 +14,6 @@ from .rows import SCORED_KINDS, Row, rows_of
 from .settings import head_note, settings_frame
 from .source import Source
 from .table import Cell, Column, Table
-from .verdict import name_of
 from .vocabulary import error_digits, unit_of
 
 Line = dict[str, Cell]

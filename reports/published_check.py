@@ -29,12 +29,16 @@ WIDTHS: Mapping[str, int] = {"global_mean": 48, "mean_max": 96, "seg_mean_K8": 3
 """Features of the published encoder (48 channels) by pooling."""
 Z = 1.96
 MOCK = "mock data"
-AGREES, DIFFERS, NOT_COMPARABLE = "agrees", "differs", "not comparable"
+AGREES, DIFFERS, CANNOT_TELL = "agrees", "differs", "cannot tell"
+NOT_COMPARABLE = "not comparable"
+TOO_WIDE = 2.0
+"""Where our interval is so many times as wide as the published one, that the difference holds 0 says nothing."""
 NOTE = (
     "Difference: ours minus published. Its 95 % interval joins ours with one made for the published value, which came "
     "without: by the number of stars it was scored on (1000; train: 100,000), for normal residuals and a uniform "
     "label, R2 +- 1.96 (1 - R2) sqrt(2.8 / n), RMSE +- 1.96 RMSE sqrt(0.5 / n), MAE +- 1.96 MAE sqrt(0.571 / n). Ours "
-    "on train and by epoch have no stored interval and get theirs the same way. agrees: the interval holds 0. If both "
+    "on train and by epoch have no stored interval and get theirs the same way. agrees: the interval holds 0; "
+    "cannot tell: it does, but ours is more than twice as wide as the published value's. If both "
     "were scored on the same stars the interval is too wide, so a small difference can be missed. Values of different "
     "splits are never set side by side, and mock numbers are never compared. Not on record, so not checked: whether "
     "our spectra are the group's, of magnitude 21.5, and our encoder theirs."
@@ -55,25 +59,35 @@ class Check:
         """Ours minus published with its 95 % interval; None without ours, and for mock data."""
         if self.ours is None or self.row is None or self.row["data_kind"] == "mock":
             return None
-        theirs = half_width(self.published.metric, self.published.value, _n_published(self.published.split))
         value = self.ours.value - self.published.value
-        low, high = self.ours.low, self.ours.high
-        if low is None or high is None:
-            own = half_width(self.published.metric, self.ours.value, self.row[f"n_{self.published.split}"])
-            low, high = self.ours.value - own, self.ours.value + own
+        below, above = self._own_widths(self.ours, self.row)
         return Estimate(
-            value,
-            value - math.hypot(self.ours.value - low, theirs),
-            value + math.hypot(high - self.ours.value, theirs),
+            value, value - math.hypot(below, self._their_width), value + math.hypot(above, self._their_width)
         )
 
     @property
+    def _their_width(self) -> float:
+        return half_width(self.published.metric, self.published.value, _n_published(self.published.split))
+
+    def _own_widths(self, ours: Estimate, row: Row) -> tuple[float, float]:
+        """Our interval below and above our value; by the number of stars where none is stored."""
+        if ours.low is None or ours.high is None:
+            own = half_width(self.published.metric, ours.value, row[f"n_{self.published.split}"])
+            return own, own
+        return ours.value - ours.low, ours.high - ours.value
+
+    @property
     def verdict(self) -> str:
-        """One of AGREES, DIFFERS, NOT_COMPARABLE."""
+        """One of AGREES, DIFFERS, CANNOT_TELL, NOT_COMPARABLE."""
         difference = self.difference
         if self.why or difference is None or difference.low is None or difference.high is None:
             return NOT_COMPARABLE
-        return AGREES if difference.low <= 0 <= difference.high else DIFFERS
+        if not difference.low <= 0 <= difference.high:
+            return DIFFERS
+        assert self.ours is not None
+        assert self.row is not None
+        wide = sum(self._own_widths(self.ours, self.row)) / 2 > TOO_WIDE * self._their_width
+        return CANNOT_TELL if wide else AGREES
 
 
 def half_width(metric: str, value: float, n: int) -> float:
@@ -205,7 +219,9 @@ def _at(value: Published) -> str:
 
 def _summary(checks: list[Check]) -> str:
     counts = Counter(check.verdict for check in checks)
-    return "; ".join(f"{counts[name]} {name}" for name in (AGREES, DIFFERS, NOT_COMPARABLE)) + "."
+    return (
+        "; ".join(f"{counts[name]} {name}" for name in (AGREES, DIFFERS, CANNOT_TELL, NOT_COMPARABLE)) + "."
+    )
 
 
 def _columns(*, stale: bool) -> tuple[Column, ...]:

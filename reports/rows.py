@@ -55,6 +55,8 @@ _TEXT = [
     "noise_mode",
     "inputs",
     "input_test",
+    "rows_test",
+    "kept_test",
     "draws_train",
     "draws_val",
     "draws_test",
@@ -72,6 +74,7 @@ _TEXT = [
 _INTEGERS = [
     "train_size",
     "seed",
+    "noise_seed",
     "probe_version",
     "d",
     *(f"n_{s}" for s in SPLITS),
@@ -178,6 +181,8 @@ def _identity(record: Record) -> Row:
         "noise_mode": _text(spec.get("noise_mode")),
         "inputs": _inputs(spec),
         "input_test": "+".join((spec.get("inputs") or {}).get("test") or []),
+        "rows_test": _rows_test(record),
+        "kept_test": _kept(spec).get("selection", ""),
         **{f"draws_{split}": "+".join(map(str, draws)) for split, draws in (spec.get("draws") or {}).items()},
         "cross": ", ".join(spec.get("cross") or []),
         "group": _text(spec.get("group")),
@@ -192,10 +197,24 @@ def _identity(record: Record) -> Row:
                 "family",
                 "train_size",
                 "seed",
+                "noise_seed",
                 "probe_version",
             )
         },
     }
+
+
+def _rows_test(record: Record) -> str:
+    """Which rows of test were scored: '500' (all kept), 'first 50'; '' where a failed record tells neither."""
+    first, kept = record.spec.get("test_size"), _kept(record.spec).get("n")
+    if first is not None and (kept is None or first < kept):
+        return f"first {first}"
+    return _text((record.result.get("n_rows") or {}).get("test"))
+
+
+def _kept(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an end-to-end record says of the kept rows of test: `n`, and `selection`, 'all' or a digest."""
+    return (spec.get("rows") or {}).get("test") or {}
 
 
 def _training(record: Record) -> str:

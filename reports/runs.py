@@ -55,6 +55,7 @@ IDENTITY = (
     "noise_level_test",
     "draws_train",
     "draws_test",
+    "rows_test",
     "data_kind",
 )
 """Columns of the frame that tidy frames repeat for each run."""

@@ -16,6 +16,9 @@ VARYING: Mapping[str, str] = {
     "noise_mode_text": "noise",
     "noise_level_text": "noise level",
     "inputs_text": "data files",
+    "rows_test_text": "test rows",
+    "kept_test_text": "test rows kept",
+    "noise_seed_text": "noise seed",
     "draws_text": "draw",
     "error_input_text": "error input",
     "precision_text": "precision",
@@ -31,6 +34,8 @@ VARYING: Mapping[str, str] = {
 CACHED = "on stored features"
 RUN = "run"
 RUN_DIGITS = 8
+_TOLD_WHERE_KNOWN = ("rows_test_text", "kept_test_text", "noise_seed_text")
+"""What not every record tells: shown only where two records tell different things."""
 _HEAD_SPECIFIC = ("selection", "probe_version")
 
 
@@ -56,6 +61,8 @@ def settings_rows(rows: Sequence[Row], *, by_head: Sequence[str] = ()) -> list[R
     shown = [_shown_settings(row) for row in rows]
     if any(text["training_text"] for text in shown):
         shown = [text | {"training_text": text["training_text"] or CACHED} for text in shown]
+    alike = [key for key in _TOLD_WHERE_KNOWN if len({text[key] for text in shown} - {""}) < 2]
+    shown = [text | dict.fromkeys(alike, "") for text in shown]
     own = _settings_by_head(rows, (*_HEAD_SPECIFIC, *by_head))
     return [
         {**row, **text, "settings_text": setting} for row, text, setting in zip(rows, shown, own, strict=True)
@@ -130,6 +137,9 @@ def _shown_settings(row: Row) -> dict[str, str]:
         "precision_text": row["precision"],
         "noise_mode_text": row["noise_mode"],
         "inputs_text": row["inputs"],
+        "rows_test_text": row["rows_test"],
+        "kept_test_text": row["kept_test"][:SHORT],
+        "noise_seed_text": "" if row["noise_seed"] is None else str(row["noise_seed"]),
         "cross_text": row["cross"],
         "train_size_text": "all" if size is None else str(size),
         "seed_text": "" if row["seed"] is None else str(row["seed"]),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from .comparable import comparable_rows, names_without_seed
 from .comparisons import NOT_COMPARED, Comparisons, p_text
 from .footnotes import footnotes
 from .ordering import ordered
@@ -14,9 +15,7 @@ from .table import Cell, Column, Estimate, Table, Value
 from .verdict import (
     DIGITS,
     best_note,
-    comparable_rows,
     contest,
-    names_without_seed,
     r2_estimate,
     scored,
     verdicts_of,

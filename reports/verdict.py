@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from .comparable import comparable_rows
 from .comparisons import NOT_COMPARED, Comparisons, p_text
 from .render_markdown import estimate_text
-from .rows import FRESH, Row, rows_of
-from .settings import settings_rows, varying_of
+from .rows import Row
 from .table import Estimate
 from .vocabulary import CLEAN_FLUX, ERROR_ONLY, LATENT, RANDOM_ENCODER, RAW_FLUX, SHUFFLED_LABELS
 
@@ -40,42 +40,6 @@ def scored(rows: Sequence[Row]) -> list[Row]:
     return sorted((row for row in rows if row["test_r2"] is not None), key=lambda row: -row["test_r2"])
 
 
-TEST_SET = ("label", "data_kind", "input_test", "noise_mode", "noise_level_test", "draws_test")
-"""Columns of the frame that say what a row was scored on; rows that differ in one are never ranked together."""
-
-
-def comparable_rows(frame: pd.DataFrame) -> list[list[Row]]:
-    """Rows that can be compared: equal in every column of TEST_SET; in order of appearance.
-
-    Each carries `name`, the row in words, with the settings that tell it from others of the same features and head.
-    """
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in _named(rows_of(frame)):
-        key = tuple(str(row[name]) for name in TEST_SET)
-        groups.setdefault(key, []).append(row)
-    return list(groups.values())
-
-
-def _named(rows: Sequence[Row], *, without: Sequence[str] = ()) -> list[Row]:
-    """All rows, each with `name`: in words, with those settings but `without` that tell it from its like."""
-    shown = settings_rows(rows)
-    alike: dict[str, list[Row]] = {}
-    for row in shown:
-        row["name"] = name_of(row)
-        alike.setdefault(row["name"], []).append(row)
-    for same in alike.values():
-        columns = [column for column in varying_of(same) if column.key not in without]
-        for row in same:
-            differing = [f"{column.heading} {row[column.key]}" for column in columns if row[column.key]]
-            row["name"] = ", ".join([row["name"], *differing])
-    return shown
-
-
-def names_without_seed(frame: pd.DataFrame) -> dict[str, str]:
-    """By run id, a row in words, for what is said of several seeds together."""
-    return {row["run_id"]: row["name"] for row in _named(rows_of(frame), without=("seed",))}
-
-
 def contest(rows: Sequence[Row], paired: Comparisons = NOT_COMPARED) -> Contest | None:
     """The best row and its strongest rival; None when no row has a score."""
     ranking = scored(rows)
@@ -100,13 +64,6 @@ def beats_clearly(row: Row, other: Row, paired: Comparisons = NOT_COMPARED) -> b
         return pair.holds
     low, high = row["test_r2_lo"], other["test_r2_hi"]
     return low is not None and high is not None and bool(low > high)
-
-
-def name_of(row: Row) -> str:
-    """A row in words: 'enc_last / seg_mean_K8 / forward / ridge', after its role unless it is a latent."""
-    parts = [row[key] for key in ("layer", "pooling", "direction", "head") if row[key]]
-    path = " / ".join(parts)
-    return path if row["role"] == LATENT else f"{row['role']} ({path})"
 
 
 def scored_name(row: Row) -> str:
@@ -157,7 +114,7 @@ def _verdict(rows: Sequence[Row], paired: Comparisons) -> Iterator[str]:
     if result is None:
         return
     latents = [row for row in ranking if row["role"] == LATENT]
-    stale = sum(row["state"] != FRESH for row in ranking)
+    stale = sum(row["state"].startswith("stale") for row in ranking)
     if stale:
         yield f"Careful: {stale} of the {len(ranking)} rows compared are stale (their stores are missing or changed)."
     yield f"{_setting(result.best)}: {scored_name(result.best)} wins, {_margin(result)}."

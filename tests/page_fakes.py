@@ -23,6 +23,7 @@ def audit_record(
     layer: str = "enc_pre_latent",
     stores: dict[str, str] | None = None,
     predictions: dict[str, str] | None = None,
+    **changed: Any,
 ) -> Record:
     spec = {
         "label": label,
@@ -31,6 +32,8 @@ def audit_record(
         "data_kind": "mock",
         "error_inputs": ["true", "zero"],
         "method": "sign flips",
+        "noise_levels": dict.fromkeys(("train", "val", "test"), 1.0),
+        **changed,
     }
     alone = {
         "name": "A1",
@@ -89,9 +92,12 @@ def ceiling_record(
     return Record(run_id("ceiling", spec), "ceiling", spec, result, {})
 
 
-def ceiling_row(run: str, r2: float, *, why: str | None = None, above: bool = False) -> dict[str, Any]:
+def ceiling_row(
+    run: str, r2: float, *, why: str | None = None, above: bool = False, clear: bool = True
+) -> dict[str, Any]:
+    """`clear`: the ceiling is clear of 0, so that it has shares."""
     applicable = why is None
-    share = r2 / 0.8 if applicable else None
+    share = r2 / 0.8 if applicable and clear else None
     return {
         "run": run,
         "r2": r2,

@@ -120,6 +120,7 @@ def test_selectivity_is_the_score_minus_those_of_the_controls(results):
             ]
             expected = score(own.run_id) - score(other.run_id)
             assert item[control]["difference"] == pytest.approx(expected, rel=1e-5)
+            assert item[control]["predictions"] == other.files["predictions"]
 
 
 def test_seeds_are_told_as_mean_and_spread(results):

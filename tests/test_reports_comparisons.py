@@ -6,12 +6,13 @@ import pytest
 from reports_fakes import documents_of, fresh, record, write
 
 from cache.records import Record, run_id
+from reports.comparable import comparable_rows
 from reports.comparisons import comparisons_of, p_text
 from reports.generate import red_flags
 from reports.pivots import heads_table
 from reports.rows import frame_of
 from reports.tables import controls_table, layers_table
-from reports.verdict import beats_clearly, comparable_rows, contest
+from reports.verdict import beats_clearly, contest
 
 
 def with_predictions(*records):
@@ -145,6 +146,18 @@ def test_selectivity_and_seeds_are_told(three):
     notes = " ".join(table.notes)
     assert "Selectivity: R2 minus that of the same probe on labels shuffled among stars" in notes
     assert notes.count("2 seeds: test R2 0.5475, standard deviation 0.0035, from 0.5450 to 0.5500.") == 1
+
+
+@pytest.mark.parametrize(("seen", "told"), [("same", "0.551 / -"), ("another", "")])
+def test_selectivity_falls_when_its_control_was_fitted_anew(three, seen, told):
+    records, _ = three
+    shuffled = replace(record(0.0, control="shuffled_labels"), files={"predictions": "same"})
+    control = {"run": shuffled.run_id, "predictions": seen, "difference": 0.551}
+    items = [{"run": records[0].run_id, "shuffled_labels": control}]
+    compared = comparison(records, [(0.005, -0.002, 0.012, 0.4)] * 3, selectivity=items)
+    every = [*records, shuffled]
+    table = layers_table(frame_of(every, fresh), "log_g", comparisons_of([*every, compared]))
+    assert table.rows[0]["selectivity"] == told
 
 
 def test_red_flags_stand_above_every_table_of_their_label():

@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports_fakes import history, record
 
-from reports.drawn import best_on_val, file_part, in_unit, listed, main_rows, plain
+from reports.drawn import best_on_val, data_note, file_part, in_unit, listed, main_rows, plain
 from reports.figure_audit import audits
 from reports.figure_bins import by_bin
 from reports.figure_ceiling import ceilings
@@ -42,7 +42,7 @@ from reports.figure_predictions import (
     residuals,
 )
 from reports.figure_spectra import examples, reconstruction
-from reports.figure_sweeps import SIZE, against_draws, against_size, series_of
+from reports.figure_sweeps import DRAWS, SIZE, against_draws, against_size, series_of
 from reports.spectral_lines import LINES, holds_line, lines_between, wavelength_note
 from reports.style import styled
 
@@ -298,3 +298,20 @@ def test_small_words():
     assert in_unit(0.5, "redshift") == "0.50"
     assert [listed(list("abc")[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
     assert file_part("enc_0 / mean, x") == "enc_0-mean-x"
+
+
+def test_fresh_noise_is_no_number_of_draws():
+    records = [
+        record(0.4, head="mlp_1", draws={"train": draws, "val": [0], "test": [0]})
+        for draws in (["fresh"], [0, 1], [0, 1, 2, 3])
+    ]
+    (series,) = series_of(main_rows(source_of(records).frame, "log_g"), DRAWS)
+    assert series.x == (2.0, 4.0)
+    assert [row["draws_train"] for row in plain(main_rows(source_of(records).frame, "log_g"))] == ["0+1"]
+
+
+def test_the_note_states_the_noise_level():
+    assert data_note(main_rows(source_of([record(0.5)]).frame, "log_g")).endswith(", noise level 1")
+    levels = [record(0.5, noise_levels={"train": 1, "val": 1, "test": level}) for level in (0.5, 2.0)]
+    rows = [row for item in levels for row in main_rows(source_of([item]).frame, "log_g")]
+    assert data_note(rows).endswith(", noise level 0.5 and 2")

@@ -6,13 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports_fakes import demo_records, fresh, record
+from reports_other_fakes import comparison, with_predictions
 
 from cache.errors import CacheError
+from reports.comparisons import comparisons_of
 from reports.figures import overview_figure
 from reports.overview_layout import (
     AXES_WIDTH,
     FLOOR,
     caption_of,
+    chosen_of,
     limits_of,
     lines_of,
     placed_flags,
@@ -99,15 +102,37 @@ def test_titles_tell_the_story():
     assert title_of("log_g", rows(latent, flux)) == "log_g: raw noisy flux beats every latent row"
     assert (
         title_of("log_g", rows(latent, flux, error))
-        == "log_g: raw noisy flux and error only ahead, within noise"
+        == "log_g: raw noisy flux and error only ahead of the latent row best on val, within noise"
     )
-    assert title_of("log_g", rows(latent, low)) == "log_g: the best latent row beats raw noisy flux"
+    assert title_of("log_g", rows(latent, low)) == "log_g: the latent row best on val beats raw noisy flux"
     close = record(0.49, layer="input_flux")
-    assert title_of("log_g", rows(latent, close)) == "log_g: the best latent row is ahead, within noise"
+    assert (
+        title_of("log_g", rows(latent, close)) == "log_g: the latent row best on val is ahead, within noise"
+    )
 
 
-def test_the_caption_says_mock():
-    assert caption_of(rows(record()), []) == "500 test stars, mock data (not BOSZ results). "
+def test_val_chooses_the_rows_of_the_title_and_every_means_every():
+    lucky, steady = record(0.7, pooling="mean_max"), record(0.5)
+    lucky.result["scores"]["val"]["log_g"]["r2"] = 0.3
+    flux = record(0.6, layer="input_flux")
+    told = "log_g: raw noisy flux beats the latent row best on val"
+    assert title_of("log_g", rows(lucky, steady, flux)) == told
+    other = record(0.9, layer="input_flux", pooling="none")
+    other.result["scores"]["val"]["log_g"]["r2"] = 0.1
+    assert chosen_of(rows(flux, other), "raw noisy flux")["test_r2"] == 0.6
+
+
+def test_titles_are_judged_in_pairs():
+    latent, flux = with_predictions(record(0.5), record(0.51, layer="input_flux"))
+    unpaired = title_of("log_g", rows(latent, flux))
+    assert unpaired == "log_g: raw noisy flux ahead of the latent row best on val, within noise"
+    paired = comparisons_of([latent, flux, comparison(flux, latent)])
+    assert title_of("log_g", rows(latent, flux), paired) == "log_g: raw noisy flux beats every latent row"
+
+
+def test_the_caption_says_mock_and_the_noise_level():
+    told = "500 test stars, mock data (not BOSZ or PFS results), noise level 1."
+    assert caption_of(rows(record()), []) == told
     assert "not BOSZ" not in caption_of(rows(record(data_kind="real")), [])
 
 

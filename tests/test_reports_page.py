@@ -17,6 +17,7 @@ from reports_fakes import RANDOM_FAMILY, few_records, key_of, record, source_of,
 from cache.commandline import main
 from cache.errors import ConfigError
 from reports.cli import VERBS
+from reports.figure_files import make_figures
 from reports.gallery import Skipped
 from reports.generate import build_tables
 from reports.page import make_page, render_page
@@ -199,6 +200,19 @@ def test_the_command_writes_the_page(tmp_path, capsys):
     assert main("reports", VERBS, arguments) == 0
     assert capsys.readouterr().out == f"{out}\n"
     assert Reader(out.read_text()).inside == []
+
+
+def test_the_files_of_figures_are_those_that_figures_writes_and_leave_the_page_alone(tmp_path):
+    write(tmp_path / "results", [record(0.5), record(0.3, layer="enc_last")])
+    alone = drawn_figures(tmp_path / "results", None)
+    both = drawn_figures(tmp_path / "results", None, files=tmp_path / "both")
+    make_figures(tmp_path / "results", None, out=tmp_path / "apart")
+    assert both == alone
+    found, expected = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("both", "apart")
+    )
+    assert "overview_log_g.pdf" in found
+    assert found == expected
 
 
 def test_jobs_do_not_change_the_page(tmp_path):

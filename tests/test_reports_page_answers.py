@@ -6,7 +6,8 @@ from reports_fakes import demo_records, key_of, record, source_of
 
 from cache.records import Record, run_id
 from reports.page_answers import best_answer, certainty_answer, field_of
-from reports.page_audit import audit_alarms, ceiling_answer, shortcut_answer
+from reports.page_audit import shortcut_answer
+from reports.page_ceiling import ceiling_alarms, ceiling_answer
 from reports.source import Source
 
 
@@ -281,10 +282,87 @@ def test_a_score_above_the_ceiling_is_a_red_flag():
     best = record(0.9)
     source = source_of([best, ceiling_record([ceiling_row(best.run_id, 0.9, above=True)])])
     assert ceiling_answer(source, field(source)).tone == "bad"
-    assert list(audit_alarms(source, "log_g")) == [
+    assert list(ceiling_alarms(source, "log_g")) == [
         (
             "RED FLAG, log_g: enc_pre_latent / seg_mean_K8 / forward / ridge scores above the ceiling, which no "
             "sound probe of noisy flux can."
         )
     ]
-    assert list(audit_alarms(source, "T_eff")) == []
+    assert list(ceiling_alarms(source, "T_eff")) == []
+
+
+def test_an_audit_of_another_test_set_does_not_answer():
+    inputs = {"test": ["aa" * 32]}
+    best = record(data_kind="real", inputs=inputs, noise_mode="draw")
+    mock = audit_record("no", noise_levels={"train": 1.0, "test": 0.5}, noise_mode="none")
+    answer = shortcut_answer(source := source_of([best, mock]), field(source))
+    assert (answer.value, answer.tone) == ("not measured on this test set", "missing")
+    assert answer.sentences[:2] == (
+        (
+            "The nearest audit on record has mock data, not real, another test file, noise none, not draw, "
+            "noise level 0.5, not 1."
+        ),
+        "Run make audit LABEL=log_g.",
+    )
+    far = audit_record("yes", head="ols", data_kind="real", inputs=inputs, noise_mode="draw")
+    answer = shortcut_answer(source := source_of([best, mock, far]), field(source))
+    assert (answer.value, answer.runs) == ("yes", (far.run_id,))
+
+
+def test_an_audit_trained_at_another_noise_level_says_so():
+    audit = audit_record(noise_levels={"train": 0.5, "val": 0.5, "test": 1.0})
+    told = shortcut_answer(source := source_of([record(), audit]), field(source)).sentences
+    assert any(", trained at noise level 0.5, not the best configuration." in text for text in told)
+
+
+def test_no_share_is_told_where_the_ceiling_is_not_clear_of_0():
+    best = record(0.4)
+    source = source_of([best, ceiling_record([ceiling_row(best.run_id, 0.4, clear=False)])])
+    answer = ceiling_answer(source, field(source))
+    assert answer.value == "R2 0.800 [0.780, 0.820]"
+    assert answer.sentences[-1] == (
+        "It reaches R2 0.400 [0.370, 0.430], gap 0.400 [0.370, 0.430], no share: the ceiling is not clear of 0."
+    )
+    flux = record(0.4, layer="input_flux", pooling="none")
+    rows = [ceiling_row(flux.run_id, 0.4, clear=False)]
+    told = ceiling_answer(source := source_of([best, flux, ceiling_record(rows)]), field(source)).sentences
+    assert told[-1].endswith("no share: the ceiling is not clear of 0.")
+
+
+def test_a_share_without_ends_is_told_alone():
+    best = record(0.4)
+    row = ceiling_row(best.run_id, 0.4) | {"share_interval": [None, None]}
+    answer = ceiling_answer(source := source_of([best, ceiling_record([row])]), field(source))
+    assert (answer.value, answer.bar) == ("50 % reached", None)
+
+
+def test_the_val_score_that_chooses_below_a_ceiling_is_that_of_the_label():
+    def of_both(val, **changed):
+        item = record({"T_eff": 0.5, "log_g": 0.5}, error_input="zero", **changed)
+        for label, score in val.items():
+            item.result["scores"]["val"][label]["r2"] = score
+        return item
+
+    best = record(0.6)
+    cool = of_both({"T_eff": 0.9, "log_g": 0.3})
+    heavy = of_both({"T_eff": 0.2, "log_g": 0.5}, pooling="mean_max")
+    unknown = of_both({"T_eff": 0.9, "log_g": None}, pooling="global_mean")
+    rows = [ceiling_row(item.run_id, 0.4) for item in (unknown, cool, heavy)]
+    answer = ceiling_answer(
+        source := source_of([best, cool, heavy, unknown, ceiling_record(rows)]), field(source)
+    )
+    assert answer.runs[1] == heavy.run_id
+
+
+def test_figures_are_of_the_test_set_that_the_page_answers_for():
+    from reports.drawn import main_rows
+
+    levels = [
+        record(0.9, noise_levels=dict.fromkeys(("train", "val", "test"), level), pooling=pooling)
+        for level, poolings in ((0.0, ("mean_max", "global_mean", "seg_mean_K8")), (1.0, ("mean_max",)))
+        for pooling in poolings
+    ]
+    source = source_of(levels)
+    drawn = main_rows(source.frame, "log_g")
+    assert {row["noise_level_test"] for row in drawn} == {1.0}
+    assert [row["run_id"] for row in drawn] == [row["run_id"] for row in field(source).rows]

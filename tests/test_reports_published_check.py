@@ -7,7 +7,7 @@ import pytest
 from reports_fakes import finetuned, history, record, source_of
 
 from reports.published import PUBLISHED, UNFINISHED
-from reports.published_check import AGREES, DIFFERS, NOT_COMPARABLE, half_width, published_table
+from reports.published_check import AGREES, CANNOT_TELL, DIFFERS, NOT_COMPARABLE, half_width, published_table
 
 N = {"train": 100_000, "val": 1000, "test": 1000}
 
@@ -39,9 +39,17 @@ def test_the_interval_of_the_difference_decides(ours, verdict):
     width = np.hypot(0.03, half_width("r2", 0.5516, 1000))
     assert line["difference"].high - line["difference"].value == pytest.approx(width)
     counts = Counter(row["verdict"] for row in table.rows)
-    assert table.lead == (
-        f"{counts[AGREES]} agrees; {counts[DIFFERS]} differs; {counts[NOT_COMPARABLE]} not comparable.",
-    )
+    told = ((counts[name], name) for name in (AGREES, DIFFERS, CANNOT_TELL, NOT_COMPARABLE))
+    assert table.lead == (f"{'; '.join(f'{n} {name}' for n, name in told)}.",)
+
+
+@pytest.mark.parametrize(
+    ("ours", "width", "verdict"),
+    [(0.55, 0.09, AGREES), (0.55, 0.1, CANNOT_TELL), (0.2, 0.4, CANNOT_TELL), (-0.2, 0.4, DIFFERS)],
+)
+def test_a_lack_of_power_is_no_agreement(ours, width, verdict):
+    found, _ = lines(real(ours, half_width=width))
+    assert line_of(found)["verdict"] == verdict
 
 
 def test_every_value_of_the_label_has_a_line():

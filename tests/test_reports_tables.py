@@ -1,17 +1,20 @@
 """The flat tables: every row shown, told apart, marked only where it may be, and honest about its origin."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reports_fakes import RANDOM_FAMILY, demo_records, fresh, record
+from reports_fakes import RANDOM_FAMILY, demo_records, finetuned, fresh, record
 
+from cache.records import run_id
+from reports.comparable import comparable_rows
 from reports.footnotes import MOCK_NOTE, NOT_PUBLISHED_NOTE, PUBLISHED_NOTE, extract_command
 from reports.rows import frame_of, rows_of
 from reports.table import Estimate
 from reports.tables import controls_table, layers_table
-from reports.verdict import comparable_rows, contest, verdicts
+from reports.verdict import contest, verdicts
 
 
 def frame(*records, state=fresh):
@@ -183,6 +186,52 @@ def test_rows_of_other_test_sets_do_not_compete():
     rows = frame(record(0.9, noise_levels=quiet), record(0.5), record(0.1, layer="enc_last"))
     assert [len(group) for group in comparable_rows(rows)] == [1, 2]
     assert [row["test_r2"].value for row in bold_rows(layers_table(rows, "log_g"))] == [0.5]
+
+
+def part_of_test(r2, first, *, kept=500, noise_seed=0, selection="all", **changed):
+    """An end-to-end record; `first` rows of `kept` were scored, None for all."""
+    told = {
+        "test_size": first,
+        "rows": {"test": {"n": kept, "selection": selection}},
+        "noise_seed": noise_seed,
+    }
+    made = finetuned(r2, **changed)
+    item = replace(
+        made, spec={**made.spec, **told, "inputs": {}, "noise_mode": "", "draws": record().spec["draws"]}
+    )
+    item.result["n_rows"]["test"] = first or kept
+    return replace(item, run_id=run_id("finetune", item.spec))
+
+
+def test_a_score_on_some_of_test_does_not_compete_with_scores_on_all():
+    some, every = part_of_test(0.9, 50), part_of_test(0.6, None, head="mlp_2")
+    rows = frame(record(0.5), some, every, part_of_test(0.4, 500), record(failed="no luck", head="ols"))
+    sets = [{row["rows_test"] for row in group} for group in comparable_rows(rows)]
+    assert sets == [{"500", ""}, {"first 50"}]
+    table = controls_table(rows, "log_g")
+    assert "test rows" in {column.heading for column in table.columns}
+    assert not any(some.run_id == row["run_id"] for row in bold_rows(table))
+    told = controls_table(frame(record(0.5), every), "log_g")
+    assert "test rows" not in {column.heading for column in told.columns}
+
+
+def test_known_noise_seeds_and_selections_part_test_sets_and_untold_ones_do_not():
+    rows = frame(
+        record(0.5),
+        part_of_test(0.6, None),
+        part_of_test(0.61, None, seed=1),
+        part_of_test(0.7, None, noise_seed=7),
+        part_of_test(0.8, None, selection="5e" * 32),
+    )
+    assert sorted(len(group) for group in comparable_rows(rows)) == [1, 1, 3]
+    columns = {column.heading for column in controls_table(rows, "log_g").columns}
+    assert {"noise seed", "test rows kept"} <= columns
+
+
+def test_rows_that_name_no_store_are_not_called_stale():
+    assert "stale" not in " ".join(controls_table(frame(record(0.5), finetuned(0.6)), "log_g").lead)
+    gone = frame_of([record(0.5)], lambda _key, _digest: "missing")
+    assert "1 of the 1 rows compared are stale" in " ".join(controls_table(gone, "log_g").lead)
 
 
 def test_controls_stand_best_first_and_failures_last():

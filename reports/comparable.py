@@ -1,0 +1,105 @@
+"""Test sets: which rows were scored on the same stars and noise, how they are named, and which set leads."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from .rows import Row, rows_of
+from .settings import settings_rows, varying_of
+from .vocabulary import LATENT
+
+UNTOLD: Mapping[str, object] = {"rows_test": "", "kept_test": "", "noise_seed": None}
+"""Columns of TEST_SET that not every record tells, and what stands there then.
+
+A failed record has no number of rows, a probe names its noise seed and selection of rows by its stores alone.
+"""
+TEST_SET = ("label", "data_kind", "input_test", "noise_mode", "noise_level_test", "draws_test", *UNTOLD)
+"""Columns of the frame that say what a row was scored on; rows that differ in one are never ranked together."""
+
+
+def comparable_rows(frame: pd.DataFrame) -> list[list[Row]]:
+    """Rows that can be compared: equal in every column of TEST_SET; in order of appearance.
+
+    A column that a record does not tell parts no rows: such a row joins the largest set that agrees otherwise.
+
+    Each row carries `name`: itself in words, with the settings that tell it from others of the same features and head.
+    """
+    rows = _named(rows_of(frame))
+    sizes: dict[tuple[object, ...], int] = {}
+    for row in rows:
+        key = _key(row)
+        sizes[key] = sizes.get(key, 0) + 1
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(_joined(_key(row), sizes), []).append(row)
+    return list(groups.values())
+
+
+def _key(row: Row) -> tuple[object, ...]:
+    """What a row was scored on, None for what its record does not tell."""
+    return tuple(
+        None if name in UNTOLD and row[name] == UNTOLD[name] else str(row[name]) for name in TEST_SET
+    )
+
+
+def _joined(key: tuple[object, ...], sizes: Mapping[tuple[object, ...], int]) -> tuple[object, ...]:
+    """The key of the set that a row stands in: its own where it tells all, else that of the largest that tells more."""
+    n_told = sum(value is not None for value in key)
+    fuller = {
+        other: size
+        for other, size in sizes.items()
+        if sum(value is not None for value in other) > n_told
+        and all(value is None or value == theirs for value, theirs in zip(key, other, strict=True))
+    }
+    return _joined(max(fuller, key=lambda other: fuller[other]), sizes) if fuller else key
+
+
+def ranked_sets(frame: pd.DataFrame) -> list[list[Row]]:
+    """The sets of `comparable_rows`, that which pages and figures answer for first.
+
+    Sets with scored latent rows before those without, real data before mock, then the noise level nearest 1, then the
+    most latent rows.
+    """
+    return sorted(comparable_rows(frame), key=_rank)
+
+
+def _rank(rows: Sequence[Row]) -> tuple[bool, bool, float, int, tuple[str, ...]]:
+    n_latents = len(plain_latents(rows))
+    first = rows[0]
+    level = 1.0 if first["noise_level_test"] is None else float(first["noise_level_test"])
+    names = tuple(str(first[name]) for name in TEST_SET)
+    return (n_latents == 0, first["data_kind"] != "real", abs(level - 1), -n_latents, names)
+
+
+def plain_latents(rows: Sequence[Row]) -> list[Row]:
+    """Scored latent rows fed the true error and tested as trained; any scored latent row where there is none."""
+    latents = [row for row in rows if row["role"] == LATENT and row["test_r2"] is not None]
+    plain = [row for row in latents if row["error_input"].lower() == "true" and not row["cross"]]
+    return plain or latents
+
+
+def _named(rows: Sequence[Row], *, without: Sequence[str] = ()) -> list[Row]:
+    """All rows, each with `name`: in words, with those settings but `without` that tell it from its like."""
+    shown = settings_rows(rows)
+    alike: dict[str, list[Row]] = {}
+    for row in shown:
+        row["name"] = name_of(row)
+        alike.setdefault(row["name"], []).append(row)
+    for same in alike.values():
+        columns = [column for column in varying_of(same) if column.key not in without]
+        for row in same:
+            differing = [f"{column.heading} {row[column.key]}" for column in columns if row[column.key]]
+            row["name"] = ", ".join([row["name"], *differing])
+    return shown
+
+
+def names_without_seed(frame: pd.DataFrame) -> dict[str, str]:
+    """By run id, a row in words, for what is said of several seeds together."""
+    return {row["run_id"]: row["name"] for row in _named(rows_of(frame), without=("seed",))}
+
+
+def name_of(row: Row) -> str:
+    """A row in words: 'enc_last / seg_mean_K8 / forward / ridge', after its role unless it is a latent."""
+    parts = [row[key] for key in ("layer", "pooling", "direction", "head") if row[key]]
+    path = " / ".join(parts)
+    return path if row["role"] == LATENT else f"{row['role']} ({path})"
