@@ -47,7 +47,7 @@ class Distillation:
             features=(self.flux,),
             head=HEAD,
             params={
-                "target": self.target.path,
+                "latents": self.target.path,
                 "network": self.network,
                 "network_params": dict(self.network_params),
                 "probe": probe.head,

@@ -15,16 +15,16 @@ from .scaling import Scaling
 
 SHARED = ("seed", "device")
 """Settings of the student that its network and its probe take over."""
-NETWORK, PROBE, LATENTS = "network.", "probe.", "latents.npz"
+NETWORK, PROBE, LEARNED = "network.", "probe.", "latents.npz"
 """Files of a saved student: those of its two heads behind a prefix, and which latents were learned."""
-LATENTS_FIELDS = ("kept", "mean", "scale", "constant")
+LEARNED_FIELDS = ("kept", "mean", "scale", "constant")
 BEST_EPOCH = "student_epoch"
 
 
 class Student(Head):
     """Flux to latents by a network that learned them, latents to labels by a probe fitted to what the network says.
 
-    `target` tells whose latents (layer/direction/pooling), `network` and `probe` are heads with their parameters. The
+    `latents` tells whose they are (layer/direction/pooling), `network` and `probe` are heads with their parameters. The
     network comes by `learn_from` and is not touched by `fit`; without it `fit` raises ProbeError. The probe is fitted
     to what the network says of the stars that it learned from, which is nearer to the truth than what it says of
     others. Pickles and clones of scikit-learn do not carry the network.
@@ -36,7 +36,7 @@ class Student(Head):
     def __init__(
         self,
         *,
-        target: str = "",
+        latents: str = "",
         network: str = "mlp_1",
         network_params: Mapping[str, Any] | None = None,
         probe: str = "ridge",
@@ -45,7 +45,7 @@ class Student(Head):
         device: str = "cpu",
     ) -> None:
         """Settings; seed and device go to network and probe where they take them."""
-        self.target = target
+        self.latents = latents
         self.network = network
         self.network_params = network_params
         self.probe = probe
@@ -77,9 +77,9 @@ class Student(Head):
 
     def check_settings(self) -> None:
         """Refuse a student of nothing, and what its network and its probe refuse."""
-        if not self.target:
+        if not self.latents:
             raise ConfigError(
-                "a student learns the latents of some layer, direction and pooling, which 'target' names; "
+                "a student learns the latents of some layer, direction and pooling, which 'latents' names; "
                 "`python -m probes distil` fits it"
             )
         for name, params in ((self.network, self.network_params), (self.probe, self.probe_params)):
@@ -98,7 +98,7 @@ class Student(Head):
     def _taught(self) -> Distilled:
         if self._distilled is None:
             raise ProbeError(
-                f"the student of {self.target} was given no latents to learn; `python -m probes distil` fits it"
+                f"the student of {self.latents} was given no latents to learn; `python -m probes distil` fits it"
             )
         return self._distilled
 
@@ -128,16 +128,16 @@ class Student(Head):
         return {
             **{NETWORK + name: content for name, content in taught.network.to_files().items()},
             **{PROBE + name: content for name, content in self.probe_.to_files().items()},
-            LATENTS: buffer.getvalue(),
+            LEARNED: buffer.getvalue(),
         }
 
     def from_files(self, files: Mapping[str, bytes]) -> None:
         """Read what `to_files` gave; Damaged when a file is missing or does not fit."""
         try:
-            with np.load(io.BytesIO(files[LATENTS]), allow_pickle=False) as stored:
-                kept, mean, scale, constant = (stored[name] for name in LATENTS_FIELDS)
+            with np.load(io.BytesIO(files[LEARNED]), allow_pickle=False) as stored:
+                kept, mean, scale, constant = (stored[name] for name in LEARNED_FIELDS)
         except (KeyError, ValueError) as error:
-            raise Damaged(f"{LATENTS} tells no latents ({error}); fit the student again") from error
+            raise Damaged(f"{LEARNED} tells no latents ({error}); fit the student again") from error
         network, self.probe_ = self.make_network(), self._made(self.probe, self.probe_params)
         _read(network, files, NETWORK, n_features=self.n_features_in_, n_labels=mean.size, single=False)
         _read(

@@ -22,7 +22,7 @@ from reports.rows import frame_of
 
 N = {"train": 300, "val": 100, "test": 150}
 SMALL = {"hidden": (32,), "max_epochs": 60, "batch_size": 32, "learning_rate": 0.01, "dropout": 0.0}
-TARGET = {"target": "enc_pre_latent/forward/seg_mean_K2"}
+TARGET = {"latents": "enc_pre_latent/forward/seg_mean_K2"}
 FLUX = ArrayName("input_flux", "forward", "none")
 LATENT = ArrayName("enc_pre_latent", "forward", "seg_mean_K2")
 N_PIXELS, N_LATENTS = 12, 6
@@ -211,7 +211,7 @@ def test_students_become_ordinary_rows_beside_latents_and_flux(features, tmp_pat
     assert student.spec["features"]["parts"] == [
         {"layer": "input_flux", "pooling": "none", "direction": "forward"}
     ]
-    assert student.spec["params"]["target"] == LATENT.path
+    assert student.spec["params"]["latents"] == LATENT.path
     assert student.spec["params"]["probe_params"]["alpha"] == "val"
     told = student.result["distillation"]
     assert told["test"]["r2"]["value"] > 0.9
