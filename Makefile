@@ -108,7 +108,7 @@ pretrain: .venv/ready  ## train the shipped encoder again from its recipe (about
 finetune: need-data  ## train encoder and head end to end (ARGS=--no-freeze-encoder fine-tunes)
 	$(PY) -m extract finetune $(SOURCE) --encoder-ckpt '$(CKPT)' $(if $(CONFIG),--config-model '$(CONFIG)') $(call GIVEN,LAYER,encoder-layer) \
 	    $(call GIVEN,POOL,pooling) $(call GIVEN,DIRECTION,direction) $(call GIVEN,HEAD,architecture) $(call GIVEN,LABEL,labels) \
-	    $(call GIVEN,NOISE,noise-level) $(call GIVEN,DRAWS,train-draws) --seed $(SEED) --device $(DEVICE) --out $(OUT)/finetune \
+	    $(call GIVEN,NOISE,noise-level) $(call GIVEN,DRAWS,train-draws) --seed $(SEED) --noise-seed $(SEED) --device $(DEVICE) --out $(OUT)/finetune \
 	    --results $(OUT)/results --features $(OUT)/features --encoders $(OUT)/encoders --digests $(OUT)/digests $(WITH) $(ARGS)
 
 bench: .venv/ready  ## run every script of benchmarks/

@@ -37,8 +37,13 @@ def quantile_bins(values: Array, *, n_bins: int = N_BINS) -> Bins:
             f"{bad} of {values.size} values are NaN or inf; rows can be binned by finite values only"
         )
     edges = np.unique(np.quantile(values, np.linspace(0, 1, n_bins + 1)))
-    member = np.searchsorted(edges[1:-1], values, side="right")
-    return Bins(edges=edges, member=member)
+    within = np.bincount(_member(edges, values), minlength=edges.size - 1)
+    edges = np.delete(edges, np.flatnonzero(within == 0))  # an empty bin is part of the one before it
+    return Bins(edges=edges, member=_member(edges, values))
+
+
+def _member(edges: Array, values: Array) -> Array:
+    return np.asarray(np.searchsorted(edges[1:-1], values, side="right"))
 
 
 def binned_r2(

@@ -117,11 +117,16 @@ def widest(percentile: Array, studentised: Array) -> list[Interval]:
 
 
 def _quantiles(values: Array, shares: Sequence[float]) -> Array:
-    """Quantiles (len(shares), k) of the finite values (b, k) of each column; NaN where less than half of them are."""
+    """Quantiles (len(shares), k) of the finite values (b, k) of each column; NaN where less than half of them are.
+
+    NaN too where some are not and the rest are one value: resamples of two stars, which tell nothing of others.
+    """
     defined = np.isfinite(values)
     if defined.all():
         return np.asarray(np.quantile(values, shares, axis=0))
     found = np.full((len(shares), values.shape[1]), np.nan)
     for k in np.flatnonzero(2 * defined.sum(axis=0) >= len(values)):
-        found[:, k] = np.quantile(values[defined[:, k], k], shares)
+        known = values[defined[:, k], k]
+        if np.ptp(known) > 0:
+            found[:, k] = np.quantile(known, shares)
     return found

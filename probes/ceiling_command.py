@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from cache.commandline import Command, Verb
-from cache.errors import ConfigError, NotExtracted
+from cache.errors import ConfigError, NotExtracted, UnknownName
 from cache.progress import progress
 from cache.records import (
     Record,
@@ -80,8 +80,8 @@ def run(settings: CeilingSettings) -> None:
     raise next(
         iter(missing),
         ConfigError(
-            f"{settings.results}: no probe with noise on test was found to make a ceiling for; fit one: python -m "
-            "probes run"
+            f"{settings.results}: no probe was found to make a ceiling for: it takes one of T_eff, log_g, M_H, a_M or "
+            "C_M with a test R2 on noisy spectra; fit one: python -m probes run --labels log_g"
         ),
     )
 
@@ -101,6 +101,10 @@ def _found(settings: CeilingSettings) -> list[Comparable]:
         and "predictions" in record.files
         and record.spec["control"] != "shuffled_labels"
     ]
+    known = sorted({label for record in chosen for label in record.spec["labels"]})
+    for label in settings.labels:
+        if label not in known:
+            raise UnknownName("label with a probe on record", label, known)
     with progress(len(chosen), "predictions", unit="records") as advance:
 
         def read(name: str) -> Mapping[str, Any]:

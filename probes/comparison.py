@@ -101,6 +101,7 @@ def _test_rows(
         "input": (spec.get("inputs") or {}).get("test"),
         "noise_mode": spec.get("noise_mode"),
         "noise_level": spec["noise_levels"]["test"],
+        **({"noise_seed": spec["noise_seed"]} if spec.get("noise_seed") else {}),
         "draws": spec["draws"]["test"],
         "rows": digest.hexdigest(),
     }

@@ -114,14 +114,15 @@ def _chosen(every: Sequence[Record], settings: ImportanceSettings) -> list[Recor
         record
         for record in every
         if record.kind == "probe"
-        and record.result["status"] == "ok"
+        and _can_be_taken_apart(record)
         and (not settings.heads or record.spec["head"] in settings.heads)
         and (not settings.labels or set(record.spec["labels"]) & set(settings.labels))
     ]
     for start in settings.runs:
         if not any(record.run_id.startswith(start) for record in fitted):
             raise ConfigError(
-                f"--runs {start}: no such record of a fitted probe; `python -m reports tables` lists them"
+                f"--runs {start}: no such record of a probe on all segments that predicts true labels and has a test "
+                "R2; `python -m reports tables` lists the records"
             )
     if settings.runs:
         return [record for record in fitted if record.run_id.startswith(settings.runs)]
@@ -134,14 +135,24 @@ def _chosen(every: Sequence[Record], settings: ImportanceSettings) -> list[Recor
     return chosen
 
 
+def _can_be_taken_apart(record: Record) -> bool:
+    """Whether a probe was fitted to true labels on all segments, and has an R2 to lose."""
+    spec, result = record.spec, record.result
+    return (
+        result["status"] == "ok"
+        and spec["control"] != "shuffled_labels"
+        and spec["features"].get("segments") is None
+        and all(result["scores"]["test"][label]["r2"] is not None for label in spec["labels"])
+    )
+
+
 def _is_plain(spec: Mapping[str, Any]) -> bool:
-    """Whether a probe saw all stars, columns and segments, at one noise level, and is no control."""
+    """Whether a probe saw all stars and columns, at one noise level, and is no control."""
     features = spec["features"]
     return (
         spec["control"] == "none"
         and spec["train_size"] is None
         and features["pca"] is None
-        and features.get("segments") is None
         and "noise-level" not in spec["cross"]
         and all((n_segments(part["pooling"]) or 1) > 1 for part in features["parts"])
     )

@@ -61,9 +61,11 @@ def median_r2(
 ) -> tuple[float | None, Interval]:
     """Median over rows of 1 - variance / S, S the mean squared deviation of y from its mean; percentile interval.
 
-    y, variances (n,); a variance may be inf. None where the median is not finite; no interval where that of a
-    resample is not.
+    y, variances (n,); a variance may be inf. None where the median is not finite or all labels are equal; no interval
+    where that of a resample is not finite.
     """
+    if np.ptp(y) == 0:
+        return None, NO_INTERVAL
     centred = y - y.mean()
     order = np.argsort(variances)
     ascending, member = variances[order], resamples.member[order]

@@ -134,6 +134,7 @@ def spec_of(request: ProbeRequest, views: Views) -> dict[str, Any]:
         "stores": {split: _store_keys(members) for split, members in splits.items()},
         "draws": {split: [draw_of(view) for view in members] for split, members in splits.items()},
         "noise_mode": first.provenance["noise"]["mode"],
+        **_other_noise_seed(first),
         "noise_levels": {split: noise_level_of(members[0]) for split, members in splits.items()},
         "inputs": {
             split: sorted({str(v.provenance["input"]) for v in members}) for split, members in splits.items()
@@ -159,6 +160,12 @@ def _other_precision(view: FeatureView) -> dict[str, str]:
     """The precision class of the features, told where it is not fp32: so it was before there were others."""
     precision = view.provenance["precision"]
     return {} if precision == "fp32" else {"precision": precision}
+
+
+def _other_noise_seed(view: FeatureView) -> dict[str, int]:
+    """The seed of the noise, told where it is drawn and not 0: so it was before it was told at all."""
+    seed = view.provenance["noise"]["seed"]
+    return {"noise_seed": seed} if seed else {}
 
 
 def _recorded_control(request: ProbeRequest, first: FeatureView) -> str:

@@ -376,6 +376,16 @@ def test_medians_are_those_of_plain_loops(n_stars):
     assert interval.as_list() == pytest.approx(np.quantile(drawn, [0.025, 0.975]), rel=1e-9)
 
 
+@pytest.mark.parametrize("n_stars", [1, 2, 3, 5])
+def test_a_handful_of_stars_has_figures_or_none_and_no_crash(n_stars):
+    y, stars = np.arange(n_stars, dtype=np.float64), np.arange(n_stars)
+    few = Bounded(y=y, stars=stars, prior_aware=np.full(n_stars, 0.1), unbiased=np.full(n_stars, 0.2))
+    told = binned_figures(few, {"snr": y}, runs=["a"], y_hat=y[:, None])["snr"]
+    assert sum(told["n"]) == n_stars
+    assert len(told["ceiling"]) == len(told["unbiased_median"]) == len(told["n"])
+    assert median_r2(Resamples(stars[:1]), y[:1], few.unbiased[:1])[0] is None
+
+
 def test_one_score_of_the_ceiling_is_never_told_without_the_truth():
     """Where the labels are constant, or the ceiling is not clear of 0, there is no share."""
     toy, k = LinearSurvey(50), 1

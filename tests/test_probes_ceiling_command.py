@@ -291,6 +291,8 @@ def test_what_cannot_be_made_is_refused_with_the_command(survey, tmp_path, capsy
     assert "--ln-a-sd is -1.0; expected 0 (known) to inf (free)" in capsys.readouterr().err
     assert ceiling(survey, "--runs", "xyz") == 2
     assert "--runs xyz: no record of a probe begins so" in capsys.readouterr().err
+    assert ceiling(survey, "--labels", "logg") == 2
+    assert "unknown label with a probe on record 'logg'; known: " in capsys.readouterr().err
     assert ceiling(survey, "--results", tmp_path / "empty") == 2
     assert "python -m probes run" in capsys.readouterr().err
     assert not ceilings(survey)

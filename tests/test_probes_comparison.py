@@ -170,11 +170,20 @@ def test_scores_by_bin_are_those_of_the_rows_in_it(results):
 
 
 @pytest.mark.parametrize(
-    ("values", "counts"), [(np.arange(8.0), [2, 2, 2, 2]), (np.ones(5), [5]), ([1, 1, 1, 9], [3, 1])]
+    ("values", "counts"),
+    [
+        (np.arange(8.0), [2, 2, 2, 2]),
+        (np.ones(5), [5]),
+        ([1, 1, 1, 9], [3, 1]),
+        (np.repeat([21, 21.5, 22], [250, 500, 250]), [250, 500, 250]),
+        ([4.0, 5.0, 6.0], [1, 1, 1]),
+        ([4.0], [1]),
+    ],
 )
 def test_bins_hold_every_row_once(values, counts):
     bins = quantile_bins(np.asarray(values))
     assert np.bincount(bins.member).tolist() == counts
+    assert max(1, bins.edges.size - 1) == len(counts)
     with pytest.raises(ProbeError, match="1 of 2 values are NaN or inf"):
         quantile_bins(np.array([1.0, np.nan]))
 

@@ -178,6 +178,14 @@ def test_one_star_that_holds_a_difference_leaves_its_percentile_interval():
     np.testing.assert_allclose(found.as_list(), np.quantile(lost, [0.025, 0.975]), rtol=1e-9)
 
 
+def test_two_stars_have_no_interval():
+    """Half of their resamples hold one star, the rest are all the same."""
+    found = intervals(np.array([1.0, 3.0]), np.array([1.5, 2.0]), stars=np.arange(2))[0]
+    assert found["r2"].as_list() == [None, None]
+    pair = paired_difference(np.array([1.0, 3.0]), np.array([1.5, 2.0]), np.zeros(2), stars=np.arange(2))
+    assert pair.interval.as_list() == [None, None]
+
+
 def test_a_perfect_prediction_has_an_interval_of_no_length():
     y, _ = sample(30)
     found = intervals(y, y, stars=np.arange(30))[0]

@@ -41,6 +41,25 @@ def stores(survey, folder, **changes):
     return {split: [FeatureStore.open(path) for path in found] for split, found in paths.items()}
 
 
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_label_of_one_value_is_refused_before_training(tmp_path, split):
+    folder = write_survey(tmp_path / "survey")
+    with h5py.File(folder / split / "dataset.h5", "r+") as file:
+        table = file["dataset/params/table"]
+        rows = table[...]
+        rows["values_block_0"][:, 1] = 3.0
+        table[...] = rows
+    with pytest.raises(ProbeError, match=f"'log_g' has one value in all of {split}"):
+        finetune(settings(folder, tmp_path))
+
+
+def test_another_seed_of_the_head_leaves_the_noise(survey, tmp_path):
+    """So that repeats over seeds are scored on the same test spectra, and pair with cached rows."""
+    one, other = (request_of(settings(survey, tmp_path, seed=seed)) for seed in (0, 5))
+    assert one.seed == other.seed == 0
+    assert request_of(settings(survey, tmp_path, noise_seed=5)).seed == 5
+
+
 @pytest.mark.parametrize("engine", ["fast", "plain"])
 @pytest.mark.parametrize("direction", ["forward", "backward", "mean", "concat"])
 def test_features_of_the_frozen_module_are_those_of_the_store(survey, tmp_path, engine, direction):
@@ -61,7 +80,8 @@ def test_what_the_network_is_fed_is_what_the_store_was_made_from(survey, tmp_pat
     if "mask" in changes:
         changes = {"mask": tmp_path / "mask.npy"}
         np.save(changes["mask"], np.arange(256) % 5 > 0)
-    module, data, context = opened(settings(survey, tmp_path, **changes))
+    asked = {"noise_seed" if name == "seed" else name: value for name, value in changes.items()}
+    module, data, context = opened(settings(survey, tmp_path, **asked))
     for split, (store, *_) in stores(survey, tmp_path, **changes).items():
         ours = all_features(module.features, data, split)
         np.testing.assert_allclose(ours, store.features(LAYER, POOLING), atol=1e-5)
@@ -72,7 +92,14 @@ def test_what_the_network_is_fed_is_what_the_store_was_made_from(survey, tmp_pat
 @pytest.mark.parametrize("scaling", ["standard", "none"])
 def test_the_learning_curve_is_that_of_the_cached_head(survey, tmp_path, n_draws, scaling):
     asked = settings(
-        survey, tmp_path, train_draws=str(n_draws), max_epochs=12, dropout=0.3, label_scaling=scaling, seed=3
+        survey,
+        tmp_path,
+        train_draws=str(n_draws),
+        max_epochs=12,
+        dropout=0.3,
+        label_scaling=scaling,
+        seed=3,
+        noise_seed=3,
     )
     name = finetune(asked)
     found = stores(survey, tmp_path, draws=n_draws, seed=3)

@@ -15,7 +15,9 @@ from survey_fakes import CHECKPOINT, LAYER, POOLING, YAML, request
 from cache.commandline import main
 from cache.errors import CheckpointError, ConfigError
 from cache.records import read_predictions, read_record, read_records
+from extract.chosen_encoder import SHIPPED_FILES, SHIPPED_FOLDER
 from extract.cli import VERBS
+from extract.model_yaml import config_from_yaml
 from extract.noise import standard_normal
 from extract.pooling import pool
 from extract.training.attention import AttentionPooling, attention_heads
@@ -73,7 +75,7 @@ def test_attention_is_a_weighted_mean_cell_by_cell():
 def test_noise_is_fresh_in_every_epoch_and_keyed(survey, tmp_path):
     from extract.prepare import prepare
 
-    asked = settings(survey, tmp_path, noise_level=0.5, seed=4)
+    asked = settings(survey, tmp_path, noise_level=0.5, noise_seed=4)
     recipe = recipe_of(asked)
     with prepare(request_of(asked)) as prepared:
         source = load_splits(prepared, recipe.labels, {})["train"]
@@ -213,6 +215,14 @@ def test_the_default_settings_are_the_documents():
         FinetuneSettings(**settings_from(yaml.safe_load(DOCUMENT.read_text()), DOCUMENT)),
     )
     assert plain.model_copy(update={"model": document.model}) == document
+
+
+def test_the_example_of_the_help_names_an_encoder_that_its_yaml_describes():
+    words = FinetuneSettings.__doc__.partition("Example: ")[2].split()
+    config, checkpoint = (words[words.index(flag) + 1] for flag in ("--config", "--encoder-ckpt"))
+    model = settings_from(yaml.safe_load((ROOT / config).read_text()), DOCUMENT)["model"]
+    shipped = SHIPPED_FOLDER / f"{SHIPPED_FILES[checkpoint]}.yaml"
+    check_model(model, config_from_yaml(shipped), checkpoint)
 
 
 def test_records_pair_with_those_of_cached_probes(survey, tmp_path):

@@ -15,7 +15,7 @@ from ..mask import Mask
 from ..slabs import SlabReader, runs_of
 from ..spectra import SpectraFile
 from .information import LABELS, Float64s
-from .local_gradient import RIDGE, LocalEmulator, local_emulator, scale_of
+from .local_gradient import EMULATOR_VERSION, RIDGE, LocalEmulator, local_emulator, scale_of
 from .request import FisherRequest
 
 SLAB_ROWS = 128
@@ -90,6 +90,7 @@ class TrainStars:
         scale_of(self._physical(mask), neighbours=self._request.neighbours)
         return {
             "name": "emulator",
+            "version": EMULATOR_VERSION,
             "train": self.known(mask).digest,
             "train_rows": digest_json(rows.tolist()),
             "n_train": len(rows),

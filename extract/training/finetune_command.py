@@ -19,7 +19,8 @@ class FinetuneSettings(Command):
     Every batch gets fresh noise; early stopping and learning rate go by val R2; the best epoch is scored on test, once,
     with the noise that cached probes are scored on, and recorded like a probe. The YAML of the group's script is read
     as it stands (sections model, logg_head, train, opt, data, noise, ...). A run that was killed goes on.
-    Example: python -m extract finetune --config configs/logg_from_encoder.yaml --encoder-ckpt shipped --freeze-encoder
+    Example: python -m extract finetune --config configs/logg_from_encoder.yaml --encoder-ckpt shipped:reference
+    --data artifacts/data/mock --freeze-encoder
     """
 
     data: str | None = Field(None, description="folder with train/, val/ and test/")
@@ -81,7 +82,10 @@ class FinetuneSettings(Command):
     encoder_norm: Literal["batch", "stored"] = Field(
         "batch", description="what the norms of a learning encoder go by; stored: they stay as they are"
     )
-    seed: int = Field(0, ge=0, description="of head, order, dropout and noise")
+    seed: int = Field(0, ge=0, description="of head, order and dropout")
+    noise_seed: int = Field(
+        0, description="of the noise; compare with cached probes of the same (extract run --seed)"
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0,1")
     processes: int = Field(1, ge=1, description="on the CPU: processes that share each batch")
     strategy: str = Field("auto", description="Lightning's, for several devices: ddp, ...")

@@ -24,6 +24,7 @@ Float64s = NDArray[np.float64]
 T = TypeVar("T")
 R = TypeVar("R")
 
+SCORED = ("val", "test")
 MEMORY_SHARE = 0.8
 """Of the machine's memory that spectra may fill."""
 
@@ -81,9 +82,9 @@ def _labels(prepared: Prepared, split: str, rows: Rows, labels: Sequence[str]) -
                 f"label {name!r} is missing (NaN or inf) in {bad.size} of {values.size} rows of split {split!r} "
                 f"(first rows: {rows[bad[:5]].tolist()}); train on another label, or leave those rows out of the file"
             )
-        if np.ptp(values) == 0 and split == "val":
+        if np.ptp(values) == 0 and split in SCORED:
             raise ProbeError(
-                f"label {name!r} has one value in all of val: R2 is not defined, nothing can be chosen"
+                f"label {name!r} has one value in all of {split}: R2 is not defined there; train on another label"
             )
         columns.append(values)
     return np.stack(columns, axis=1)

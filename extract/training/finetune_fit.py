@@ -69,7 +69,8 @@ def make_module(prepared: Prepared, data: FinetuneData, recipe: FinetuneRecipe, 
         made.make_attention(one)
         return made.eval()
 
-    x_scaling = _feature_scaling(features_of(frozen=True), data, recipe)  # no gradient: the fast engine
+    scaled = features_of(frozen=True).to(machine.first_device)  # no gradient: the fast engine
+    x_scaling = _feature_scaling(scaled, data, recipe)
     return EndToEnd(
         features_of(frozen=recipe.freeze_encoder),
         recipe,
@@ -82,8 +83,9 @@ def make_module(prepared: Prepared, data: FinetuneData, recipe: FinetuneRecipe, 
 def _feature_scaling(features: EncoderFeatures, data: FinetuneData, recipe: FinetuneRecipe) -> Scaling:
     """Mean and standard deviation over train: of all fixed draws, or of the first of fresh ones."""
     if recipe.feature_scaling == "none":
+        one = data.makers["train"].make(np.zeros(1, dtype=np.int64), 0).x
         with torch.no_grad():
-            width = features(data.makers["train"].make(np.zeros(1, dtype=np.int64), 0).x).shape[1]
+            width = features(one.to(next(features.encoder.parameters()).device)).shape[1]
         return Scaling(mean=np.zeros(width), scale=np.ones(width), constant=np.zeros(width, dtype=bool))
     found = [all_features(features, data, "train", draw=draw) for draw in range(recipe.train_draws or 1)]
     return column_scaling(np.concatenate(found))
@@ -108,7 +110,11 @@ def all_features(
 def predictions(module: EndToEnd, data: FinetuneData, split: str) -> Float64s:
     """Predictions (n, t) of draw 0 in ascending order of rows."""
     module.eval()
-    parts = [module(batch.x.to(module.device)).cpu().numpy() for batch in data.in_order(split)]
+    parts = []
+    with progress(len(data.makers[split].source), f"score {split}", unit="spectra") as advance:
+        for batch in data.in_order(split):
+            parts.append(module(batch.x.to(module.device)).cpu().numpy())
+            advance(len(batch.x))
     return np.concatenate(parts)
 
 

@@ -116,3 +116,8 @@ class Machine:
     engine: str
     n_threads: int
     n_workers: int
+
+    @property
+    def first_device(self) -> str:
+        """Where what is not Lightning's runs: features before the training, scores after it."""
+        return "cpu" if self.accelerator == "cpu" else f"cuda:{self.devices[0]}"

@@ -91,7 +91,7 @@ def request_of(settings: FinetuneSettings) -> ExtractConfig:
         directions=("forward", "backward") if both else (settings.direction,),
         noise=settings.noise,
         noise_level=settings.noise_level,
-        seed=settings.seed,
+        seed=settings.noise_seed,
         error_input=settings.error_input,
         device=settings.device,
         on_bad_rows=settings.on_bad_rows,

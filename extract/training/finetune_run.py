@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from cache.runlog import run_log
 from ..checkpoint import save_checkpoint, weights_digest
 from ..prepare import prepare
 from .finetune_command import FinetuneSettings
-from .finetune_data import load_splits
+from .finetune_data import Float64s, load_splits
 from .finetune_fit import fit, make_module, predictions
 from .finetune_module import EndToEnd
 from .finetune_order import FinetuneData
@@ -56,23 +57,25 @@ def finetune(settings: FinetuneSettings) -> str:
             _, about = run_log(
                 started=started, about={"encoder": prepared.encoder_name, "folder": folder.name}
             )
-            _write(settings, module, data, splits, spec=spec, about=about, before=before, folder=folder)
+            module.to(machine.first_device)  # Lightning has brought it back from there
+            y_hat = {split: predictions(module, data, split) for split in splits}
+            module.cpu()
+            _write(settings, module, splits, y_hat, spec=spec, about=about, before=before, folder=folder)
     return name
 
 
 def _write(
     settings: FinetuneSettings,
     module: EndToEnd,
-    data: FinetuneData,
     splits: Splits,
+    y_hat: Mapping[str, Float64s],
     *,
     spec: dict[str, Any],
     about: dict[str, Any],
     before: str,
     folder: Path,
 ) -> None:
-    """Score every split once and write the record; CheckpointError when a frozen encoder has changed."""
-    y_hat = {split: predictions(module, data, split) for split in splits}
+    """Write the record of predictions (n, t) by split; CheckpointError when a frozen encoder has changed."""
     result = result_of(module, splits, y_hat, weights=before)
     encoder, labels = module.features.encoder, module.recipe.labels
     if module.recipe.freeze_encoder and result["encoder_after"] != before:
