@@ -21,12 +21,10 @@ from .audit_record import KIND, audit_arrays, audit_result, audit_spec, store_di
 from .audit_rows import Scored
 from .audit_stores import ERROR_INPUTS, AuditViews, audit_views
 from .audit_table import audit_lines, audit_title
-from .cells import ALL, JOIN, CellChoices, arrays_of, requests
+from .cells import JOIN, CellChoices, arrays_of, requests, with_alpha_on_val
 from .spec import ProbeRequest, check_request
 from .stores import StoreChoice
 from .threads import blas_threads
-
-ON_VAL = "ridge.alpha=val"
 
 
 class AuditSettings(Command):
@@ -147,7 +145,7 @@ def _audits(settings: AuditSettings) -> Iterator[Audit]:
         directions=settings.directions,
         heads=settings.heads,
         labels=settings.labels,
-        params=_with_alpha(settings),
+        params=with_alpha_on_val(settings.heads, settings.params),
         seeds=(settings.seed,),
     )
     found: dict[Any, AuditViews] = {}
@@ -159,13 +157,6 @@ def _audits(settings: AuditSettings) -> Iterator[Audit]:
         views = found[arrays]
         spec = audit_spec(request, views, n_folds=settings.folds)
         yield Audit(request=request, views=views, spec=spec, encoder=stores.encoder(views.true))
-
-
-def _with_alpha(settings: AuditSettings) -> tuple[str, ...]:
-    """The parameters asked for; ridge chooses its penalty on val unless told otherwise."""
-    told = any(text.partition("=")[0] in {"alpha", "ridge.alpha"} for text in settings.params)
-    takes = "ridge" in settings.heads or settings.heads == (ALL,)
-    return settings.params if told or not takes else (*settings.params, ON_VAL)
 
 
 def _by_leftover(audits: Sequence[Audit]) -> list[dict[Any, list[Audit]]]:

@@ -92,6 +92,13 @@ def requests(choices: CellChoices) -> Iterator[ProbeRequest]:
             yield request
 
 
+def with_alpha_on_val(heads: tuple[str, ...], params: tuple[str, ...]) -> tuple[str, ...]:
+    """The `params` of these heads, where ridge chooses its penalty on val unless they say otherwise."""
+    told = any(text.partition("=")[0] in {"alpha", "ridge.alpha"} for text in params)
+    takes = "ridge" in heads or heads == (ALL,)
+    return params if told or not takes else (*params, "ridge.alpha=val")
+
+
 def arrays_of(request: ProbeRequest) -> tuple[tuple[str, str, str], ...]:
     """The (layer, direction, pooling) that a request reads."""
     return tuple((part.layer, part.direction, part.pooling) for part in request.features)

@@ -23,6 +23,12 @@ def _audit() -> Verb:
     return VERB
 
 
+def _distil() -> Verb:
+    from .distil_command import VERB  # noqa: PLC0415
+
+    return VERB
+
+
 def _predict() -> Verb:
     from .predict_command import VERB  # noqa: PLC0415
 
@@ -54,5 +60,6 @@ VERBS: Mapping[str, Callable[[], Verb]] = {
     "ceiling": _ceiling,
     "importance": _importance,
     "audit": _audit,
+    "distil": _distil,
     "predict": _predict,
 }

@@ -84,10 +84,22 @@ BASELINES: Mapping[str, HeadEntry] = MappingProxyType(
 )
 """Made like heads, but used as controls only."""
 
+DISTILLED: Mapping[str, HeadEntry] = MappingProxyType(
+    {
+        "student": HeadEntry(
+            module="student",
+            estimator="Student",
+            summary="a network learns latents from flux alone, a probe reads them; fitted by `python -m probes distil`",
+            version=1,  # raised also when its network or its probe comes to mean another fit
+        )
+    }
+)
+"""Fitted to labels and latents, so that a verb of its own fits them."""
+
 
 def head_entry(head: str) -> HeadEntry:
-    """The entry of a head or baseline; UnknownName lists the known ones."""
-    known = {**HEADS, **BASELINES}
+    """The entry of a head, baseline or student; UnknownName lists the known ones."""
+    known = {**HEADS, **BASELINES, **DISTILLED}
     if head not in known:
         raise UnknownName("head", head, known)
     return known[head]

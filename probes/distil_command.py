@@ -1,0 +1,205 @@
+"""`python -m probes distil`: whether a small network can say the latents from the noisy flux alone."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from cache.commandline import Command, Verb
+from cache.errors import ConfigError
+from cache.records import Record, read_predictions, read_record, run_id
+
+from .cells import JOIN, CellChoices, arrays_of, requests, with_alpha_on_val
+from .comparison import comparable
+from .distil_fits import Distillation, outcomes
+from .features import FeaturePart
+from .fresh import is_fresh
+from .paired import paired_table
+from .runner import KIND, run_probe, store_result, unfinished_folder
+from .spec import ProbeRequest, build_spec
+from .splits import Views
+from .statistics import Resamples
+from .stores import StoreChoice
+from .threads import blas_threads
+from .titles import score, title
+
+FLUX = "input_flux"
+
+
+class DistilSettings(Command):
+    """Let a small network learn stored latents from the noisy flux alone, and probe what it says.
+
+    The network (`--student`) learns on train to say the latents of layer, pooling and direction from the flux, stops on
+    val, and is scored once on test: MSE of standardised latents, mean R2 of the latents, cosine. Then the same probe is
+    fitted to what it says, to the true latents and to the flux itself, so that the three stand in the tables as rows of
+    one test set; their paired differences are printed. The row of the student has head `student` and the flux as its
+    features: on test that is all it sees. Its latents saw the error as well. What has a fresh record is not fitted
+    again. Stores are those of `extract run --layers input_flux,enc_pre_latent --poolings none,seg_mean_K8`.
+    """
+
+    layers: tuple[str, ...] = Field(("enc_pre_latent",), description="whose latents are learned; or all")
+    poolings: tuple[str, ...] = Field(("seg_mean_K8",), description="poolings of the latents")
+    directions: tuple[str, ...] = Field(("forward",), description="forward, backward, mean or concat")
+    flux_pooling: str = Field(
+        "none", description="pooling of the flux that the network sees; none is every pixel"
+    )
+    student: str = Field("mlp_1", description="the head that learns the latents: mlp_1, mlp_2, ridge, ols")
+    student_params: tuple[str, ...] = Field(
+        (), description="name=value of that head; where no alpha is given, ridge has alpha=val"
+    )
+    heads: tuple[str, ...] = Field(("ridge",), description="probes: ols, ridge, lightgbm, mlp_1, mlp_2")
+    labels: tuple[str, ...] = Field(("log_g",), description="labels of the stores; '+' fits jointly")
+    params: tuple[str, ...] = Field(
+        (),
+        description="name=value or head.name=value of the probes; where no alpha is given, ridge has alpha=val",
+    )
+    seed: int = Field(0, ge=0, description="of heads that draw")
+    device: Literal["cpu", "cuda", "auto"] = Field("cpu", description="where the student's heads are trained")
+    draws: int | None = Field(
+        None,
+        description="train on this many stored noise draws (default: all of --selection; without it the first)",
+    )
+    selection: Path | None = Field(None, description="file written by extract run --selection")
+    features: Path = Field(
+        Path("artifacts/features"), description="folder of the stores, without --selection"
+    )
+    family: str | None = Field(None, description="first digits of the family, where several are stored")
+    noise_level: float | None = Field(None, description="of the stores, where several are stored")
+    results: Path = Field(Path("artifacts/results"), description="folder of records, predictions and heads")
+    refit: bool = Field(default=False, description="learn again even what has a fresh record")
+    threads: int = Field(1, ge=1, description="threads of linear algebra; more may change last digits")
+
+
+def run(settings: DistilSettings) -> None:
+    """Learn what has no fresh record, fit the probes to compare with, and print what came out."""
+    stores = StoreChoice.of_flags(
+        features=settings.features,
+        selection=settings.selection,
+        family=settings.family,
+        noise_level=settings.noise_level,
+        draws=settings.draws,
+    )
+    asked = list(_distillations(settings, stores))  # everything is checked before anything is learned
+    with blas_threads(settings.threads):
+        for one in asked:
+            names = _students(one, settings, stores.encoder(one.views))
+            _say(
+                f"{one.target.path} from {one.flux.path} by {one.network}: {_latents_told(settings, names[0])}"
+            )
+            for probe, name in zip(one.probes, names, strict=True):
+                others = [
+                    _on_record(twin, stores.views(arrays_of(twin)), settings, stores)
+                    for twin in (probe, one.on_flux(probe))
+                ]
+                for line in _probe_told(settings, probe, [name, *others]):
+                    _say(line)
+
+
+def _distillations(settings: DistilSettings, stores: StoreChoice) -> Iterator[Distillation]:
+    """Every network that is to learn, with its probes; settings and views are checked."""
+    if any(JOIN in layer for layer in settings.layers):
+        raise ConfigError(f"{', '.join(settings.layers)}: a student learns one layer; use commas, not '+'")
+    flux = FeaturePart(layer=FLUX, pooling=settings.flux_pooling)
+    probes: dict[FeaturePart, list[ProbeRequest]] = {}
+    for probe in requests(
+        CellChoices(
+            layers=stores.layers(settings.layers, settings.poolings),
+            poolings=settings.poolings,
+            directions=settings.directions,
+            heads=settings.heads,
+            labels=settings.labels,
+            params=with_alpha_on_val(settings.heads, settings.params),
+            seeds=(settings.seed,),
+        )
+    ):
+        probes.setdefault(probe.features[0], []).append(probe)
+    networks = requests(
+        CellChoices(
+            layers=(FLUX,),
+            poolings=(settings.flux_pooling,),
+            directions=("forward",),
+            heads=(settings.student,),
+            labels=settings.labels[:1],
+            params=with_alpha_on_val((settings.student,), settings.student_params),
+            seeds=(settings.seed,),
+        )
+    )
+    for network in networks:
+        for target, of_target in probes.items():
+            arrays = tuple((part.layer, part.direction, part.pooling) for part in (flux, target))
+            one = Distillation(
+                flux=flux,
+                target=target,
+                views=stores.views(arrays),
+                probes=tuple(of_target),
+                network=network.head,
+                network_params=network.params,
+                device=settings.device,
+            )
+            for probe in of_target:
+                build_spec(one.student(probe), one.views)
+            yield one
+
+
+def _students(one: Distillation, settings: DistilSettings, encoder: str) -> list[str]:
+    """Run ids of the students of every probe, learned now where one has no fresh record."""
+    names = [run_id(KIND, build_spec(one.student(probe), one.views)) for probe in one.probes]
+    if settings.refit or not all(is_fresh(settings.results, name, one.views) for name in names):
+        _say(f"{one.target.path}: learning from {one.flux.path} by {one.network}")
+        about = {"encoder": encoder, "threads": settings.threads}
+        for _, outcome in outcomes(one, about=about):
+            store_result(settings.results, outcome)
+    return names
+
+
+def _on_record(request: ProbeRequest, views: Views, settings: DistilSettings, stores: StoreChoice) -> str:
+    """Run id of an ordinary probe, fitted now where it has no fresh record."""
+    name = run_id(KIND, build_spec(request, views))
+    if not is_fresh(settings.results, name, views):
+        about = {"encoder": stores.encoder(views), "threads": settings.threads}
+        outcome = run_probe(request, views, about=about, unfinished=unfinished_folder(settings.results))
+        store_result(settings.results, outcome)
+    return name
+
+
+def _latents_told(settings: DistilSettings, name: str) -> str:
+    told = read_record(settings.results, name).result["distillation"]
+    parts = []
+    for measure, label in (("r2", "R2"), ("mse", "MSE"), ("cosine", "cosine")):
+        value, (lo, hi) = (told["test"][measure][key] for key in ("value", "interval"))
+        parts.append(f"{label} not defined" if lo is None else f"{label} {value:.4f} [{lo:.3f}, {hi:.3f}]")
+    left_out = f", {told['n_constant']} constant left out" if told["n_constant"] else ""
+    return f"test {', '.join(parts)} ({told['n_latents']} latents{left_out})"
+
+
+def _probe_told(settings: DistilSettings, probe: ProbeRequest, names: Sequence[str]) -> Iterator[str]:
+    """Scores of student, true latents and flux (run ids in this order), and how far the student is from the others."""
+    records = [read_record(settings.results, name) for name in names]
+    yield f"  {title(probe)}"
+    for what, record in zip(("student", "true latents", "flux"), records, strict=True):
+        yield f"    {what}: {score(record.result, probe.labels)}"
+    yield from _differences(settings, records)
+
+
+def _differences(settings: DistilSettings, records: Sequence[Record]) -> Iterator[str]:
+    names = [record.run_id for record in records]
+    scored = [record for record in records if record.result["status"] == "ok"]
+    for found in comparable(scored, lambda name: read_predictions(settings.results, name), least=3):
+        order = [[record.run_id for record in found.records].index(name) for name in names]
+        table = paired_table(Resamples(found.rows.stars), found.rows.y, found.y_hat[:, order])
+        for k, other in enumerate(("true latents", "flux")):
+            ends = table.intervals[k].as_list()
+            yield (
+                f"    {found.rows.label}: student minus {other} {table.difference[k]:+.4f} "
+                f"[{', '.join('-' if end is None else f'{end:+.3f}' for end in ends)}], p {table.p[k]:.2g}"
+            )
+
+
+VERB = Verb(DistilSettings, run)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
