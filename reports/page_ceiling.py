@@ -48,7 +48,10 @@ def ceiling_answer(source: Source, field: Field) -> Answer:
         sentences=(
             f"The ceiling, what noisy flux allows at best (prior-aware mean): {height}.",
             *_reached(known, own, chosen, other),
-            *(f"{_name(known, row['run'])} lies above the ceiling: look for a leak." for row in above[:1]),
+            *(
+                f"{_name(known, row['run'])} lies above the ceiling beyond its interval: a little is no proof, a lot is a leak."
+                for row in above[:1]
+            ),
             *_of_other_test(record, field.best),
             *outdated(source, record),
         ),
@@ -68,7 +71,7 @@ def ceiling_alarms(source: Source, label: str) -> Iterator[str]:
             first = _name(_rows_of_label(source, label), above[0]["run"])
             yield (
                 f"RED FLAG, {label}: {first}{more} scores above the ceiling, "
-                "which no sound probe of noisy flux can."
+                "beyond its interval; the ceiling is right to a few hundredths, so far above it means a leak."
             )
 
 
