@@ -141,7 +141,10 @@ def _alarms(items: Iterable[Mapping[str, Any]], runs: Runs) -> Iterator[str]:
         row = runs.rows.get(above[0])
         named = f"record {above[0][:SHORT]}" if row is None else name_of(row)
         more = f" and {len(above) - 1} more" * (len(above) > 1)
-        yield f"RED FLAG: {named}{more} above the ceiling beyond the interval; it is right to a few hundredths, far above means a leak."
+        yield (
+            f"RED FLAG: {named}{more} above the ceiling beyond the interval; it is right to a few hundredths, far "
+            "above means a leak."
+        )
 
 
 def _row_cells(item: Mapping[str, Any]) -> dict[str, Cell]:

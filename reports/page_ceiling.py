@@ -49,7 +49,8 @@ def ceiling_answer(source: Source, field: Field) -> Answer:
             f"The ceiling, what noisy flux allows at best (prior-aware mean): {height}.",
             *_reached(known, own, chosen, other),
             *(
-                f"{_name(known, row['run'])} lies above the ceiling beyond its interval: a little is no proof, a lot is a leak."
+                f"{_name(known, row['run'])} lies above the ceiling beyond its interval: a little is no proof, a lot "
+                "is a leak."
                 for row in above[:1]
             ),
             *_of_other_test(record, field.best),
