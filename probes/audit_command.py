@@ -92,8 +92,17 @@ class Audit:
         return run_id(KIND, self.spec)
 
     def same_leftover(self) -> str:
-        """Equal for audits that fit the same head to the same spectra."""
-        return canonical_json({"head": self.request.head, "params": dict(self.request.params)})
+        """Equal for audits that fit the same head to the same stored spectra."""
+        spectra = {
+            layer: {
+                split: [[view.provenance["input"], dict(view.stores)] for view in members]
+                for split, members in views.items()
+            }
+            for layer, views in self.views.inputs.items()
+        }
+        return canonical_json(
+            {"head": self.request.head, "params": dict(self.request.params), "spectra": spectra}
+        )
 
 
 def run(settings: AuditSettings) -> None:
@@ -169,7 +178,9 @@ def _by_leftover(audits: Sequence[Audit]) -> list[dict[Any, list[Audit]]]:
 
 
 def _n_fits(group: Mapping[Any, Sequence[Audit]], n_folds: int) -> int:
-    return n_leftover_fits(n_folds) + sum(n_latent_fits(audits[0].views) for audits in group.values())
+    first = next(iter(group.values()))[0]
+    of_latents = sum(n_latent_fits(audits[0].views) for audits in group.values())
+    return n_leftover_fits(first.request, first.views, n_folds=n_folds) + of_latents
 
 
 def _make(group: Mapping[Any, Sequence[Audit]], settings: AuditSettings, advance: Advance) -> None:

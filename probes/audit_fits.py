@@ -12,6 +12,7 @@ from cache.progress import Advance
 from .audit_stores import TRUE, AuditViews
 from .cross_fit import Samples, cross_fit, fitted, predictions
 from .features import FeaturePart
+from .registry import make_probe
 from .spec import ProbeRequest
 from .splits import SPLITS, Sample, Views, load_sample
 
@@ -19,8 +20,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Requests = Sequence[ProbeRequest]
 """One head on one label each; they differ in the label alone."""
 
-A1, A3, A4_RESIDUAL, A4_LABEL = "A1", "A3", "A4 latent->residual", "A4 latent->label"
+A1, A1_RIDGE, A3, A4_RESIDUAL, A4_LABEL = "A1", "A1 ridge", "A3", "A4 latent->residual", "A4 latent->label"
 REFIT, APPLY = "refit", "apply"
+ALPHA_ON_VAL = "val"
+"""Value of ridge's alpha that asks for a choice on val."""
 INPUT_PARTS = {
     layer: FeaturePart(layer=layer, pooling="none", direction="forward")
     for layer in ("input_error", "input_flux")
@@ -33,11 +36,15 @@ class Leftover:
 
     `samples` have labels and no features. `error_hat` are the predictions from the error alone, those of train
     cross-fitted; `residual` = error_hat - y; `flux_hat` (n, t) are predictions of the residual from the flux, on test.
-    `flags` by label are what a reader should know of the fits.
+    `ridge_row` names the predictions of ridge with alpha=val: A1 where it is the head, A1_RIDGE where it was fitted
+    beside, then `ridge_hat` (n, t) are those on test; None without val. `flags` by label are what a reader should know
+    of the fits.
     """
 
     samples: Samples
     error_hat: Mapping[str, Array]
+    ridge_row: str | None
+    ridge_hat: Array | None
     residual: Mapping[str, Array]
     flux_hat: Array
     flags: Sequence[Sequence[str]]
@@ -51,6 +58,7 @@ class Leftover:
                 split: replace(sample, y=sample.y[:, columns]) for split, sample in self.samples.items()
             },
             error_hat={split: values[:, columns] for split, values in self.error_hat.items()},
+            ridge_hat=None if self.ridge_hat is None else self.ridge_hat[:, columns],
             residual={split: values[:, columns] for split, values in self.residual.items()},
             flux_hat=self.flux_hat[:, columns],
             flags=[self.flags[k] for k in columns],
@@ -68,9 +76,21 @@ class LatentFits:
     flags: Sequence[Sequence[str]]
 
 
-def n_leftover_fits(n_folds: int) -> int:
+def n_leftover_fits(request: ProbeRequest, views: AuditViews, *, n_folds: int) -> int:
     """How often `leftover` advances."""
-    return n_folds + 2
+    return n_folds + 2 + (ridge_row(request, views) == A1_RIDGE)
+
+
+def ridge_row(request: ProbeRequest, views: AuditViews) -> str | None:
+    """Under what name ridge with alpha=val reads the error: A1 where it is the head, A1_RIDGE beside another.
+
+    A head may be too weak for thousands of pixels: what it does not find in the error may still be there. None without
+    val, on which alpha is chosen.
+    """
+    if not views.inputs["input_error"].get("val"):
+        return None
+    same = request.head == "ridge" and request.make_head().settings() == _ridge().settings()
+    return A1 if same else A1_RIDGE
 
 
 def n_latent_fits(views: AuditViews) -> int:
@@ -89,19 +109,34 @@ def leftover(requests: Requests, views: AuditViews, *, n_folds: int, seed: int, 
     _refuse_constant(labels, samples["test"].y)
     crossed = cross_fit(_heads(requests), samples, n_folds=n_folds, seed=seed, advance=advance)
     residual = crossed.residuals(samples)
+    row = ridge_row(requests[0], views)
+    ridges: list[Any] = []
+    ridge_hat = None
+    if row == A1_RIDGE:
+        ridges = _fit(
+            [_ridge() for _ in labels], samples, {split: sample.y for split, sample in samples.items()}
+        )
+        ridge_hat = predictions(ridges, samples["test"].X)
+        advance(1)
     bare = {split: replace(sample, X=np.empty((len(sample.rows), 0))) for split, sample in samples.items()}
     del samples  # the errors of train may take gigabytes
     flux = _samples(views.inputs["input_flux"], INPUT_PARTS["input_flux"], ())
-    heads = _fit(requests, flux, residual)
+    heads = _fit(_heads(requests), flux, residual)
     advance(1)
     return Leftover(
         samples=bare,
         error_hat=crossed.y_hat,
+        ridge_row=row,
+        ridge_hat=ridge_hat,
         residual=residual,
         flux_hat=predictions(heads, flux["test"].X),
         flags=[
-            [*_told(A1, error_head), *_told(A3, flux_head)]
-            for error_head, flux_head in zip(crossed.heads, heads, strict=True)
+            [
+                *_told(A1, crossed.heads[k]),
+                *(_told(A1_RIDGE, ridges[k]) if ridges else ()),
+                *_told(A3, heads[k]),
+            ]
+            for k in range(len(labels))
         ],
     )
 
@@ -109,13 +144,14 @@ def leftover(requests: Requests, views: AuditViews, *, n_folds: int, seed: int, 
 def latent_fits(requests: Requests, views: AuditViews, left: Leftover, *, advance: Advance) -> LatentFits:
     """Fit latents of the true error to labels and residuals, then those of each other error input to labels.
 
-    The probe that was fitted to labels with the true error is applied to the others as well. Raises as `leftover`.
+    The probe that was fitted to labels with the true error is applied to the others as well. Raises as `leftover`, and
+    ProbeError for features of other rows or stars than those of `left`.
     """
     part, t = requests[0].features[0], len(requests)
     y = {split: sample.y for split, sample in left.samples.items()}
-    true = _samples(views.true, part, ())
+    true = _aligned(views.true, part, left)
     both = {split: np.concatenate([y[split], left.residual[split]], axis=1) for split in y}
-    heads = _fit([*requests, *requests], true, both)
+    heads = _fit(_heads([*requests, *requests]), true, both)
     hats = predictions(heads, true["test"].X)
     flags = [[*_told(A4_LABEL, heads[k]), *_told(A4_RESIDUAL, heads[t + k])] for k in range(t)]
     advance(1)
@@ -123,8 +159,8 @@ def latent_fits(requests: Requests, views: AuditViews, left: Leftover, *, advanc
     for name, of_error in views.features.items():
         if name == TRUE:
             continue
-        fed = _samples(of_error, part, ())
-        again = _fit(requests, fed, y)
+        fed = _aligned(of_error, part, left)
+        again = _fit(_heads(requests), fed, y)
         refit[name] = predictions(again, fed["test"].X)
         apply[name] = predictions(heads[:t], fed["test"].X)
         for k, head in enumerate(again):
@@ -141,6 +177,22 @@ def _samples(views: Views, part: FeaturePart, labels: Sequence[str]) -> dict[str
     }
 
 
+def _aligned(views: Views, part: FeaturePart, left: Leftover) -> dict[str, Sample]:
+    """Features without labels, row by row of the same stars as what is left of the labels."""
+    samples = _samples(views, part, ())
+    for split, known in left.samples.items():
+        found = samples.get(split)
+        if found is None or not (
+            np.array_equal(found.rows, known.rows) and np.array_equal(found.stars, known.stars)
+        ):
+            n_rows = 0 if found is None else len(found.rows)
+            raise ProbeError(
+                f"{split}: the features of {part.path} ({n_rows} rows) are not of the rows and stars whose labels and "
+                f"errors were read ({len(known.rows)} rows); name the family or selection of one survey"
+            )
+    return samples
+
+
 def _refuse_constant(labels: Sequence[str], y: Array) -> None:
     for label, values in zip(labels, y.T, strict=True):
         if np.ptp(values) == 0:
@@ -153,9 +205,12 @@ def _heads(requests: Requests) -> list[Any]:
     return [request.make_head() for request in requests]
 
 
-def _fit(requests: Requests, samples: Samples, y: Mapping[str, Array]) -> list[Any]:
-    """Heads fitted to the columns of y (n, t) by split, one for each request."""
-    heads = _heads(requests)
+def _ridge() -> Any:
+    return make_probe("ridge", alpha=ALPHA_ON_VAL)
+
+
+def _fit(heads: list[Any], samples: Samples, y: Mapping[str, Array]) -> list[Any]:
+    """The heads, fitted to the columns of y (n, t) by split, one for each."""
     fitted(heads, {split: sample.X for split, sample in samples.items()}, y, samples["train"].stars)
     return heads
 

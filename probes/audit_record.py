@@ -19,8 +19,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 KIND = "audit"
 METHOD = (
-    "version 1: residuals cross-fitted by star; R2 of a residual is relative to its own variance; shares and "
-    f"differences: {PAIRED_METHOD} over refit and apply of one audit"
+    "version 2: the error is read by ridge with alpha=val beside any other head; residuals cross-fitted by star; R2 of "
+    "a residual is relative to its own variance; shares and differences: "
+    f"{PAIRED_METHOD} over refit and apply of one audit"
 )
 
 
@@ -84,8 +85,8 @@ def audit_result(
     """Rows, survival and verdict of one label, as the record holds them; `samples` are counted."""
     resamples = Resamples(found.stars)
     rows = [row_of(found, resamples, name) for name in found.hats]
-    rows.insert(1, leaves(found))
-    by_name = {full_name(row): row for row in rows}
+    by_name = {full_name(row): row for row in (*rows, leaves(found))}
+    rows.insert(rows.index(by_name[A3]), by_name[A2])
     true = score_of(by_name[A4_LABEL])
     compared = [name for name in found.hats if name.startswith((f"{REFIT} ", f"{APPLY} "))]
     y_hat = np.stack([found.hats[name] for name in compared], axis=1)
@@ -99,6 +100,7 @@ def audit_result(
         label=found.label,
         true=true,
         error_alone=score_of(by_name[A1]),
+        error_by_ridge=None if found.ridge_row is None else score_of(by_name[found.ridge_row]),
         left=by_name[A2]["variance_share"],
         flux_on_residual=score_of(by_name[A3]),
         latent_on_residual=score_of(by_name[A4_RESIDUAL]),

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from .audit_fits import A1, A3, A4_LABEL, A4_RESIDUAL, APPLY, REFIT, LatentFits, Leftover
+from .audit_fits import A1, A1_RIDGE, A3, A4_LABEL, A4_RESIDUAL, APPLY, REFIT, LatentFits, Leftover
 from .audit_stores import TRUE
 from .metrics import r2, rmse
 from .statistics import Resamples, intervals_on
@@ -19,6 +19,9 @@ UNITS = {"T_eff": "K", "log_g": "dex", "M_H": "dex", "a_M": "dex", "C_M": "dex"}
 UNKNOWN_UNIT = "unit of the label"
 A2, MEAN = "A2", "mean"
 RESIDUAL = "residual"
+_ERROR = "input_error/forward/none"
+_SOURCES = {A1: _ERROR, A1_RIDGE: _ERROR, A3: "input_flux/forward/none", MEAN: "-"}
+"""What X is in rows that are not of the audited features."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,8 @@ class Scored:
     train_stars: Array
     train_y: Array
     train_hat: Array
+    ridge_row: str | None
+    """Name of the row in which ridge with alpha=val reads the error; None without val."""
     hats: Mapping[str, Array]
     """Predictions of the label by the name of their row, but `A3` and `A4 latent->residual`: of the residual."""
 
@@ -49,8 +54,10 @@ class Scored:
             train_stars=train.stars,
             train_y=train.y[:, k],
             train_hat=left.error_hat["train"][:, k],
+            ridge_row=left.ridge_row,
             hats={
                 A1: left.error_hat["test"][:, k],
+                **({} if left.ridge_hat is None else {A1_RIDGE: left.ridge_hat[:, k]}),
                 A3: left.flux_hat[:, k],
                 A4_RESIDUAL: latents.residual_hat[:, k],
                 A4_LABEL: latents.label_hat[:, k],
@@ -69,9 +76,7 @@ def row_of(found: Scored, resamples: Resamples, name: str) -> dict[str, Any]:
     row = {
         "name": kind,
         "question": _question(kind, fed, found.label),
-        "source": {A1: "input_error/forward/none", A3: "input_flux/forward/none", MEAN: "-"}.get(
-            kind, found.source
-        ),
+        "source": _SOURCES.get(kind, found.source),
         "error_input": fed,
         "trained_on_error_input": TRUE if kind == APPLY else fed,
         "target": RESIDUAL if of_residual else found.label,
@@ -86,7 +91,7 @@ def leaves(found: Scored) -> dict[str, Any]:
     return {
         "name": A2,
         "question": _question(A2, TRUE, found.label),
-        "source": "input_error/forward/none",
+        "source": _ERROR,
         "error_input": TRUE,
         "trained_on_error_input": TRUE,
         "target": found.label,
@@ -99,7 +104,8 @@ def leaves(found: Scored) -> dict[str, Any]:
 def _question(kind: str, fed: str, label: str) -> str:
     return {
         A1: f"What does the error alone tell of {label}?",
-        A2: f"The same on stars of train that the fit left out: the residual is what this leaves of {label}",
+        A1_RIDGE: f"What does ridge, alpha chosen on val, find of {label} in the error alone?",
+        A2: f"As A1 on stars of train that the fit left out: the residual is what this leaves of {label}",
         A3: "What does the noisy flux tell of that residual?",
         A4_RESIDUAL: "What do the latents tell of that residual?",
         A4_LABEL: f"What do the latents tell of {label}?",

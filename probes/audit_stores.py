@@ -22,6 +22,14 @@ FROM_TRAIN = ("constant", "from-noisy")
 """Error inputs that are made from numbers of the train split."""
 CROSSING = "error-input"
 INPUTS = ("input_error", "input_flux")
+NOT_FED: Mapping[str, str] = {
+    "input_error": "the error itself, whatever the network is fed; what it tells is row A1 of any audit",
+    "input_flux": "the noisy flux, which no error input changes",
+    "clean_flux": "the flux without noise, which no error input changes",
+}
+"""Stored arrays that do not come out of the network."""
+MEAN_ALONE = 1
+"""Output channels of a network that gives the mean alone: its denoised flux is that mean (REFERENCE 2)."""
 INPUT_ARRAYS: Mapping[str, Arrays] = {layer: ((layer, "forward", "none"),) for layer in INPUTS}
 
 
@@ -46,8 +54,10 @@ def audit_views(stores: StoreChoice, arrays: Arrays, error_inputs: Sequence[str]
 
     `error_inputs` are of ERROR_INPUTS, or longer beginnings of what provenance says (`constant:3f`) where several are
     stored. Raises NotExtracted with the commands of everything that is missing, ConfigError for stores of the true
-    error that are none, for several that would do and for rows that differ, and what `check_views` raises.
+    error that are none, for features that keep the true error whatever is fed, for several that would do and for rows
+    that differ, and what `check_views` raises.
     """
+    _refuse_not_fed(arrays)
     true = _with_family(stores, arrays).views(arrays)
     check_views(true)
     found_input = true["train"][0].provenance["error_input"]
@@ -56,6 +66,7 @@ def audit_views(stores: StoreChoice, arrays: Arrays, error_inputs: Sequence[str]
             f"the stores named have error input {found_input!r}; an audit starts from those with error input 'true': "
             "name their selection (or --family), it finds the others by itself"
         )
+    _refuse_denoised(arrays, true)
     if len({_plain(name) for name in error_inputs}) < len(error_inputs) or not error_inputs:
         raise ConfigError(f"--error-inputs are {', '.join(error_inputs)!r}; name one or more, each once")
     missing: list[str] = []
@@ -78,6 +89,26 @@ def audit_views(stores: StoreChoice, arrays: Arrays, error_inputs: Sequence[str]
         check_views({**views, "train": true["train"]}, (CROSSING,))
         _check_rows(true, views, name)
     return AuditViews(features=features, inputs=inputs)
+
+
+def _refuse_not_fed(arrays: Arrays) -> None:
+    """Refuse what does not come out of the network."""
+    for layer, _, _ in arrays:
+        if layer in NOT_FED:
+            raise ConfigError(
+                f"--layers {layer}: {NOT_FED[layer]}: there is nothing to audit; name layers of the network"
+            )
+
+
+def _refuse_denoised(arrays: Arrays, true: Views) -> None:
+    """Refuse denoised flux into which the star's error enters behind the network."""
+    n_outputs = true["train"][0].provenance["encoder"]["config"].get("output_channels")
+    if n_outputs != MEAN_ALONE and any(layer == "denoised" for layer, _, _ in arrays):
+        raise ConfigError(
+            f"--layers denoised: this network gives a variance too (output_channels {n_outputs}), so its mean is "
+            "weighed against the noisy flux by the true error, whatever the network is fed: an audit would acquit what "
+            "comes in there; name layers of the network"
+        )
 
 
 def _with_family(stores: StoreChoice, arrays: Arrays) -> StoreChoice:

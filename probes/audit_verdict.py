@@ -24,6 +24,14 @@ class Score:
         """Whether the whole interval is."""
         return self.lo is not None and self.lo > 0
 
+    def holds_zero(self) -> bool:
+        """Whether there is an interval and it does."""
+        return self.lo is not None and self.hi is not None and self.lo <= 0 <= self.hi
+
+    def ends_below(self, bar: float) -> bool:
+        """Whether there is an interval and it does not reach above."""
+        return self.hi is not None and self.hi <= bar
+
     def text(self) -> str:
         """As sentences have it."""
         return f"R2 {self.r2:.3f}" + ("" if self.lo is None else f" [{self.lo:.3f}, {self.hi:.3f}]")
@@ -54,16 +62,31 @@ class Kept:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What the verdict rests on. `left` is the part of the label's variance that the error leaves, on test."""
+    """What the verdict rests on.
+
+    `error_alone` is what the head of the audit finds in the error, `error_by_ridge` what ridge with alpha=val finds
+    there (the same where it is the head; None without val). `left` is the part of the label's variance that the head
+    leaves, on test.
+    """
 
     label: str
     true: Score
     error_alone: Score
+    error_by_ridge: Score | None
     left: float
     flux_on_residual: Score
     latent_on_residual: Score
     refit: Sequence[Kept]
     apply: Sequence[Kept]
+
+    def beside(self) -> bool:
+        """Whether ridge was fitted to the error beside the head."""
+        return self.error_by_ridge not in {None, self.error_alone}
+
+    def most_found(self) -> Score:
+        """The better of what head and ridge find in the error."""
+        found = [score for score in (self.error_alone, self.error_by_ridge) if score is not None]
+        return max(found, key=lambda score: score.r2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +106,11 @@ def judged(evidence: Evidence) -> Verdict:
     """The verdict by these rules, the first that applies; intervals are of 95 %, shares those of refits.
 
     1. The score with the true error is not clearly above 0: unclear, there is nothing to judge.
-    2. The interval of the error alone holds 0 and ends below NEEDED of the score: no.
+    2. Of what the head and ridge with alpha=val find in the error alone, the interval of the better holds 0 and ends
+       below NEEDED of the score: no. Without val, so without that ridge, this rule is passed over.
     3. Some share lies wholly above 1 - NEEDED: no.
     4. Every share lies wholly below 1 - NEEDED: yes; but unclear where the best refit has lost more, by its interval,
-       than the error alone could have given: then the network has been harmed by what it was fed.
+       than the better of the two finds in the error alone: then the network has been harmed by what it was fed.
     5. Anything else: unclear.
     """
     shortcut, headline, rule = _answer(evidence)
@@ -95,7 +119,7 @@ def judged(evidence: Evidence) -> Verdict:
 
 def _answer(found: Evidence) -> tuple[Answer, str, str]:
     """Answer, headline, and the rule in words."""
-    label, alone, bar = found.label, found.error_alone, 1 - NEEDED
+    label, alone, bar = found.label, found.most_found(), 1 - NEEDED
     best = max(found.refit, key=lambda kept: kept.score.r2)
     survives = f"{best.text()} of the R2 of {label} survives without the true error (fed {best.error_input}, refitted)"
     leans = _leaning(found)
@@ -105,12 +129,12 @@ def _answer(found: Evidence) -> tuple[Answer, str, str]:
             f"Nothing to judge: the latents give {found.true.text()} of {label}, not clearly above 0.",
             "Rule 1: a score that is not clearly above 0 can be no shortcut, and none is shown to be absent.",
         )
-    tells_nothing = not alone.above_zero() and (alone.hi is None or alone.hi <= NEEDED * found.true.r2)
-    if tells_nothing:
+    if found.error_by_ridge is not None and alone.holds_zero() and alone.ends_below(NEEDED * found.true.r2):
+        finds = "neither this head nor ridge finds anything" if found.beside() else "this head finds nothing"
         return (
             "no",
-            f"No shortcut to take: the error alone tells nothing of {label}, {alone.text()}.",
-            f"Rule 2: the interval of the error alone holds 0 and ends below {percent(NEEDED)} % of the score.",
+            f"No shortcut to take: {finds} of {label} in the error alone, {alone.text()}.",
+            f"Rule 2: the interval of what is found there holds 0 and ends below {percent(NEEDED)} % of the score.",
         )
     if any(kept.share_lo is not None and kept.share_lo > bar for kept in found.refit):
         return (
@@ -123,7 +147,7 @@ def _answer(found: Evidence) -> tuple[Answer, str, str]:
         if alone.hi is not None and lost > alone.hi:
             return (
                 "unclear",
-                f"Unclear: {survives}, but more is lost than the error alone could give ({alone.text()}).",
+                f"Unclear: {survives}, but more is lost than is found in the error alone ({alone.text()}).",
                 "Rule 4: the network was harmed by what it was fed, so the loss does not tell a shortcut.",
             )
         return (
@@ -158,17 +182,20 @@ def _leaning(found: Evidence) -> str:
 
 def _weighed(found: Evidence) -> Iterator[str]:
     label, alone = found.label, found.error_alone
-    yield f"The latents give {found.true.text()} of {label}; the error alone gives {alone.text()}."
+    ridge = f", ridge {found.error_by_ridge.text()}" if found.error_by_ridge and found.beside() else ""
+    yield f"The latents give {found.true.text()} of {label}; this head finds {alone.text()} in the error alone{ridge}."
     residual = (
-        f"The error leaves {percent(found.left)} % of the variance of {label}. Of that part the flux tells "
-        f"{found.flux_on_residual.text()}, the latents {found.latent_on_residual.text()}"
+        f"What this head finds in the error leaves {percent(found.left)} % of the variance of {label}. "
+        f"Of that part the flux tells {found.flux_on_residual.text()}, the latents {found.latent_on_residual.text()}"
     )
     if found.left < COUNTS:
         yield f"{residual}: so small a part says little either way, and the verdict does not rest on it."
+    elif not alone.above_zero():
+        yield f"{residual}: with nothing clear found in the error, that is the label again and tells nothing new."
     elif found.latent_on_residual.above_zero():
-        yield f"{residual}: they know something that the error does not tell."
+        yield f"{residual}: they know something that this head does not find in the error."
     else:
-        yield f"{residual}: nothing clear that the error does not tell."
+        yield f"{residual}: nothing clear that this head does not find in the error."
     shares = "; ".join(f"{kept.error_input} {kept.text()}" for kept in found.refit)
     yield f"Of the score survives, with the probe fitted anew to latents fed something else: {shares}."
     applied = "; ".join(f"{kept.error_input} {kept.score.r2:.3g}" for kept in found.apply)

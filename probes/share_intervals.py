@@ -22,7 +22,8 @@ def share_intervals(
     y (n,) labels, bound (n,) variances, squared (n, k) squared residuals, all float64, rows those of `resamples`. With
     S the sum of (y - mean)^2: share = (S - sum of squared) / (S - sum of bound), both sums over the same resampled
     stars; standard errors by the delta method, which are not used where one star holds more than DOMINANT of the
-    squared residuals. The share has a meaning only where the bound's R2 is clear of 0.
+    squared residuals. The share has a meaning only where the bound's R2 is clear of 0: it is NaN where that is not
+    above 0, and resamples where it is not are left out.
     """
     centred = y - y.mean()
     common = np.stack([np.ones_like(y), centred, centred**2, bound], axis=1)
@@ -46,7 +47,7 @@ def _shares(totals: Array) -> tuple[Array, Array]:
     mean = first / n
     spread = second - first * mean
     with np.errstate(divide="ignore", invalid="ignore"):
-        below = spread - bound
+        below = np.where(spread > bound, spread - bound, np.nan)
         share = (spread - squared) / below
         by_spread = (1 - share) / below
         gradient = np.stack(

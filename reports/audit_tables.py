@@ -17,10 +17,13 @@ from .vocabulary import error_digits, unit_of
 
 KIND = "audit"
 ROWS_NOTE = (
-    "R2 of a residual is relative to the variance of the residual, not of the label. A1: error alone; A2: what it "
-    "leaves; A3: flux on what it leaves; A4: latent on what it leaves, and on the label. refit: the probe fitted again "
-    "on features of a network fed so; apply: the probe of the true error applied to them as it is."
+    "R2 of a residual is relative to the variance of the residual, not of the label. A1: error alone (A1 ridge: by "
+    "ridge with alpha=val, beside another head); A2: the same on train, out of fold, the only row that is not of test; "
+    "residual: what it leaves; A3: flux on the residual; A4: latent on the residual, and on the label. "
+    "refit: the probe fitted again on features of a network fed so; apply: the probe of the true error "
+    "applied to them as it is."
 )
+A2_NAME = "A2 (train, out of fold)"
 SURVIVAL_NOTE = (
     "Difference: R2 with this error input minus R2 with the true error, on the same stars; p: sign flips, and after "
     "Holm's correction over the audit. Share: R2 divided by that with the true error; empty where the latter is not "
@@ -43,7 +46,7 @@ def _tables(record: Record, source: Source) -> tuple[Table, ...]:
     rows = _table(
         record,
         source,
-        title=f"{name} (test split, {record.spec['data_kind']} data)",
+        title=f"{name} (test split, but A2; {record.spec['data_kind']} data)",
         columns=_row_columns(unit_of(record.spec["label"])),
         items=result["rows"],
         cells=_row_cells,
@@ -97,7 +100,8 @@ _SURVIVAL = (
 
 
 def _row_cells(item: Mapping[str, Any]) -> dict[str, Cell]:
-    same = {name: item[name] for name in ("name", "question", "source", "error_input", "target", "rmse", "n")}
+    same = {name: item[name] for name in ("question", "source", "error_input", "target", "rmse", "n")}
+    same["name"] = A2_NAME if item["name"] == "A2" else item["name"]
     return same | {"trained_on": item["trained_on_error_input"], "r2": estimate(item["r2"], item["interval"])}
 
 
@@ -140,10 +144,7 @@ def _table(
         columns=(*columns, *stale),
         rows=tuple({**cells(item), "state": told["state"]} for item in items),
         notes=(
-            (
-                "n counts stars, of test unless the question says otherwise. Brackets: 95 % interval "
-                f"({record.spec['method']})."
-            ),
+            (f"n counts stars, of test but for A2. Brackets: 95 % interval ({record.spec['method']})."),
             note,
             *([f"Flags: {'; '.join(record.result['flags'])}."] if record.result.get("flags") else []),
             *([MOCK_NOTE] if record.spec["data_kind"] == "mock" else []),

@@ -13,9 +13,15 @@ from test_probes_run_command import N, probes, survey_store
 
 from cache.arrays import ArrayName
 from cache.canonical import canonical_json
+from cache.errors import ProbeError
 from cache.header import read_header
 from cache.records import read_arrays, read_records
 from cache.selection import select, write_selection
+from probes.audit_fits import latent_fits, leftover
+from probes.audit_stores import audit_views
+from probes.features import FeaturePart
+from probes.spec import ProbeRequest
+from probes.stores import StoreChoice
 
 FLUX, ERROR = (ArrayName(layer, "forward", "none") for layer in ("input_flux", "input_error"))
 KEYS = {
@@ -132,6 +138,73 @@ def test_any_head_can_be_audited(features, tmp_path, head):
     assert [item["how"] for item in record.result["survival"]] == ["refit", "apply"]
 
 
+OTHER = ArrayName("enc_1", "forward", FORWARD.pooling)
+
+
+def write_second_survey(root):
+    """Another layer of another network on as many other stars, whose spectra are others too."""
+    for split in N:
+        stars = np.arange(N[split]) + 10**7 * (1 + list(N).index(split))
+        about = {"stars": stars, "encoder": {"weights": "11" * 32}}
+        for fed in ("true", "zero"):
+            survey_store(root, split, arrays=(OTHER,), error_input=fed, **about)
+        survey_store(root, split, arrays=(FLUX,), width=11, **about)
+        survey_store(root, split, arrays=(ERROR,), width=7, **about)
+
+
+@pytest.fixture(scope="module")
+def two_surveys(tmp_path_factory):
+    root = tmp_path_factory.mktemp("two")
+    write_stores(root, ["zero"])
+    write_second_survey(root)
+    return root
+
+
+def test_layers_of_two_surveys_are_audited_each_with_its_own_stars(two_surveys, tmp_path):
+    asked = ("--features", two_surveys, "--error-inputs", "zero")
+    assert audit(two_surveys, tmp_path / "both", *asked, "--layers", "enc_pre_latent,enc_1") == 0
+    for layer in ("enc_pre_latent", "enc_1"):
+        assert audit(two_surveys, tmp_path / "alone", *asked, "--layers", layer) == 0
+    assert len(results_of(tmp_path / "both")) == 2
+    assert results_of(tmp_path / "both") == results_of(tmp_path / "alone")
+
+
+def test_features_of_other_stars_than_the_labels_are_refused(two_surveys):
+    requests, views = [], []
+    for array in (FORWARD, OTHER):
+        part = FeaturePart(layer=array.layer, pooling=array.pooling)
+        requests.append(ProbeRequest(features=(part,), head="ridge", labels=("log_g",)))
+        wanted = ((array.layer, "forward", array.pooling),)
+        views.append(audit_views(StoreChoice(root=two_surveys), wanted, ["zero"]))
+    left = leftover(requests[:1], views[0], n_folds=2, seed=0, advance=[].append)
+    with pytest.raises(ProbeError, match=r"train: the features of enc_1.* are not of the rows and stars"):
+        latent_fits(requests[1:], views[1], left, advance=[].append)
+
+
+def test_beside_another_head_ridge_reads_the_error(features, tmp_path, capsys):
+    asked = ("--error-inputs", "zero")
+    assert audit(features, tmp_path, *asked, "--heads", "lightgbm", "--params", "n_trees=1,threads=1") == 0
+    assert audit(features, tmp_path / "ridge", *asked) == 0
+    (record,), (by_ridge,) = read_records(tmp_path), read_records(tmp_path / "ridge")
+    rows, same = ({row["name"]: row for row in found.result["rows"]} for found in (record, by_ridge))
+    assert list(rows)[:4] == ["A1", "A1 ridge", "A2", "A3"]
+    assert "A1 ridge" not in same
+    assert (rows["A1 ridge"]["r2"], rows["A1 ridge"]["interval"]) == (
+        same["A1"]["r2"],
+        same["A1"]["interval"],
+    )
+    assert rows["A1"]["r2"] < 0.8
+    assert rows["A1 ridge"]["r2"] > 0.95
+    assert "y_hat: A1 ridge" in read_arrays(tmp_path, record.run_id)
+
+
+def test_what_is_of_train_says_so(features, tmp_path, capsys):
+    assert audit(features, tmp_path, "--error-inputs", "zero") == 0
+    out = capsys.readouterr().out
+    assert "A2 (train, out of fold)  input_error" in out
+    assert "test R2" not in out
+
+
 def test_without_a_selection_the_true_error_is_found_by_itself(features, tmp_path):
     assert audit(features, tmp_path / "a") == 0
     assert audit(features, tmp_path / "b", "--features", features) == 0
@@ -199,6 +272,39 @@ def test_one_of_several_is_named_by_more_of_its_name(tmp_path, capsys):
     assert record.spec["error_inputs"] == ["constant"]
 
 
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        ("input_error", "the error itself, whatever the network is fed"),
+        ("input_flux", "the noisy flux, which no error input changes"),
+        ("clean_flux", "the flux without noise, which no error input changes"),
+        ("denoised", "weighed against the noisy flux by the true error"),
+    ],
+)
+def test_what_keeps_the_true_error_is_not_acquitted(tmp_path, capsys, layer, words):
+    """Fed anything, the stored error is the same: 100 % would survive."""
+    array = ArrayName(layer, "forward", FORWARD.pooling)
+    two = {"encoder": {"config": {"output_channels": 2}}}
+    write_stores(tmp_path, ["zero"], **two)
+    for split in N:
+        for fed in ("true", "zero"):
+            survey_store(tmp_path, split, arrays=(array,), error_input=fed, **two)
+    asked = ("--features", tmp_path, "--error-inputs", "zero", "--layers", layer)
+    assert words in refused(capsys, tmp_path, tmp_path / "r", *asked)
+    assert not (tmp_path / "r").exists()
+
+
+def test_denoised_flux_of_a_network_that_gives_the_mean_alone_can_be_audited(tmp_path):
+    one = {"encoder": {"config": {"output_channels": 1}}}
+    write_stores(tmp_path, [], **one)
+    for split in N:
+        for fed in ("true", "zero"):
+            array = ArrayName("denoised", "forward", FORWARD.pooling)
+            survey_store(tmp_path, split, arrays=(array,), error_input=fed, **one)
+    asked = ("--features", tmp_path, "--error-inputs", "zero", "--layers", "denoised")
+    assert audit(tmp_path, tmp_path / "r", *asked) == 0
+
+
 def test_it_starts_from_the_true_error(tmp_path, capsys):
     paths = {split: [survey_store(tmp_path, split, error_input="zero")] for split in N}
     write_selection(tmp_path / "true.json", select(tmp_path, paths, encoder="tiny"))
@@ -257,6 +363,7 @@ def test_without_val_a_head_that_chooses_nothing_can_be_audited(tmp_path, capsys
     assert audit(tmp_path, tmp_path / "r", *asked, "--params", "alpha=1") == 0
     (record,) = read_records(tmp_path / "r")
     assert set(record.result["n"]) == {"train", "test"}
+    assert "A1 ridge" not in {row["name"] for row in record.result["rows"]}
 
 
 def test_make_extracts_every_error_input_and_then_audits():

@@ -6,7 +6,7 @@ import pytest
 from probes.bootstrap import NO_INTERVAL, Resamples
 from probes.metrics import r2
 from probes.statistics import paired_difference
-from probes.survival import share_intervals, survival
+from probes.survival import survival
 
 
 def made(n_stars=150, n_each=1, *, seed=0, noise=(0.4, 0.6, 0.3)):
@@ -23,7 +23,8 @@ def made(n_stars=150, n_each=1, *, seed=0, noise=(0.4, 0.6, 0.3)):
 def test_shares_are_those_of_a_plain_loop(n_each):
     stars, y, reference, y_hat = made(n_each=n_each)
     resamples = Resamples(stars, n_resamples=200)
-    value, spans = share_intervals(resamples, y, reference, y_hat)
+    found = survival(resamples, y, reference, y_hat, with_share=True)
+    value, spans = found.share, found.share_intervals
     np.testing.assert_allclose(value, [r2(y, column) / r2(y, reference) for column in y_hat.T], rtol=1e-10)
     for k, column in enumerate(y_hat.T):
         drawn, errors = [], []
@@ -82,6 +83,45 @@ def test_without_a_score_there_is_no_share():
     assert list(found.share_intervals) == [NO_INTERVAL, NO_INTERVAL]
 
 
+def test_a_star_that_holds_most_of_the_error_leaves_the_percentile_interval():
+    """docs/statistics.md: beyond a fifth of the squared error the studentised interval would be that star's."""
+    stars, y, reference, y_hat = made()
+    one = y_hat[:, :1].copy()
+    one[7] += 6
+    assert (one[7] - y[7]) ** 2 > 0.2 * np.sum((one[:, 0] - y) ** 2)
+    resamples = Resamples(stars)
+    found = survival(resamples, y, reference, one, with_share=True)
+    drawn = []
+    for counts in np.concatenate(list(resamples.counts())):
+        rows = np.repeat(np.arange(stars.size), counts)
+        drawn.append(r2(y[rows], one[rows, 0]) / r2(y[rows], reference[rows]))
+    assert found.share_intervals[0].as_list() == pytest.approx(np.quantile(drawn, [0.025, 0.975]).tolist())
+
+
+def test_where_the_reference_has_no_score_a_share_is_not_defined():
+    stars, y, _, y_hat = made()
+    found = survival(Resamples(stars), y, np.full(y.size, y.mean() + 0.1), y_hat, with_share=True)
+    assert np.isnan(found.share).all()
+    assert list(found.share_intervals) == [NO_INTERVAL, NO_INTERVAL]
+
+
+def test_resamples_without_a_score_of_the_reference_are_left_out():
+    """A share over a negative R2 would have the wrong sign."""
+    stars, y, _, _ = made(40)
+    reference = y + 0.7 * y.std() * np.random.default_rng(3).standard_normal(y.size)
+    one = y + np.where(stars == 7, 1.0, 0.0)  # one star has all of its error: the percentile interval alone
+    resamples = Resamples(stars)
+    drawn = []
+    for counts in np.concatenate(list(resamples.counts())):
+        rows = np.repeat(stars, counts)
+        drawn.append((r2(y[rows], one[rows]), r2(y[rows], reference[rows])))
+    ours, true = np.array(drawn).T
+    assert 0.025 < np.mean(true <= 0) < 0.5
+    found = survival(resamples, y, reference, one[:, None], with_share=True)
+    expected = np.quantile(ours[true > 0] / true[true > 0], [0.025, 0.975])
+    assert found.share_intervals[0].as_list() == pytest.approx(expected.tolist())
+
+
 def test_intervals_of_a_share_hold():
     """400 sets of 150 stars: the true share lies within in about 95 % (standard error 1.1 %)."""
     noise, common = (0.4, 0.6, 0.3), 0.3
@@ -89,7 +129,7 @@ def test_intervals_of_a_share_hold():
     held = []
     for seed in range(400):
         stars, y, reference, y_hat = made(seed=[seed, 5])
-        _, spans = share_intervals(Resamples(stars), y, reference, y_hat)
+        spans = survival(Resamples(stars), y, reference, y_hat, with_share=True).share_intervals
         held.append([span.lo <= value <= span.hi for span, value in zip(spans, true, strict=True)])
     assert (np.mean(held, axis=0) > 0.92).all()
     assert (np.mean(held, axis=0) < 0.985).all()

@@ -284,8 +284,8 @@ def test_a_score_above_the_ceiling_is_a_red_flag():
     assert ceiling_answer(source, field(source)).tone == "bad"
     assert list(ceiling_alarms(source, "log_g")) == [
         (
-            "RED FLAG, log_g: enc_pre_latent / seg_mean_K8 / forward / ridge scores above the ceiling, which no "
-            "sound probe of noisy flux can."
+            "RED FLAG, log_g: enc_pre_latent / seg_mean_K8 / forward / ridge scores above the ceiling, beyond its "
+            "interval; the ceiling is right to a few hundredths, so far above it means a leak."
         )
     ]
     assert list(ceiling_alarms(source, "T_eff")) == []
