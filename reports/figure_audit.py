@@ -72,6 +72,7 @@ def _groups(label: str, rows: Sequence[Line]) -> list[list[Bar]]:
     """Groups of (name, row, colour) in reading order; unknown rows keep their own name."""
     names = {
         "A1": (f"error alone predicts {label}", VERMILION),
+        "A1 ridge": (f"error alone, by ridge, predicts {label}", VERMILION),
         "A4 latent->label": (f"latents, fed the true error, predict {label}", BLUE),
         "A3": ("noisy flux predicts what the error leaves", GREEN),
         "A4 latent->residual": ("latents predict what the error leaves", GREEN),

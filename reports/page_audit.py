@@ -104,10 +104,11 @@ def _number(level: float | None) -> str:
 
 
 def _audited_rows(audit: Record) -> Iterator[str]:
-    """A1: what the error alone tells."""
+    """A1, and by ridge where the head is another: what the error alone tells."""
     for row in audit.result["rows"]:
-        if row["name"] == "A1":
-            yield f"The error alone gives R2 {interval_text(row['r2'], row['interval'])}."
+        if row["name"] in ("A1", "A1 ridge"):
+            by = " by ridge" if row["name"] == "A1 ridge" else ""
+            yield f"The error alone gives R2 {interval_text(row['r2'], row['interval'])}{by}."
 
 
 def _of_other_features(audit: Record, best: Row | None) -> Iterator[str]:
