@@ -30,7 +30,7 @@ from .overview_layout import (
 from .render_markdown import number_text
 from .rows import Row, rows_of
 from .settings import settings_frame, variant_of
-from .style import FAINT, INK, STYLES
+from .style import FAINT, INK, STYLES, wrapped
 from .verdict import BASELINES
 from .vocabulary import LATENT, ROLE_ORDER
 
@@ -44,6 +44,8 @@ HEADING = 0.75
 DODGE = 0.52
 """Share of a line's height over which its heads are spread."""
 MOST_LINES = 24
+CAPTION_LINE, TITLE_LINE = 0.14, 0.19
+"""Heights of a line of the caption and of the title, inches."""
 LEGEND_COLUMNS, LEGEND_LINE = 2, 0.21
 """Two names of heads with their settings fill a line of the legend; the height of that line in inches."""
 
@@ -81,16 +83,21 @@ def draw_overview(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COM
     n_headings = len({line.layer for line in lines})
     axes_height = LINE_HEIGHT * (len(lines) + HEADING * n_headings)
     n_names = len(variants_of([row for line in lines for row in line.rows]))
-    bottom = BOTTOM + LEGEND_LINE * (-(-n_names // LEGEND_COLUMNS) - 1)
-    width, height = left + AXES_WIDTH + SIDE, top + axes_height + bottom
+    width = left + AXES_WIDTH + SIDE
+    title, caption = title_of(label, rows, paired), caption_of(latents, flags)
+    lines_below = wrapped(caption, width - SIDE, size=SMALL)
+    more = CAPTION_LINE * (len(lines_below) - 1)
+    lines_above = wrapped(title, width - SIDE, size=LARGE, bold=True)
+    top += TITLE_LINE * (len(lines_above) - 1)
+    bottom = BOTTOM + LEGEND_LINE * (-(-n_names // LEGEND_COLUMNS) - 1) + more
+    height = top + axes_height + bottom
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((left / width, bottom / height, AXES_WIDTH / width, axes_height / height))
     _draw_frame(axes, limits)
     _draw_lines(axes, lines)
     _draw_flags(axes, flags, axes_height)
-    title, caption = title_of(label, rows, paired), caption_of(latents, flags)
-    _write_around(figure, axes, title=title, caption=caption)
+    _write_around(figure, axes, above=lines_above, below=lines_below)
     shown = f"Test R² of {label} with 95 % intervals by layer and pooling."
     if len(lines) < len(every):
         shown += f" {len(lines)} of {len(every)} lines, those with the best val R²."
@@ -182,17 +189,17 @@ def _draw_flags(axes: Axes, flags: Sequence[Flag], axes_height: float) -> None:
         )
 
 
-def _write_around(figure: Figure, axes: Axes, *, title: str, caption: str) -> None:
+def _write_around(figure: Figure, axes: Axes, *, above: Sequence[str], below: Sequence[str]) -> None:
     width, height = figure.get_size_inches()
     left = SIDE / 2 / width
-    figure.text(left, 1 - 0.12 / height, title, fontsize=LARGE, va="top", color=INK, weight="bold")
-    figure.text(left, 0.10 / height, caption, fontsize=SMALL, va="bottom", color="#555555")
+    figure.text(left, 1 - 0.12 / height, "\n".join(above), fontsize=LARGE, va="top", color=INK, weight="bold")
+    figure.text(left, 0.10 / height, "\n".join(below), fontsize=SMALL, va="bottom", color="#555555")
     handles, names = axes.get_legend_handles_labels()
     figure.legend(
         handles,
         names,
         loc="lower left",
-        bbox_to_anchor=(left, 0.30 / height),
+        bbox_to_anchor=(left, (0.30 + CAPTION_LINE * (len(below) - 1)) / height),
         ncols=LEGEND_COLUMNS,
         frameon=False,
         fontsize=NORMAL,

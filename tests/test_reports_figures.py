@@ -10,7 +10,7 @@ from reports_other_fakes import comparison, with_predictions
 
 from cache.errors import CacheError
 from reports.comparisons import comparisons_of
-from reports.figures import overview_figure
+from reports.figures import draw_overview, overview_figure
 from reports.overview_layout import (
     AXES_WIDTH,
     FLOOR,
@@ -134,6 +134,17 @@ def test_the_caption_says_mock_and_the_noise_level():
     told = "500 test stars, mock data (not BOSZ or PFS results), noise level 1."
     assert caption_of(rows(record()), []) == told
     assert "not BOSZ" not in caption_of(rows(record(data_kind="real")), [])
+
+
+def test_all_that_is_written_lies_on_the_figure():
+    records = [record(0.5), record(0.51, layer="input_flux"), record(0.51, layer="input_error")]
+    figure = draw_overview(frame_of(records, fresh), "log_g").figure
+    assert "\n" in figure.texts[0].get_text()
+    legend, caption = figure.legends[0].get_window_extent(), figure.texts[1].get_window_extent()
+    for text in figure.texts:
+        extent = text.get_window_extent()
+        assert figure.bbox.x0 <= extent.x0 < extent.x1 <= figure.bbox.x1
+    assert caption.y1 < legend.y0
 
 
 def test_heads_with_other_settings_are_told_apart():
