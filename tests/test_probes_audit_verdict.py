@@ -83,12 +83,12 @@ def test_where_the_error_tells_nothing_there_is_no_shortcut_whatever_is_lost():
     )
 
 
-WEAK = Score(r2=-0.178, lo=-0.3, hi=-0.06)
+WEAK = Score(r2=-0.124, lo=-0.164, hi=-0.085)
 
 
 @pytest.mark.parametrize("weak", [NOTHING, WEAK])
 def test_what_a_weak_head_does_not_find_ridge_may(weak):
-    """LightGBM on the errors of 300 stars had R2 -0.178, ridge on the same 0.936: no reason to acquit."""
+    """LightGBM on the errors of 300 stars of the demo had R2 -0.124, ridge 0.928: no reason to acquit."""
     found = judged(evidence(0.2, 0.3, 0.4, 0.5, error_alone=weak))
     assert found.shortcut == "yes"
     assert any("in the error alone, ridge R2 0.900 [0.880, 0.920]." in words for words in found.words)
