@@ -51,7 +51,9 @@ def copy(artifacts: Path) -> None:
     """Replace the committed records by those of a run; refuse stale ones."""
     state = store_state(artifacts / "features")
     for record in read_records(artifacts / "results"):
-        stale = [key for key, digest in record.result["stores"].items() if state(key, digest) != "fresh"]
+        stale = [
+            key for key, digest in record.result.get("stores", {}).items() if state(key, digest) != "fresh"
+        ]
         if stale:
             sys.exit(
                 f"record {record.run_id}: store {stale[0]} is {state(stale[0], None)}; run make demo first"

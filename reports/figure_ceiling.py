@@ -90,7 +90,9 @@ def _name(run: str, rows: Mapping[str, Row]) -> str:
     row = rows.get(run)
     if row is None:
         return f"run {run[:8]}"
-    fed = "" if row["error_input"] in ("true", "") else f", error input {row['error_input']}"
+    fed = (
+        "" if row["error_input"] in ("true", "") else f", error input {row['error_input'].partition(':')[0]}"
+    )
     return f"{name_of(row)}{fed}"
 
 

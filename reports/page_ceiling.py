@@ -160,5 +160,9 @@ def _name(known: Mapping[str, Row], run: str) -> str:
     if row is None:
         return f"run {run[:8]}"
     words = [row[key] for key in ("layer", "pooling", "direction", "head") if row[key]]
-    error = "" if row["error_input"].lower() == "true" else f", error input {row['error_input']}"
+    error = (
+        ""
+        if row["error_input"].lower() == "true"
+        else f", error input {row['error_input'].partition(':')[0]}"
+    )
     return f"{' / '.join(words)}{error}"

@@ -36,6 +36,7 @@ RUN = "run"
 RUN_DIGITS = 8
 _TOLD_WHERE_KNOWN = ("rows_test_text", "kept_test_text", "noise_seed_text")
 """What not every record tells: shown only where two records tell different things."""
+_FAMILY = "family_text"
 _HEAD_SPECIFIC = ("selection", "probe_version")
 
 
@@ -61,6 +62,10 @@ def settings_rows(rows: Sequence[Row], *, by_head: Sequence[str] = ()) -> list[R
     shown = [_shown_settings(row) for row in rows]
     if any(text["training_text"] for text in shown):
         shown = [text | {"training_text": text["training_text"] or CACHED} for text in shown]
+    fed = _fed_texts([row["error_input"] for row in rows])
+    shown = [
+        text | {"error_input_text": fed[row["error_input"]]} for text, row in zip(shown, rows, strict=True)
+    ]
     alike = [key for key in _TOLD_WHERE_KNOWN if len({text[key] for text in shown} - {""}) < 2]
     shown = [text | dict.fromkeys(alike, "") for text in shown]
     own = _settings_by_head(rows, (*_HEAD_SPECIFIC, *by_head))
@@ -85,12 +90,31 @@ def varying_of(
     With `told_apart_by`, the keys of the other columns, the run id is added if rows would still look alike.
     """
     keys = [key for key in VARYING if key not in without and len({row[key] for row in rows}) > 1]
+    if _FAMILY in keys and _told_by_the_others(rows, [key for key in keys if key != _FAMILY]):
+        keys.remove(_FAMILY)
     columns = [Column(key=key, heading=VARYING[key], align="left") for key in keys]
     if told_apart_by and len({tuple(row[key] for key in (*told_apart_by, *keys)) for row in rows}) < len(
         rows
     ):
         columns.append(Column(key=RUN, heading="run", align="left"))
     return tuple(columns)
+
+
+def _told_by_the_others(rows: Sequence[Row], keys: Sequence[str]) -> bool:
+    """Whether the other settings already tell the families apart, as another error input does."""
+    return len({tuple(row[key] for key in keys) for row in rows}) == len(
+        {tuple(row[key] for key in (*keys, _FAMILY)) for row in rows}
+    )
+
+
+def _fed_texts(values: Sequence[str]) -> dict[str, str]:
+    """By error input its kind ('from-noisy'), with the first digits of what it was made from only where several are."""
+    parts = {value: value.partition(":") for value in values}
+    kinds = [kind for kind, _, _ in parts.values()]
+    return {
+        value: kind if kinds.count(kind) == 1 else f"{kind}{colon}{rest[:SHORT]}"
+        for value, (kind, colon, rest) in parts.items()
+    }
 
 
 def constant_note(shown: pd.DataFrame, columns: Sequence[Column], *, covered: Sequence[str] = ()) -> str:

@@ -7,8 +7,8 @@ import pytest
 from reports_fakes import RANDOM_FAMILY, WEIGHTS, demo_records, finetuned, fresh, key_of, record
 
 from reports.ordering import ordered
-from reports.rows import COLUMNS, FINE_TUNED, FROZEN, frame_of, rows_of, stores_of
-from reports.settings import settings_frame
+from reports.rows import COLUMNS, FINE_TUNED, FROZEN, SHORT, frame_of, rows_of, stores_of
+from reports.settings import settings_frame, varying_columns
 from reports.vocabulary import layer_rank, pooling_rank, role_of, unit_of
 
 
@@ -226,3 +226,24 @@ def test_successive_draws_are_shown_as_a_range(joined, shown):
     frame = frame_of([record(0.5)], fresh)
     text = settings_frame(frame.assign(draws_train=joined, draws_val="", draws_test=""))["draws_text"]
     assert list(text) == [shown]
+
+
+def test_error_inputs_are_shown_by_their_kind_where_that_tells_them_apart():
+    feds = ["true", "shuffled:version=1,seed=0", "from-noisy:" + "ab" * 8, "from-noisy:" + "cd" * 8]
+    frame = frame_of([record(0.5, seed=k) for k in range(len(feds))], fresh)
+    shown = settings_frame(frame.assign(error_input=feds))
+    assert list(shown["error_input_text"]) == [
+        "true",
+        "shuffled",
+        f"from-noisy:{('ab' * 8)[:SHORT]}",
+        f"from-noisy:{('cd' * 8)[:SHORT]}",
+    ]
+
+
+def test_a_family_that_the_error_input_tells_has_no_column():
+    frame = frame_of([record(0.5), record(0.5, seed=1), record(0.5, seed=2)], fresh)
+    varied = frame.assign(error_input=["true", "zero", "zero"], family=["a" * 64, "b" * 64, "b" * 64])
+    assert "family_text" not in {c.key for c in varying_columns(settings_frame(varied))}
+    varied["family"] = ["a" * 64, "b" * 64, "c" * 64]
+    varied["seed"] = 0
+    assert "family_text" in {c.key for c in varying_columns(settings_frame(varied))}
