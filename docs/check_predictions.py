@@ -54,6 +54,7 @@ def chosen(
         and record.spec["features"]["parts"] == [part]
         and (record.spec["head"], record.spec["selection"]) == ("ridge", "val_r2")
         and record.spec["control"] == control
+        and record.spec["error_input"] == "true"
     ]
     if len(found) != 1:
         raise NotExtracted(
