@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from cache.commandline import Command, Verb
-from cache.errors import ConfigError
+from cache.errors import ConfigError, UnknownName
 from cache.records import Record, read_predictions, read_record, run_id
 
 from .cells import JOIN, CellChoices, arrays_of, requests, with_alpha_on_val
@@ -28,6 +28,10 @@ from .titles import score, title
 FLUX = "input_flux"
 
 
+STUDENTS = ("mlp_1", "mlp_2", "ridge", "ols")
+"""Heads that learn hundreds of outputs at once."""
+
+
 class DistilSettings(Command):
     """Let a small network learn stored latents from the noisy flux alone, and probe what it says.
 
@@ -45,7 +49,7 @@ class DistilSettings(Command):
     flux_pooling: str = Field(
         "none", description="pooling of the flux that the network sees; none is every pixel"
     )
-    student: str = Field("mlp_1", description="the head that learns the latents: mlp_1, mlp_2, ridge, ols")
+    student: str = Field("mlp_1", description=f"the head that learns the latents: {', '.join(STUDENTS)}")
     student_params: tuple[str, ...] = Field(
         (), description="name=value of that head; where no alpha is given, ridge has alpha=val"
     )
@@ -99,6 +103,8 @@ def run(settings: DistilSettings) -> None:
 
 def _distillations(settings: DistilSettings, stores: StoreChoice) -> Iterator[Distillation]:
     """Every network that is to learn, with its probes; settings and views are checked."""
+    if settings.student not in STUDENTS:
+        raise UnknownName("student", settings.student, STUDENTS)
     if any(JOIN in layer for layer in settings.layers):
         raise ConfigError(f"{', '.join(settings.layers)}: a student learns one layer; use commas, not '+'")
     flux = FeaturePart(layer=FLUX, pooling=settings.flux_pooling)

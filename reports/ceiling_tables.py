@@ -25,7 +25,7 @@ FIGURES: Mapping[str, str] = {
     "unbiased_mean": "mean over stars of the unbiased Cramer-Rao figure",
     "ln_A_free": "for sensitivity: the ceiling with the amplitude unknown",
     "ln_A_known": "for sensitivity: the ceiling with the amplitude known",
-    "van_trees": "van Trees bound, which holds for the true prior of the labels",
+    "van_trees": "van Trees bound, for labels with a normal prior (not for uniform ones)",
 }
 VALUE = Column(key="value", heading="R2 (95 % interval)")
 SHARE = Column(key="share", heading="share of the ceiling (95 % interval)")

@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from cache.commandline import Command, Verb
-from cache.errors import UnknownName
+from cache.errors import ConfigError, UnknownName
 
 
 class TablesSettings(Command):
@@ -166,6 +166,10 @@ def run_page(settings: PageSettings) -> None:
     from .page_figures import drawn_figures  # noqa: PLC0415
     from .source import read_source  # noqa: PLC0415
 
+    if settings.out.is_dir():
+        raise ConfigError(
+            f"--out {settings.out}: is a folder; name the file, as in --out {settings.out}/report.html"
+        )
     source = read_source(settings.results, settings.features)
     jobs = settings.jobs or min(4, os.cpu_count() or 1)
     drawn = drawn_figures(settings.results, settings.features, files=settings.figures, jobs=jobs)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from .rows import Row, rows_of
+from .rows import FINE_TUNED, Row, rows_of
 from .settings import settings_rows, varying_of
 from .vocabulary import LATENT
 
@@ -72,8 +72,12 @@ def _rank(rows: Sequence[Row]) -> tuple[bool, bool, float, int, tuple[str, ...]]
 
 
 def plain_latents(rows: Sequence[Row]) -> list[Row]:
-    """Scored latent rows fed the true error and tested as trained; any scored latent row where there is none."""
-    latents = [row for row in rows if row["role"] == LATENT and row["test_r2"] is not None]
+    """Scored latent rows fed the true error and tested as trained; any scored latent row where there is none.
+
+    A fine-tuned encoder is no frozen one, so its rows are left out wherever there are others.
+    """
+    scores = [row for row in rows if row["role"] == LATENT and row["test_r2"] is not None]
+    latents = [row for row in scores if row["training"] != FINE_TUNED] or scores
     plain = [row for row in latents if row["error_input"].lower() == "true" and not row["cross"]]
     return plain or latents
 

@@ -15,10 +15,10 @@ from .vocabulary import ERROR_ONLY
 
 SHORTCUT_WORDS: Mapping[str, tuple[str, Tone]] = {
     "yes": ("yes", "bad"),
-    "no": ("no", "good"),
     "unclear": ("unclear", "unclear"),
+    "no": ("no", "good"),
 }
-"""The verdict of an audit record, as it is shown."""
+"""The verdict of an audit record, as it is shown, the gravest first."""
 
 
 def shortcut_answer(source: Source, field: Field) -> Answer:
@@ -44,6 +44,8 @@ def shortcut_answer(source: Source, field: Field) -> Answer:
         )
     verdict = audit.result["verdict"]
     value, tone = SHORTCUT_WORDS[verdict["shortcut"]]
+    if field.best is not None and audit.spec.get("head") != field.best["head"]:
+        value += f" (audited: {audit.spec.get('head')})"
     return Answer(
         question=question,
         value=value,
@@ -63,14 +65,17 @@ def records_of(source: Source, kind: str, label: str) -> list[Record]:
     return [record for record in source.of_kind(kind) if record.spec.get("label") == label]
 
 
-def _distance(record: Record, best: Row | None) -> tuple[int, int, str]:
+def _distance(record: Record, best: Row | None) -> tuple[int, int, int, str]:
     """How unlike the best row an audit is: test set first, then features, then head and noise level of train."""
     features = record.spec.get("features") or {}
     if best is None:
-        return (0, 0, record.run_id)
+        return (0, 0, 0, record.run_id)
     unlike = [features.get(name) != best[name] for name in ("layer", "pooling", "direction")]
     less = (record.spec.get("head") != best["head"]) + (_level(record, "train") != best["noise_level_train"])
-    return (len(_of_other_test(record, best)), 3 * sum(unlike) + less, record.run_id)
+    caution = list(SHORTCUT_WORDS).index(
+        record.result["verdict"]["shortcut"]
+    )  # of two as near, not the milder one
+    return (len(_of_other_test(record, best)), 3 * sum(unlike) + less, caution, record.run_id)
 
 
 def _of_other_test(record: Record, best: Row | None) -> tuple[str, ...]:

@@ -127,7 +127,10 @@ def _reached(
     if own is not None and not own["applicable"]:
         yield f"The best configuration has no share: it {own['why'].split(':')[0]}."
     if chosen is None:
-        yield "No latent row that sees flux alone was compared with it."
+        yield (
+            "No latent row that sees flux alone was compared with it: extract with --error-input from-noisy, fit, and "
+            "run make ceiling."
+        )
     row = chosen or other
     if row is not None:
         which = "It" if row is own else _name(known, row["run"])

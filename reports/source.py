@@ -64,6 +64,10 @@ def read_source(results_root: Path, features_root: Path | None) -> Source:
 
 def load_records(results_root: Path) -> list[Record]:
     """Every record of a results folder; CacheError when there is none that scores a head."""
+    if not results_root.is_dir():
+        raise CacheError(
+            f"{results_root}: no such folder of results; `python -m probes run --results` makes one"
+        )
     records = read_records(results_root)
     if not any(record.kind in SCORED_KINDS for record in records):
         raise CacheError(

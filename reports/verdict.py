@@ -150,7 +150,8 @@ def _against_latents(latents: Sequence[Row], ranking: Sequence[Row], paired: Com
         beaten = " and by ".join(
             f"{scored_name(row)} ({_difference(row, latent, paired)})" for row in winners
         )
-        yield f"The {best}, {scored_name(latent)}, is beaten by {beaten}."
+        sure = all(beats_clearly(row, latent, paired) for row in winners)
+        yield f"The {best}, {scored_name(latent)}, {'is beaten by' if sure else 'scores below'} {beaten}."
     elif baselines:
         closest = scored(baselines)[0]
         yield (
@@ -159,7 +160,10 @@ def _against_latents(latents: Sequence[Row], ranking: Sequence[Row], paired: Com
             f"{scored_name(closest)} ({_difference(latent, closest, paired)})."
         )
     if any(row["role"] == ERROR_ONLY for row in winners):
-        yield f"So what the latents know of {latent['label']} may have come through the error channel."
+        yield (
+            f"So what the latents know of {latent['label']} may have come through the error channel; make audit asks "
+            "whether it did."
+        )
     control = _best(ranking, RANDOM_ENCODER)
     if control is not None:
         upper, lower = scored([latent, control])

@@ -239,7 +239,7 @@ def test_students_become_ordinary_rows_beside_latents_and_flux(features, tmp_pat
         (("--layers", "enc_pre_latent+enc_last"), "a student learns one layer"),
         (("--layers", "enc_last"), "enc_last"),
         (("--flux-pooling", "global_mean"), "input_flux"),
-        (("--student", "student"), "head of a student"),
+        (("--student", "student"), "unknown student 'student'; known: mlp_1, mlp_2, ridge, ols"),
         (("--student-params", "depth=3"), "depth"),
     ],
 )

@@ -105,4 +105,4 @@ def test_the_verb_prints_and_ends_well(tmp_path, capsys):
     )
     assert "only in new" in capsys.readouterr().out
     assert main("reports", VERBS, ["diff", str(tmp_path / "old"), str(tmp_path / "none")]) == 2
-    assert "0 records" in capsys.readouterr().err
+    assert "none: no such folder of results" in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 import pytest
 from page_fakes import audit_record, ceiling_record, ceiling_row
-from reports_fakes import demo_records, key_of, record, source_of
+from reports_fakes import demo_records, finetuned, key_of, record, source_of
 
 from cache.records import Record, run_id
 from reports.page_answers import best_answer, certainty_answer, field_of
@@ -238,13 +238,29 @@ def test_where_the_best_sees_the_error_another_row_stands_in():
     )
 
 
+def test_of_two_audits_as_near_the_more_cautious_answers():
+    best = record(0.6)
+    audits = [audit_record(shortcut, params={"alpha": k}) for k, shortcut in enumerate(("no", "yes", "no"))]
+    source = source_of([best, *audits])
+    assert shortcut_answer(source, field(source)).value == "yes"
+
+
+def test_a_fine_tuned_encoder_is_never_the_best_configuration_of_a_frozen_one():
+    frozen, tuned = finetuned(0.5), finetuned(0.9, frozen=False)
+    assert field(source_of([frozen, tuned])).best["run_id"] == frozen.run_id
+    assert field(source_of([tuned])).best["run_id"] == tuned.run_id
+
+
 def test_a_ceiling_without_applicable_rows_still_gives_its_number():
     best = record(0.6)
     rows = [ceiling_row(best.run_id, 0.6, why="sees the error: ceiling not applicable")]
     source = source_of([best, ceiling_record(rows)])
     answer = ceiling_answer(source, field(source))
     assert answer.value == "R2 0.800 [0.780, 0.820]"
-    assert answer.sentences[-1] == "No latent row that sees flux alone was compared with it."
+    assert answer.sentences[-1] == (
+        "No latent row that sees flux alone was compared with it: extract with --error-input from-noisy, fit, and "
+        "run make ceiling."
+    )
 
 
 def test_raw_flux_never_stands_for_the_encoder():
@@ -257,7 +273,10 @@ def test_raw_flux_never_stands_for_the_encoder():
     answer = ceiling_answer(source, field(source))
     assert answer.value == "R2 0.800 [0.780, 0.820]"
     assert answer.sentences[2:] == (
-        "No latent row that sees flux alone was compared with it.",
+        (
+            "No latent row that sees flux alone was compared with it: extract with --error-input from-noisy, fit, and "
+            "run make ceiling."
+        ),
         (
             "input_flux / none / forward / ridge reaches R2 0.400 [0.370, 0.430], 50 % [46, 54] of it, "
             "gap 0.400 [0.370, 0.430]."
@@ -306,7 +325,7 @@ def test_an_audit_of_another_test_set_does_not_answer():
     )
     far = audit_record("yes", head="ols", data_kind="real", inputs=inputs, noise_mode="draw")
     answer = shortcut_answer(source := source_of([best, mock, far]), field(source))
-    assert (answer.value, answer.runs) == ("yes", (far.run_id,))
+    assert (answer.value, answer.runs) == ("yes (audited: ols)", (far.run_id,))
 
 
 def test_an_audit_trained_at_another_noise_level_says_so():

@@ -142,7 +142,12 @@ def fit(
             advance(len(module.curve.mean_val_r2) * n_batches)
         module.train()
         if not stalled(module) and len(module.curve.mean_val_r2) < recipe.max_epochs:
-            trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+            try:
+                trainer.fit(
+                    module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True
+                )
+            except SystemExit as stop:  # what Lightning makes of Ctrl-C
+                raise KeyboardInterrupt from stop
     best = _read_state(folder / BEST)
     module.load_state_dict(best["state_dict"])
     return bool(trainer.is_global_zero)
