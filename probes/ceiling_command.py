@@ -17,7 +17,6 @@ from cache.records import (
     read_predictions,
     read_record,
     read_records,
-    record_path,
     run_id,
     write_record,
 )
@@ -26,6 +25,7 @@ from cache.runlog import run_log
 from .ceiling_inputs import CeilingGroup, KeptStores, groups_of
 from .ceiling_record import KIND, Ceiling, ceiling_of
 from .comparison import Comparable, comparable
+from .on_record import starting_with, unchanged
 
 
 class CeilingSettings(Command):
@@ -89,21 +89,14 @@ def run(settings: CeilingSettings) -> None:
 def _found(settings: CeilingSettings) -> list[Comparable]:
     """The records asked for, by label and test set."""
     probes = [record for record in read_records(settings.results) if record.kind == "probe"]
-    for start in settings.runs:
-        if not any(record.run_id.startswith(start) for record in probes):
-            raise ConfigError(
-                f"--runs {start}: no record of a probe begins so; `python -m reports tables` lists them"
-            )
     chosen = [
         record
-        for record in probes
-        if (not settings.runs or record.run_id.startswith(settings.runs))
-        and "predictions" in record.files
-        and record.spec["control"] != "shuffled_labels"
+        for record in starting_with(probes, settings.runs)
+        if "predictions" in record.files and record.spec["control"] != "shuffled_labels"
     ]
     known = sorted({label for record in chosen for label in record.spec["labels"]})
     for label in settings.labels:
-        if label not in known:
+        if known and label not in known:
             raise UnknownName("label with a probe on record", label, known)
     with progress(len(chosen), "predictions", unit="records") as advance:
 
@@ -153,10 +146,9 @@ def _make(group: CeilingGroup, stores: KeptStores, settings: CeilingSettings) ->
 def _recorded(ceiling: Ceiling, started: float, results: Path) -> Record:
     """The record of a ceiling: that of before where it rests on the same things, else made now."""
     name, about = run_id(KIND, ceiling.spec), ceiling.about()
-    if record_path(results, name).exists():
-        before = read_record(results, name)
-        if all(before.result.get(field) == value for field, value in about.items()):
-            return before
+    before = unchanged(results, name, about)
+    if before is not None:
+        return before
     result, arrays = ceiling.result(), ceiling.arrays()
     _, log = run_log(started=started, about={})
     write_record(results, kind=KIND, spec=ceiling.spec, result=result, run=log, arrays=arrays)

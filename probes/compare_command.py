@@ -2,26 +2,22 @@
 
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
 from cache.commandline import Command, Verb
-from cache.errors import ConfigError
 from cache.records import (
     Record,
     read_predictions,
-    read_record,
     read_records,
-    record_path,
     run_id,
     write_record,
 )
 from cache.runlog import run_log
 
 from .comparison import KIND, PREDICTING, Comparable, binned, comparable, comparison_spec, described, paired
+from .on_record import starting_with, unchanged
 
 ALPHA = 0.05
 
@@ -48,7 +44,7 @@ class CompareSettings(Command):
 def run(settings: CompareSettings) -> None:
     """Write one record per label and test set, and print a line for each."""
     every = read_records(settings.results)
-    chosen = _chosen(every, settings.runs)
+    chosen = starting_with([record for record in every if record.kind in PREDICTING], settings.runs)
     for found in comparable(chosen, lambda name: read_predictions(settings.results, name)):
         label, m = found.rows.label, len(found.records)
         if settings.labels and label not in settings.labels:
@@ -65,8 +61,10 @@ def _told(found: Comparable, settings: CompareSettings, every: list[Record]) -> 
     """Compare what is not on record; what came out, in words."""
     spec, about = comparison_spec(found, runs=settings.runs), described(found, every)
     started, words = time.time(), " (on record)"
-    result = _on_record(settings.results, run_id(KIND, spec), about)
-    if result is None:
+    before = unchanged(settings.results, run_id(KIND, spec), about)
+    if before is not None:
+        result = before.result
+    else:
         result = {
             "status": "ok",
             "error": None,
@@ -84,25 +82,6 @@ def _told(found: Comparable, settings: CompareSettings, every: list[Record]) -> 
         f"{result['n']['test']} test stars, {len(found.records)} records: {clear} of {len(result['p_holm'])} "
         f"differences hold at {100 * ALPHA:.0f} % for all pairs at once{words}"
     )
-
-
-def _on_record(results: Path, name: str, about: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The result on record, if it is one of these predictions and controls."""
-    if not record_path(results, name).exists():
-        return None
-    result = read_record(results, name).result
-    return result if all(result[field] == value for field, value in about.items()) else None
-
-
-def _chosen(records: list[Record], runs: tuple[str, ...]) -> list[Record]:
-    """The records of probes and end-to-end trainings whose run ids begin as asked."""
-    probes = [record for record in records if record.kind in PREDICTING]
-    for start in runs:
-        if not any(record.run_id.startswith(start) for record in probes):
-            raise ConfigError(
-                f"--runs {start}: no record of a probe begins so; `python -m reports tables` lists them"
-            )
-    return [record for record in probes if not runs or record.run_id.startswith(runs)]
 
 
 def _say(line: str) -> None:

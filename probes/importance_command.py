@@ -10,13 +10,14 @@ import numpy as np
 from pydantic import Field
 
 from cache.commandline import MENDABLE, Command, Verb
-from cache.errors import BlindspotError, ConfigError, NotExtracted
+from cache.errors import BlindspotError, NotExtracted
 from cache.progress import progress
-from cache.records import Record, read_arrays, read_record, read_records, record_path, run_id, write_record
+from cache.records import Record, read_arrays, read_record, read_records, run_id, write_record
 from cache.runlog import run_log
 
 from .bootstrap import Array
 from .features import n_segments
+from .on_record import starting_with, unchanged
 from .recorded import refits
 from .segment_importance import KIND, importance_spec, rests_on, segment_importance
 from .threads import blas_threads
@@ -66,7 +67,7 @@ def _told(record: Record, every: Sequence[Record], settings: ImportanceSettings)
     spec = importance_spec(record)
     by_segments, about = rests_on(record, refits(record, every))
     name, started, words = run_id(KIND, spec), time.time(), "on record"
-    if not _holds(settings.results, name, about):
+    if unchanged(settings.results, name, about) is None:
         found = segment_importance(settings.results, settings.features, record, by_segments)
         _, log = run_log(started=started, about={"threads": settings.threads})
         result = {**found.result, **about}
@@ -100,14 +101,6 @@ def _title(record: Record) -> str:
     return f"{layers}/{parts[0]['direction']}/{parts[0]['pooling']} {record.spec['head']}{noise}{drawn}"
 
 
-def _holds(results: Path, name: str, about: Mapping[str, Any]) -> bool:
-    """Whether a record of that name rests on these predictions and this head."""
-    if not record_path(results, name).exists():
-        return False
-    result = read_record(results, name).result
-    return all(result[field] == value for field, value in about.items())
-
-
 def _chosen(every: Sequence[Record], settings: ImportanceSettings) -> list[Record]:
     """The probe records asked for; NotExtracted when there is none, ConfigError when digits fit none."""
     fitted = [
@@ -118,14 +111,9 @@ def _chosen(every: Sequence[Record], settings: ImportanceSettings) -> list[Recor
         and (not settings.heads or record.spec["head"] in settings.heads)
         and (not settings.labels or set(record.spec["labels"]) & set(settings.labels))
     ]
-    for start in settings.runs:
-        if not any(record.run_id.startswith(start) for record in fitted):
-            raise ConfigError(
-                f"--runs {start}: no such record of a probe on all segments that predicts true labels and has a test "
-                "R2; `python -m reports tables` lists the records"
-            )
     if settings.runs:
-        return [record for record in fitted if record.run_id.startswith(settings.runs)]
+        what = "a probe on all segments that predicts true labels and has a test R2"
+        return starting_with(fitted, settings.runs, what=what)
     chosen = [record for record in fitted if _is_plain(record.spec)]
     if not chosen:
         raise NotExtracted(

@@ -292,9 +292,9 @@ def test_what_is_not_cut_into_segments_is_refused(features, tmp_path, capsys):
     assert "no probe on all segments of a pooling" in capsys.readouterr().err
     (some, *_) = of_kind(tmp_path, "probe")
     assert importance(features, tmp_path, "--runs", some.run_id[:12]) == 2
-    assert "no such record of a probe on all segments" in capsys.readouterr().err
+    assert "no record of a probe on all segments" in capsys.readouterr().err
     assert importance(features, tmp_path, "--runs", "zz") == 2
-    assert "--runs zz: no such record" in capsys.readouterr().err
+    assert "--runs zz: no record of a probe" in capsys.readouterr().err
     with pytest.raises(ProbeError, match="not cut into wavelength segments"):
         segment_columns(_Pixels(), [FeaturePart(layer="input_flux", pooling="none")])
 

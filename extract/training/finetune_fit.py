@@ -44,6 +44,7 @@ class KeepState(lightning.Callback):  # type: ignore[misc]  # lightning is not l
         names = [BEST, LAST] if curve.best == trainer.current_epoch else [LAST]
         for name in names:
             temporary = self._folder / f".{name}.new"
+            # False: the optimiser's state too, which a resumed training needs; it is read with weights_only=True
             trainer.save_checkpoint(temporary, weights_only=False)
             if trainer.is_global_zero:
                 temporary.replace(self._folder / name)

@@ -1,0 +1,29 @@
+"""Records that a command looks up: those whose run ids begin as asked, and one that still rests on the same things."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cache.errors import ConfigError
+from cache.records import Record, read_record, record_path
+
+
+def starting_with(records: Sequence[Record], runs: Sequence[str], *, what: str = "a probe") -> list[Record]:
+    """The records whose run ids begin with one of `runs`, all without any; ConfigError for digits that fit none.
+
+    `what` says in that message what the records are.
+    """
+    for start in runs:
+        if not any(record.run_id.startswith(start) for record in records):
+            raise ConfigError(
+                f"--runs {start}: no record of {what} begins so; `python -m reports tables` lists them"
+            )
+    return [record for record in records if not runs or record.run_id.startswith(tuple(runs))]
+
+
+def unchanged(results: Path, name: str, about: Mapping[str, Any]) -> Record | None:
+    """The record of that name, if its result holds every field of `about`: what it rests on is what there is today."""
+    if not record_path(results, name).exists():
+        return None
+    record = read_record(results, name)
+    return record if all(record.result.get(field) == value for field, value in about.items()) else None
