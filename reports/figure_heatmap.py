@@ -90,7 +90,7 @@ def _heat_title(label: str, rows: Sequence[Row], paired: Comparisons) -> str:
     text = f"{label}: {best['layer']} with {best['pooling']} scores highest, {r2_text(best)}"
     if result.rival is None:
         return text
-    return f"{text}, beyond chance" if result.clear else f"{text}, but others may be as good"
+    return f"{text}, beyond chance" if result.clear else f"{text}, but is not told apart from others"
 
 
 def _draw_heat(panels: Panels, words: Words) -> Figure:

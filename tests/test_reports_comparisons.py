@@ -63,6 +63,15 @@ def test_rows_that_were_compared_are_judged_by_their_pairs(three):
     assert contest([best, third], paired).clear
 
 
+def test_a_small_p_does_not_hold_where_the_interval_has_0(three):
+    records, _ = three
+    pair = [records[0], records[2]]
+    best, third = (rows_of_first_set(records)[k] for k in (0, 2))
+    for low in (-0.001, None):
+        paired = comparisons_of([*pair, comparison(pair, [(0.02, low, 0.03, 0.0004)])])
+        assert not beats_clearly(best, third, paired)
+
+
 def test_the_controls_table_says_how_far_rows_are_behind_and_what_pairs_decide(three):
     records, compared = three
     table = controls_table(frame_of(records, fresh), "log_g", comparisons_of([*records, compared]))

@@ -50,6 +50,14 @@ def test_the_best_is_chosen_on_val_and_scored_on_test():
     assert answer.runs == (steady.run_id,)
 
 
+def test_the_best_configuration_counts_those_that_test_cannot_tell_from_it():
+    source = source_of([record(0.6), record(0.58, pooling="mean_max"), record(0.2, pooling="global_mean")])
+    told = best_answer(field(source), source.paired).sentences
+    assert told[-1] == "On test it is not told apart from 1 of the others."
+    clear = source_of([record(0.6), record(0.2, pooling="global_mean")])
+    assert not any("told apart" in text for text in best_answer(field(clear), clear.paired).sentences)
+
+
 def test_without_val_scores_test_chooses_and_it_is_said():
     items = [record(0.7, pooling="mean_max"), record(0.6)]
     for item in items:
