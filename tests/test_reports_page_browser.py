@@ -270,6 +270,29 @@ def test_stale_rows_look_stale(browser, tmp_path):
     assert stale != fresh
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_a_negative_score_is_drawn_left_of_the_line_at_0(browser, tmp_path, theme, width):
+    file = tmp_path / "report.html"
+    file.write_text(page_of([record(0.5), record(-0.1, head="ols"), record(-9.0, head="lightgbm")]))
+    browser.open(file, width=width, dark=theme == "dark")
+    bars = browser.evaluate(
+        f"[...document.querySelectorAll('{CONTROLS} td svg.bar')].map(svg => {{"
+        "const zero = svg.querySelector('.zero').getBoundingClientRect();"
+        "const paths = [...svg.querySelectorAll('path')];"
+        "const tick = paths.find(p => !p.classList.length);"
+        "const beyond = svg.querySelector('.beyond');"
+        "return [tick ? tick.getBoundingClientRect().x - zero.x : null,"
+        " beyond ? getComputedStyle(beyond).fill : null]; })"
+    )
+    (good, none), (bad, also_none), (nowhere, mark) = bars
+    assert (none, also_none, nowhere) == (None, None, None)
+    assert bad < -2
+    assert good > 2
+    assert mark not in (None, "none", "rgba(0, 0, 0, 0)")
+    assert "-9.000" in browser.evaluate(f"document.querySelector('{CONTROLS}').textContent")
+
+
 CONTRAST = """(() => {
   const rgba = (text) => {
     const n = text.match(/[\\d.]+/g).map(Number);
