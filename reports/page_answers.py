@@ -13,7 +13,7 @@ from .render_markdown import estimate_text, number_text
 from .rows import Row
 from .tables import of_label
 from .verdict import DIGITS, beats_clearly, r2_estimate, scored
-from .vocabulary import error_digits
+from .vocabulary import JUDGED_BESIDE, error_digits
 
 Tone = Literal["good", "bad", "unclear", "missing", "plain"]
 NAMED = 2
@@ -121,13 +121,15 @@ def certainty_answer(field: Field, paired: Comparisons, *, alarms: Sequence[str]
     low, high = best["test_r2_lo"], best["test_r2_hi"]
     others = [row for row in field.latents if row is not best]
     unbeaten = [row for row in scored(others) if not beats_clearly(best, row, paired)]
+    absent = [role for role in JUDGED_BESIDE if all(row["role"] != role for row in field.rows)]
     sentences = (
         _where(field, best),
+        *([f"Not on record: {', '.join(absent)}; without them a score cannot be judged."] if absent else []),
         *_against_others(best, others, unbeaten, paired),
         *_doubts(best, paired),
     )
     sound = not alarms and not best["state"].startswith("stale")
-    sure = low is not None and others and not unbeaten and not best["flags"]
+    sure = low is not None and others and not unbeaten and not best["flags"] and not absent
     return Answer(
         question=question,
         value="no interval"

@@ -78,6 +78,12 @@ def independent_apart(one: Estimate, other: Estimate) -> bool:
     return upper.value - lower.value > math.hypot(lower.high - lower.value, upper.value - upper.low)
 
 
+def above_zero(row: Row) -> bool:
+    """Whether a row scores better than the mean predictor by its interval, or, without one, by its value."""
+    low = row["test_r2"] if row["test_r2_lo"] is None else row["test_r2_lo"]
+    return bool(low > 0)
+
+
 def scored_name(row: Row) -> str:
     """A row of `comparable_rows` in words with its test R2."""
     return f"{row['name']}, R2 {estimate_text(r2_estimate(row), DIGITS)}"
@@ -170,9 +176,11 @@ def _against_latents(latents: Sequence[Row], ranking: Sequence[Row], paired: Com
             f"The {best}, {scored_name(latent)}, beats {' and '.join(row['role'] for row in baselines)}; "
             f"the closest is {scored_name(closest)} ({_difference(latent, closest, paired)})."
         )
-    if any(row["role"] == ERROR_ONLY for row in winners):
+    alone = next((row for row in baselines if row["role"] == ERROR_ONLY), None)
+    if alone is not None and (alone in winners or alone in even or above_zero(alone)):
+        part = "what" if alone in winners or alone in even else "part of what"
         yield (
-            f"So what the latents know of {latent['label']} may have come through the error channel; make audit asks "
+            f"So {part} the latents know of {latent['label']} may have come through the error channel; make audit asks "
             "whether it did."
         )
     control = _best(ranking, RANDOM_ENCODER)

@@ -83,6 +83,15 @@ def test_a_heat_map_has_a_panel_per_head_and_direction_and_only_the_main_test_se
     assert "R² 0.500" in drawn.title
 
 
+@settings(deadline=None, max_examples=10)
+@given(scores)
+def test_a_colour_is_the_same_score_in_every_heat_map(values):
+    records = [record(value, layer=f"enc_{k}") for k, value in enumerate(values)]
+    (drawn,) = heat_maps(source_of(records), "log_g")
+    scale = drawn.figure.axes[0].images[0].norm
+    assert (scale.vmin, scale.vmax) == (max(-0.25, min([*values, 0.0])), 1.0)
+
+
 def test_too_many_panels_are_said_to_be_left_out():
     records = [record(0.1, params={"alpha": float(10**k)}) for k in range(12)]
     (drawn,) = heat_maps(source_of(records), "log_g")

@@ -91,10 +91,13 @@ def test_certainty_by_intervals_alone():
     assert answer.value == "R2 0.570 to 0.630"
     assert answer.tone == "unclear"
     assert answer.sentences[0] == "95 % interval of test R2: 500 stars, mock data, noise level 1."
-    assert answer.sentences[1] == (
+    assert answer.sentences[1].startswith(
+        "Not on record: raw noisy flux, error only, random encoder, shuffled"
+    )
+    assert answer.sentences[2] == (
         "Better than 1 of the 2 other latent rows beyond chance, partly by intervals alone."
     )
-    assert answer.sentences[2].startswith(
+    assert answer.sentences[3].startswith(
         "Cannot be told from enc_pre_latent / mean_max / forward / ridge (R2 0.580)"
     )
 
@@ -104,10 +107,20 @@ def test_certainty_by_intervals_alone():
 )
 def test_certainty_by_pairs(p, tone, words):
     best, other = with_predictions(record(0.6)), with_predictions(record(0.58, pooling="mean_max"))
-    source = source_of([best, other, compared(best, other, difference=0.02, p=p)])
+    pair = [best, other, compared(best, other, difference=0.02, p=p)]
+    controls = [
+        record(0.1, layer="input_flux"),
+        record(0.1, layer="input_error"),
+        record(0.0, control="random_encoder"),
+        record(0.0, control="shuffled_labels"),
+    ]
+    source = source_of([*pair, *controls])
     answer = certainty_answer(field(source), source.paired)
     assert answer.tone == tone
     assert words in " ".join(answer.sentences)
+    for absent in range(len(controls)):
+        source = source_of([*pair, *controls[:absent], *controls[absent + 1 :]])
+        assert certainty_answer(field(source), source.paired).tone == "unclear"
 
 
 def test_a_choice_that_test_contradicts_is_told():
@@ -334,6 +347,23 @@ def test_an_audit_of_another_test_set_does_not_answer():
     far = audit_record("yes", head="ols", data_kind="real", inputs=inputs, noise_mode="draw")
     answer = shortcut_answer(source := source_of([best, mock, far]), field(source))
     assert (answer.value, answer.runs) == ("yes (audited: ols)", (far.run_id,))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, ""),
+        ({"head": "ols"}, " (audited: ols)"),
+        ({"layer": "enc_0"}, " (audited: enc_0)"),
+        ({"noise_levels": {"train": 0.5, "test": 1.0}}, " (audited: trained at noise level 0.5)"),
+    ],
+)
+def test_only_an_audit_of_the_best_configuration_acquits_it(changed, words):
+    for verdict, own in (("no", "good"), ("yes", "bad")):
+        source = source_of([record(), audit_record(verdict, **changed)])
+        answer = shortcut_answer(source, field(source))
+        assert answer.value == verdict + words
+        assert answer.tone == ("unclear" if words and own == "good" else own)
 
 
 def test_an_audit_trained_at_another_noise_level_says_so():

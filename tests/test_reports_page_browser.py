@@ -90,10 +90,14 @@ def test_one_heading_sorts_at_a_time(page):
 
 
 def test_long_tables_are_cut_until_asked_for(page):
-    assert len(column(page, CONTROLS, "row")) == 12
+    rows = column(page, CONTROLS, "row")
+    assert len(rows[:12]) == 12
+    assert sorted(rows[12:]) == ["mean predictor", "random encoder", "shuffled labels"]
+    (count,) = texts(page, f"{CONTROLS} output")
+    assert count.endswith("rows: the first 12, and the first of each other baseline and control")
     page.click(f"{CONTROLS} .tools button")
     n = len(column(page, CONTROLS, "row"))
-    assert n > 12
+    assert n > 15
     assert texts(page, f"{CONTROLS} output") == [f"{n} of {n} rows"]
 
 

@@ -266,7 +266,18 @@ def test_the_verdict_when_the_latents_win():
     assert "ridge, R2 0.600 [0.570, 0.630] scores highest, but is not told apart from error only" in text
     assert "is not told apart from error only" in text
     assert "(above it by 0.020, not clear: the 95 % intervals overlap)" in text
-    assert "error channel" not in text
+    assert "So what the latents know of log_g may have come through the error channel" in text
+    for error, said in ((record(0.3, layer="input_error"), True), (record(0.02, layer="input_error"), False)):
+        text = " ".join(verdicts(frame(record(0.6), error)))
+        assert ("So part of what the latents know of log_g may have come through the error" in text) == said
+
+
+def test_what_was_not_run_leads_the_table():
+    (*_, last) = controls_table(frame(record(0.5)), "log_g").lead
+    assert last.startswith(
+        "Not run: raw noisy flux, error only, random encoder, shuffled labels; without them"
+    )
+    assert not any("Not run" in text for text in controls_table(frame(*demo_records()), "log_g").lead)
 
 
 def test_the_verdict_names_baselines_that_failed_and_stale_rows():
