@@ -14,14 +14,12 @@ from figures_fakes import (
     importance,
     occlusion,
     predicted,
-    source_of,
     spectra,
     swept,
-    written,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reports_fakes import history, record
+from reports_fakes import history, record, source_of, written
 
 from reports.drawn import best_on_val, data_note, file_part, in_unit, listed, main_rows, plain
 from reports.figure_audit import audits

@@ -2,9 +2,10 @@
 
 import pytest
 from page_fakes import audit_record, ceiling_record, ceiling_row
-from reports_fakes import demo_records, finetuned, key_of, record, source_of
+from reports_fakes import demo_records, finetuned, key_of, record, source_of, written
+from reports_other_fakes import paired_by
 
-from cache.records import Record, run_id
+from cache.records import Record
 from reports.page_answers import best_answer, certainty_answer, field_of
 from reports.page_audit import shortcut_answer
 from reports.page_ceiling import ceiling_alarms, ceiling_answer
@@ -22,22 +23,7 @@ def field(source: Source, label: str = "log_g"):
 
 def compared(one: Record, other: Record, *, difference: float, p: float) -> Record:
     """A comparison record of two probes."""
-    spec = {"label": "log_g", "runs": [one.run_id, other.run_id]}
-    result = {
-        "runs": [one.run_id, other.run_id],
-        "predictions": {item.run_id: item.files["predictions"] for item in (one, other)},
-        "difference": [difference],
-        "lo": [difference - 0.01],
-        "hi": [difference + 0.01],
-        "p_holm": [p],
-        "selectivity": [],
-        "seeds": [],
-    }
-    return Record(run_id("comparison", spec), "comparison", spec, result, {})
-
-
-def with_predictions(item: Record) -> Record:
-    return Record(item.run_id, item.kind, item.spec, item.result, item.run, {"predictions": item.run_id[:8]})
+    return paired_by([one, other], [(difference, difference - 0.01, difference + 0.01, p)])
 
 
 def test_the_best_is_chosen_on_val_and_scored_on_test():
@@ -106,7 +92,7 @@ def test_certainty_by_intervals_alone():
     ("p", "tone", "words"), [(0.001, "good", "Better than 1"), (0.4, "unclear", "p = 0.4")]
 )
 def test_certainty_by_pairs(p, tone, words):
-    best, other = with_predictions(record(0.6)), with_predictions(record(0.58, pooling="mean_max"))
+    best, other = written(record(0.6)), written(record(0.58, pooling="mean_max"))
     pair = [best, other, compared(best, other, difference=0.02, p=p)]
     controls = [
         record(0.1, layer="input_flux"),
@@ -124,8 +110,8 @@ def test_certainty_by_pairs(p, tone, words):
 
 
 def test_a_choice_that_test_contradicts_is_told():
-    best = with_predictions(with_val(record(0.5), 0.7))
-    other = with_predictions(with_val(record(0.6, pooling="mean_max"), 0.6))
+    best = written(with_val(record(0.5), 0.7))
+    other = written(with_val(record(0.6, pooling="mean_max"), 0.6))
     source = source_of([best, other, compared(best, other, difference=-0.1, p=0.001)])
     told = certainty_answer(field(source), source.paired).sentences
     assert any(text.startswith("On test it is behind enc_pre_latent / mean_max") for text in told)
@@ -214,7 +200,7 @@ def test_an_audit_of_another_label_says_nothing():
 
 
 def test_an_outdated_audit_says_so():
-    probe = with_predictions(record())
+    probe = written(record())
     audit = audit_record(predictions={probe.run_id: "other"})
     source = source_of([probe, audit], state=lambda key, _: "missing" if key == "5a" * 32 else "fresh")
     told = " ".join(shortcut_answer(source, field(source)).sentences)
