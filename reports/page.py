@@ -89,7 +89,7 @@ def _facts(source: Source, records: Sequence[Provenance]) -> dict[str, str]:
     ]
     return {
         "data": " and ".join(sorted(set(source.frame["data_kind"]))) or "no",
-        "records": ", ".join(f"{count} {kind}" for kind, count in kinds.items()),
+        "records": ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "none",
         "digest": digest_json(content)[:SHORT],
     }
 

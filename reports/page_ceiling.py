@@ -43,7 +43,9 @@ def ceiling_answer(source: Source, field: Field) -> Answer:
     above = [row for row in applicable if row["above"]]
     return Answer(
         question=question,
-        value=f"{_share(chosen)} reached" if chosen and _has_share(chosen) else height,
+        value=f"{_share(chosen)} reached{'' if chosen is own else ' (by another row)'}"
+        if chosen and _has_share(chosen)
+        else height,
         tone="bad" if above else "plain",
         sentences=(
             f"The ceiling, what noisy flux allows at best (prior-aware mean): {height}.",

@@ -235,7 +235,7 @@ def test_where_the_best_sees_the_error_another_row_stands_in():
     ]
     source = source_of([best, blind, ceiling_record(rows)])
     answer = ceiling_answer(source, field(source))
-    assert answer.value == "50 % [46, 54] reached"
+    assert answer.value == "50 % [46, 54] reached (by another row)"
     assert answer.sentences[1:] == (
         "The best configuration has no share: it sees the error.",
         (

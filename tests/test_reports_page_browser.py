@@ -260,6 +260,21 @@ def test_hostile_names_run_nothing(browser, tmp_path):
     assert browser.requests == [path.resolve().as_uri()]
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize(
+    "records", [[], [record(0.5)], [record(failed="no luck")]], ids=["none", "one", "failed"]
+)
+def test_a_page_of_hardly_anything_is_a_page(browser, tmp_path, records, scripts):
+    path = tmp_path / "small.html"
+    path.write_text(page_of(records))
+    browser.open(path, width=400, dark=True, scripts=scripts)
+    assert browser.evaluate("document.documentElement.scrollWidth") == 400
+    assert browser.problems == []
+    assert browser.evaluate(CONTRAST) == []
+    (facts,) = texts(browser, ".facts")
+    assert ("records: none" in facts) == (not records)
+
+
 def test_stale_rows_look_stale(browser, tmp_path):
     gone = key_of("test", RANDOM_FAMILY)
     path = tmp_path / "stale.html"
