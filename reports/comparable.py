@@ -82,6 +82,12 @@ def plain_latents(rows: Sequence[Row]) -> list[Row]:
     return plain or latents
 
 
+def best_on_val(rows: Sequence[Row]) -> Row | None:
+    """The row with the highest val R2, the first of equal ones: test scores what is shown, and chooses nothing."""
+    ranked = [row for row in rows if row["val_r2"] is not None]
+    return max(ranked, key=lambda row: float(row["val_r2"]), default=None)
+
+
 def _named(rows: Sequence[Row], *, without: Sequence[str] = ()) -> list[Row]:
     """All rows, each with `name`: in words, with those settings but `without` that tell it from its like."""
     shown = settings_rows(rows)

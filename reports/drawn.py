@@ -79,12 +79,6 @@ def latents_of(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row["role"] == LATENT]
 
 
-def best_on_val(rows: Sequence[Row]) -> Row | None:
-    """The row with the highest val R2, the first of equal ones: test scores what is shown, and chooses nothing."""
-    ranked = [row for row in rows if row["val_r2"] is not None]
-    return max(ranked, key=lambda row: float(row["val_r2"]), default=None)
-
-
 def named_apart(rows: Sequence[Row], *, without: Sequence[str] = ()) -> list[str]:
     """Of each row its head and whatever else differs among them (but layer and pooling), in words."""
     columns = varying_columns(pd.DataFrame(rows), without=("settings_text", "seed_text", *without))

@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 
 from cache.records import Record
 
+from .comparable import best_on_val
 from .comparisons import KIND
-from .drawn import INTERVALS, R2, Drawn, best_on_val, data_note, main_rows, names_apart, plain, stale_alarm
+from .drawn import INTERVALS, R2, Drawn, data_note, main_rows, names_apart, plain, stale_alarm
 from .render_markdown import estimate_text, number_text
 from .rows import Row
 from .source import Source

@@ -10,11 +10,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from .comparable import best_on_val
 from .comparisons import Comparisons
 from .drawn import (
     R2,
     Drawn,
-    best_on_val,
     data_note,
     latents_of,
     main_rows,

@@ -12,11 +12,10 @@ from matplotlib.ticker import MaxNLocator
 
 from cache.errors import CacheError
 
-from .comparable import name_of
+from .comparable import best_on_val, name_of
 from .drawn import (
     R2,
     Drawn,
-    best_on_val,
     data_note,
     in_unit,
     in_unit_with_interval,

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from .comparable import best_on_val
 from .comparisons import NOT_COMPARED, Comparisons
-from .drawn import best_on_val, data_note
+from .drawn import data_note
 from .render_markdown import number_text
 from .rows import Row
 from .settings import variant_of, varying_columns

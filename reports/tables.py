@@ -203,7 +203,8 @@ def _paired_notes(frame: pd.DataFrame, columns: Sequence[Column], paired: Compar
     if BEHIND in columns:
         yield (
             "Behind the best: R2 of the best row of the test set minus that of this row, on the same stars, with the "
-            "95 % interval of the difference, and its sign-flip p-value after Holm's correction for all pairs compared."
+            "95 % interval of that one difference, and its sign-flip p-value after Holm's correction for all pairs "
+            "compared: above 0.05 the two are not told apart."
         )
     if SELECTIVITY in columns:
         yield (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from .comparable import comparable_rows
+from .comparable import best_on_val, comparable_rows, plain_latents
 from .comparisons import NOT_COMPARED, Comparisons, p_text
 from .render_markdown import estimate_text
 from .rows import Row
@@ -137,7 +137,7 @@ def _verdict(rows: Sequence[Row], paired: Comparisons) -> Iterator[str]:
         yield f"Careful: {stale} of the {len(ranking)} rows compared are stale (their stores are missing or changed)."
     yield f"{_setting(result.best)}: {scored_name(result.best)} {_margin(result)}."
     if latents:
-        yield from _against_latents(latents, ranking, paired)
+        yield from _against_latents(plain_latents(latents), ranking, paired)
     else:
         yield "No latent row has a score here, so nothing can be said about the encoder."
     for role in (*BASELINES, RANDOM_ENCODER):
@@ -160,8 +160,10 @@ def _margin(result: Contest) -> str:
 
 
 def _against_latents(latents: Sequence[Row], ranking: Sequence[Row], paired: Comparisons) -> Iterator[str]:
-    latent = latents[0]
-    best = "best latent row" if len(latents) == 1 else f"best of {len(latents)} latent rows by test R2"
+    """Of the latent row that val chooses: the best of many on test owes part of its score to the choice."""
+    latent = best_on_val(latents) or latents[0]
+    chosen = "val" if latent["val_r2"] is not None else "test for lack of val scores"
+    best = "only latent row" if len(latents) == 1 else f"latent row best on {chosen} (of {len(latents)})"
     baselines = [row for role in BASELINES if (row := _best(ranking, role))]
     winners = [row for row in baselines if beats_clearly(row, latent, paired)]
     even = [row for row in baselines if row not in winners and not beats_clearly(latent, row, paired)]
@@ -188,7 +190,8 @@ def _against_latents(latents: Sequence[Row], ranking: Sequence[Row], paired: Com
         above, below = beats_clearly(latent, control, paired), beats_clearly(control, latent, paired)
         word = "above" if above else "below" if below else "not told apart from"
         yield (
-            f"The best latent row is {word} the best row of an untrained encoder, {scored_name(control)} "
+            f"The {best}{'' if baselines else f', {scored_name(latent)},'} is {word} the best row of an untrained "
+            f"encoder, {scored_name(control)} "
             f"({_apart(latent, control, paired)})."
         )
 

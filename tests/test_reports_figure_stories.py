@@ -21,7 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports_fakes import history, record, source_of, written
 
-from reports.drawn import best_on_val, data_note, file_part, in_unit, listed, main_rows, plain
+from reports.comparable import best_on_val
+from reports.drawn import data_note, file_part, in_unit, listed, main_rows, plain
 from reports.figure_audit import audits
 from reports.figure_bins import by_bin
 from reports.figure_ceiling import ceilings

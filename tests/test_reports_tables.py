@@ -250,13 +250,13 @@ def test_the_verdict_names_what_beats_the_latents():
         in text
     )
     assert (
-        "best of 18 latent rows by test R2, enc_pre_latent / seg_mean_K8 / forward / mlp_1, R2 0.260 [0.230, 0.290], "
+        "The latent row best on val (of 18), enc_pre_latent / seg_mean_K8 / forward / mlp_1, R2 0.260 [0.230, 0.290], "
         "is beaten by "
         "raw noisy flux (input_flux / none / forward / ridge), R2 0.580 [0.550, 0.610] (by 0.320, beyond both 95 % "
         "intervals) and by error only"
     ) in text
     assert "what the latents know of log_g may have come through the error channel" in text
-    assert "best latent row is above the best row of an untrained encoder" in text
+    assert "The latent row best on val (of 18) is above the best row of an untrained encoder" in text
     assert "Shuffled labels are compatible with 0 or below" in text
 
 
@@ -270,6 +270,20 @@ def test_the_verdict_when_the_latents_win():
     for error, said in ((record(0.3, layer="input_error"), True), (record(0.02, layer="input_error"), False)):
         text = " ".join(verdicts(frame(record(0.6), error)))
         assert ("So part of what the latents know of log_g may have come through the error" in text) == said
+
+
+def test_val_chooses_the_latent_row_of_the_verdict():
+    lucky, steady = record(0.6, pooling="mean_max"), record(0.5)
+    lucky.result["scores"]["val"]["log_g"]["r2"] = 0.1
+    flux = record(0.55, layer="input_flux", half_width=0.01)
+    text = " ".join(verdicts(frame(lucky, steady, flux)))
+    told = "The latent row best on val (of 2), enc_pre_latent / seg_mean_K8 / forward / ridge, R2 0.500"
+    assert told in text
+    assert "is beaten by raw noisy flux" in text
+    for item in (lucky, steady):
+        del item.result["scores"]["val"]
+    text = " ".join(verdicts(frame(lucky, steady, flux)))
+    assert "The latent row best on test for lack of val scores (of 2), enc_pre_latent / mean_max" in text
 
 
 def test_what_was_not_run_leads_the_table():
@@ -323,7 +337,7 @@ def test_the_verdict_on_bad_controls():
     assert "below the best row of an untrained encoder" in text
     even = record(0.21, control="random_encoder", family=RANDOM_FAMILY)
     text = " ".join(verdicts(frame(record(0.2), even)))
-    assert "best latent row is not told apart from the best row of an untrained encoder" in text
+    assert "is not told apart from the best row of an untrained encoder" in text
     assert "(below it by 0.010, not clear" in text
 
 
