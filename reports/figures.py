@@ -21,6 +21,7 @@ from .overview_layout import (
     best_lines,
     caption_of,
     chosen_of,
+    goes_below,
     limits_of,
     lines_of,
     placed_flags,
@@ -84,7 +85,10 @@ def draw_overview(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COM
     axes_height = LINE_HEIGHT * (len(lines) + HEADING * n_headings)
     n_names = len(variants_of([row for line in lines for row in line.rows]))
     width = left + AXES_WIDTH + SIDE
-    title, caption = title_of(label, rows, paired), caption_of(latents, flags)
+    title = title_of(label, rows, paired)
+    caption = caption_of(
+        latents, flags, cut=any(goes_below(row, limits[0]) for line in lines for row in line.rows)
+    )
     lines_below = wrapped(caption, width - SIDE, size=SMALL)
     more = CAPTION_LINE * (len(lines_below) - 1)
     lines_above = wrapped(title, width - SIDE, size=LARGE, bold=True)
@@ -148,6 +152,8 @@ def _draw_score(axes: Axes, row: Row, *, y: float, style: tuple[str, str]) -> No
         axes.plot(
             [row["test_r2_lo"], row["test_r2_hi"]], [y, y], color=color, linewidth=1.4, solid_capstyle="butt"
         )
+    if goes_below(row, edge):
+        axes.plot(edge, y, marker="<", color=color, markersize=5, clip_on=False)
     axes.plot(
         row["test_r2"],
         y,

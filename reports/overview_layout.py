@@ -130,10 +130,17 @@ def _listed(rows: Sequence[Row]) -> str:
     return " and ".join(row["role"] for row in rows)
 
 
-def caption_of(latents: Sequence[Row], flags: Sequence[Flag]) -> str:
-    """Where the numbers come from and what the reference lines are."""
-    legend = "Vertical lines: row of that kind best on val, shaded: its interval." if flags else ""
-    return f"{data_note(latents)}. {legend}".strip()
+def goes_below(row: Row, edge: float) -> bool:
+    """Whether the interval of a row that is drawn goes on below the axis."""
+    low = row["test_r2_lo"]
+    return low is not None and row["test_r2"] >= edge and bool(low < edge)
+
+
+def caption_of(latents: Sequence[Row], flags: Sequence[Flag], *, cut: bool = False) -> str:
+    """Where the numbers come from, what the reference lines are, and arrows where intervals are `cut`."""
+    legend = "Vertical lines: row of that kind best on val, shaded: its interval. " if flags else ""
+    arrows = "Arrows: intervals that go on below the axis." if cut else ""
+    return f"{data_note(latents)}. {legend}{arrows}".strip()
 
 
 def variants_of(rows: Sequence[Row]) -> list[str]:

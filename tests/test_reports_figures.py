@@ -113,6 +113,15 @@ def test_titles_tell_the_story():
     assert title_of("log_g", rows(latent, low, error)).startswith("log_g: error only is not told apart from")
 
 
+@pytest.mark.parametrize(("half_width", "cut"), [(0.1, False), (2.0, True)])
+def test_an_interval_that_is_cut_off_has_an_arrow(half_width, cut):
+    frame = frame_of([record(0.5), record(0.1, head="ols", half_width=half_width)], fresh)
+    drawn = draw_overview(frame, "log_g")
+    arrows = [line for line in drawn.figure.axes[0].lines if line.get_marker() == "<"]
+    assert bool(arrows) == cut
+    assert ("Arrows: intervals that go on below the axis." in drawn.caption) == cut
+
+
 def test_val_chooses_the_rows_of_the_title_and_every_means_every():
     lucky, steady = record(0.7, pooling="mean_max"), record(0.5)
     lucky.result["scores"]["val"]["log_g"]["r2"] = 0.3
