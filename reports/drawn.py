@@ -134,6 +134,12 @@ def in_unit(value: float, label: str, *, digits: int | None = None) -> str:
     return f"{shown} {unit}".rstrip()
 
 
+def in_unit_with_interval(estimate: Estimate, label: str) -> str:
+    """The same with its interval: '0.50 [0.41, 0.60] dex'."""
+    unit = unit_of(label)
+    return f"{estimate_text(estimate, 0 if unit == 'K' else 2)} {unit}".rstrip()
+
+
 def data_note(rows: Sequence[Row]) -> str:
     """What rows were scored on: '2000 test stars, mock data (not BOSZ or PFS results), noise level 1'."""
     counts = "/".join(str(n) for n in sorted({row["n_test"] for row in rows if row["n_test"] is not None}))
