@@ -6,7 +6,7 @@ import pytest
 from reports_fakes import documents_of, fresh, record, write
 from reports_other_fakes import paired_by, with_predictions
 
-from reports.comparable import comparable_rows
+from reports.comparable import comparable_rows, names_without_seed
 from reports.comparisons import comparisons_of, p_text
 from reports.generate import red_flags
 from reports.pivots import heads_table
@@ -135,6 +135,13 @@ def test_selectivity_and_seeds_are_told(three):
     notes = " ".join(table.notes)
     assert "Selectivity: R2 minus that of the same probe on labels shuffled among stars" in notes
     assert notes.count("2 seeds: test R2 0.5475, standard deviation 0.0035, from 0.5450 to 0.5500.") == 1
+
+
+def test_several_seeds_together_are_named_without_one():
+    records = [record(0.5 + 0.01 * k, seed=k) for k in range(3)] + [record(0.4, layer="enc_last")]
+    names = names_without_seed(frame_of(records, fresh))
+    assert len({names[r.run_id] for r in records[:3]}) == 1
+    assert not [name for name in names.values() if "seed" in name]
 
 
 @pytest.mark.parametrize(("seen", "told"), [("same", "0.551 / -"), ("another", "")])

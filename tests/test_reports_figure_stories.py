@@ -19,10 +19,10 @@ from figures_fakes import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reports_fakes import history, record, source_of, written
+from reports_fakes import finetuned, history, record, source_of, written
 
 from reports.comparable import best_on_val
-from reports.drawn import data_note, file_part, in_unit, listed, main_rows, plain
+from reports.drawn import data_note, file_part, in_unit, listed, main_rows, names_apart, plain
 from reports.figure_audit import audits
 from reports.figure_bins import by_bin
 from reports.figure_ceiling import ceilings
@@ -43,6 +43,8 @@ from reports.figure_predictions import (
 from reports.figure_spectra import examples, reconstruction
 from reports.figure_sweeps import DRAWS, SIZE, against_draws, against_size, series_of
 from reports.resampling import change_of_scatter, robust_scatter, slope_of
+from reports.rows import rows_of
+from reports.settings import settings_frame
 from reports.spectral_lines import LINES, holds_line, lines_between, wavelength_note
 from reports.style import styled
 
@@ -106,6 +108,26 @@ def test_plain_rows_take_the_first_seed_and_the_fewest_draws():
     ]
     rows = plain(main_rows(source_of(records).frame, "log_g"))
     assert [row["test_r2"] for row in rows] == [0.2]
+
+
+def test_of_heads_that_name_their_seed_too_the_first_counts():
+    records = [record(0.1 * k, head="mlp_1", params={"width": 8, "seed": k}, seed=k) for k in (2, 1, 3)]
+    rows = plain(main_rows(source_of(records).frame, "log_g"))
+    assert [row["seed"] for row in rows] == [1]
+
+
+def test_trainings_are_named_by_what_differs_alone():
+    records = [
+        record(0.4, head="mlp_1", params={"width": 8, "seed": 0}),
+        finetuned(0.4),
+        finetuned(0.6, frozen=False),
+        finetuned(0.5, frozen=False, error_input="zero"),
+    ]
+    names = names_apart(rows_of(settings_frame(source_of(records).frame)))
+    assert len(set(names)) == len(names)
+    assert not [name for name in names if "freeze" in name or "seed" in name or "mlp_1" in name]
+    assert sum("encoder fine-tuned" in name for name in names) == 2
+    assert sum("error input zero" in name for name in names) == 1
 
 
 def test_val_chooses_and_test_does_not():
