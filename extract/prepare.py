@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.dask_cluster import Cluster
-from cache.errors import ConfigError
+from cache.errors import ConfigError, UnknownName
 from cache.plan_file import Plan, read_plan
 from cache.progress import progress
 
@@ -67,6 +67,7 @@ def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Pre
     with contextlib.ExitStack() as files:
         spectra = {s: files.enter_context(open_spectra(list(paths))) for s, paths in config.data.items()}
         first = next(iter(spectra.values()))
+        _check_labels(config, spectra)
         _check_same_wave(spectra, first)
         mask = None if config.mask is None else load_mask(config.mask, len(first.wave))
         _check_mask_stated(config)
@@ -201,6 +202,14 @@ def _train_error(
         raise
     say(f"train error {path}")
     return found
+
+
+def _check_labels(config: ExtractConfig, spectra: dict[str, SpectraFile]) -> None:
+    for split, files in spectra.items():
+        for label in config.need_labels:
+            if label not in files.label_names:
+                known = files.label_names or ("(none: no labels)",)
+                raise UnknownName(f"label of the {split} file {files.files[0]}", label, known)
 
 
 def _check_same_wave(spectra: dict[str, SpectraFile], first: SpectraFile) -> None:

@@ -28,8 +28,8 @@ class ExtractConfig:
     """One request for features; field names are those of `python -m extract run`.
 
     `data` maps a split to its file list (or one `shard_index.txt`). `checkpoint` is a path, 'shipped',
-    'shipped:reference' or 'random:SEED'. `layers` may hold aliases and 'all'. Raises ConfigError or UnknownName on
-    construction.
+    'shipped:reference' or 'random:SEED'. `layers` may hold aliases and 'all'. `need_labels` must be in every file;
+    they change nothing that is stored. Raises ConfigError or UnknownName on construction.
     """
 
     data: Mapping[str, tuple[Path, ...]]
@@ -57,6 +57,7 @@ class ExtractConfig:
     slab_rows: int = 256
     block_rows: int | None = None
     on_bad_rows: str = "fail"
+    need_labels: tuple[str, ...] = ()
     scheduler: str = "local"
     jobs: int | None = None
     part: str | None = None

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from cache.runlog import run_log
 from .audit_fits import latent_fits, leftover, n_latent_fits, n_leftover_fits
 from .audit_record import KIND, audit_arrays, audit_result, audit_spec, store_digests_of
 from .audit_rows import Scored
-from .audit_stores import ERROR_INPUTS, AuditViews, audit_views
+from .audit_stores import ERROR_INPUTS, AuditViews, audit_views, check_audited
 from .audit_table import audit_lines, audit_title
 from .cells import JOIN, CellChoices, arrays_of, requests, with_alpha_on_val
+from .checks import check_choices
 from .spec import ProbeRequest, check_request
 from .stores import StoreChoice
 from .threads import blas_threads
@@ -74,6 +75,9 @@ class AuditSettings(Command):
     results: Path = Field(Path("artifacts/results"), description="folder of the records")
     again: bool = Field(default=False, description="audit again even what has a fresh record")
     threads: int = Field(1, ge=1, description="threads of linear algebra; more may change last digits")
+    check: bool = Field(
+        default=False, description="check what needs no stores (names, numbers, parameters), and stop"
+    )
     dry_run: bool = Field(default=False, description="check stores and settings, say what is to do, and stop")
 
 
@@ -107,6 +111,10 @@ class Audit:
 
 def run(settings: AuditSettings) -> None:
     """Make the audits that have no fresh record, and print all of them."""
+    if settings.check:
+        check_choices(_choices(settings))
+        check_audited(settings.layers, settings.error_inputs)
+        return
     audits = list(_audits(settings))
     missing = [a for a in audits if settings.again or not is_fresh(settings.results, a)]
     _say(f"audits on record: {len(audits) - len(missing)}, to make: {len(missing)}")
@@ -136,11 +144,7 @@ def is_fresh(results: Path, audit: Audit) -> bool:
 
 def _audits(settings: AuditSettings) -> Iterator[Audit]:
     """Every combination that the flags stand for, checked; stores are looked up once for each feature set."""
-    joined = [name for name in (*settings.layers, *settings.labels) if JOIN in name]
-    if joined:
-        raise ConfigError(
-            f"{', '.join(joined)}: an audit is of one layer and one label; use commas instead of '+'"
-        )
+    asked = _choices(settings)
     stores = StoreChoice.of_flags(
         features=settings.features,
         selection=settings.selection,
@@ -148,15 +152,7 @@ def _audits(settings: AuditSettings) -> Iterator[Audit]:
         noise_level=settings.noise_level,
         draws=settings.draws,
     )
-    choices = CellChoices(
-        layers=stores.layers(settings.layers, settings.poolings),
-        poolings=settings.poolings,
-        directions=settings.directions,
-        heads=settings.heads,
-        labels=settings.labels,
-        params=with_alpha_on_val(settings.heads, settings.params),
-        seeds=(settings.seed,),
-    )
+    choices = replace(asked, layers=stores.layers(settings.layers, settings.poolings))
     found: dict[Any, AuditViews] = {}
     for request in requests(choices):
         check_request(request)
@@ -166,6 +162,24 @@ def _audits(settings: AuditSettings) -> Iterator[Audit]:
         views = found[arrays]
         spec = audit_spec(request, views, n_folds=settings.folds)
         yield Audit(request=request, views=views, spec=spec, encoder=stores.encoder(views.true))
+
+
+def _choices(settings: AuditSettings) -> CellChoices:
+    """The combinations as the flags say them; ConfigError where one is of several layers or labels."""
+    joined = [name for name in (*settings.layers, *settings.labels) if JOIN in name]
+    if joined:
+        raise ConfigError(
+            f"{', '.join(joined)}: an audit is of one layer and one label; use commas instead of '+'"
+        )
+    return CellChoices(
+        layers=settings.layers,
+        poolings=settings.poolings,
+        directions=settings.directions,
+        heads=settings.heads,
+        labels=settings.labels,
+        params=with_alpha_on_val(settings.heads, settings.params),
+        seeds=(settings.seed,),
+    )
 
 
 def _by_leftover(audits: Sequence[Audit]) -> list[dict[Any, list[Audit]]]:

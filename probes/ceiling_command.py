@@ -52,6 +52,9 @@ class CeilingSettings(Command):
     ln_a_sd: float = Field(
         0.0, description="prior standard deviation of ln A, the scale of the flux: 0 known, inf free"
     )
+    check: bool = Field(
+        default=False, description="check what needs no Fisher matrices (labels, run ids, numbers), and stop"
+    )
 
 
 def run(settings: CeilingSettings) -> None:
@@ -61,8 +64,11 @@ def run(settings: CeilingSettings) -> None:
     """
     if not settings.ln_a_sd >= 0:
         raise ConfigError(f"--ln-a-sd is {settings.ln_a_sd}; expected 0 (known) to inf (free)")
+    chosen = _chosen(settings)
+    if settings.check:
+        return
     stores, made, missing = KeptStores(settings.features), 0, []
-    for found in _found(settings):
+    for found in _found(chosen, settings):
         try:
             groups = _groups(found, stores)
         except NotExtracted as error:
@@ -86,8 +92,8 @@ def run(settings: CeilingSettings) -> None:
     )
 
 
-def _found(settings: CeilingSettings) -> list[Comparable]:
-    """The records asked for, by label and test set."""
+def _chosen(settings: CeilingSettings) -> list[Record]:
+    """The records asked for; ConfigError or UnknownName for run ids and labels that none has."""
     probes = [record for record in read_records(settings.results) if record.kind == "probe"]
     chosen = [
         record
@@ -98,6 +104,11 @@ def _found(settings: CeilingSettings) -> list[Comparable]:
     for label in settings.labels:
         if known and label not in known:
             raise UnknownName("label with a probe on record", label, known)
+    return chosen
+
+
+def _found(chosen: list[Record], settings: CeilingSettings) -> list[Comparable]:
+    """The records by label and test set."""
     with progress(len(chosen), "predictions", unit="records") as advance:
 
         def read(name: str) -> Mapping[str, Any]:

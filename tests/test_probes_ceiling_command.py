@@ -326,10 +326,11 @@ def test_make_ceiling_makes_the_matrices_of_the_test_spectra_first():
         *given,
     ]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    fisher, ceiling = (
+    check, fisher, ceiling = (
         line for line in shown.splitlines() if "extract fisher" in line or "probes ceiling" in line
     )
     for flag in ("--data 'my test.h5' --train 't.h5'", "--split test", "--noise-level 0.5", "--mask m.npy"):
         assert flag in fisher
     for flag in ("--results o/results", "--features o/features", "--fisher o/fisher", "--labels log_g"):
         assert flag in ceiling
+        assert flag in check

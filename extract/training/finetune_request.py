@@ -95,6 +95,7 @@ def request_of(settings: FinetuneSettings) -> ExtractConfig:
         error_input=settings.error_input,
         device=settings.device,
         on_bad_rows=settings.on_bad_rows,
+        need_labels=settings.labels,
         out=settings.features,
         encoders=settings.encoders,
         digests=settings.digests,
