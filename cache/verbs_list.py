@@ -42,7 +42,8 @@ def run_ls(settings: LsSettings) -> None:
         cells = [_cells(row, info) for row, info in zip(rows, stores, strict=True)]
         sys.stdout.write(table(HEAD, cells, right=RIGHT))
     else:
-        sys.stderr.write(f"no feature stores under {settings.root}\n")
+        there = "" if settings.root.is_dir() else " (there is no such folder)"
+        sys.stderr.write(f"no feature stores under {settings.root}{there}\n")
     for info in stores:
         if info.reason:
             sys.stderr.write(f"{info.state}: {info.reason}\n")

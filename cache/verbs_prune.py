@@ -97,7 +97,8 @@ def _text(found: Found, settings: PruneSettings, failed: dict[Path, str]) -> str
     lines += [f"left alone: {path}: {reason}" for path, reason in found.spared]
     total = size_text(sum(c.n_bytes for c in gone))
     if not found.candidates:
-        lines.append(f"nothing to remove under {settings.root} ({', '.join(settings.what)})")
+        there = "" if settings.root.is_dir() else ": there is no such folder"
+        lines.append(f"nothing to remove under {settings.root} ({', '.join(settings.what)}){there}")
     elif settings.yes:
         lines.append(f"removed {len(gone)}, {total}")
     else:

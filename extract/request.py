@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cache.arrays import PSEUDO_LAYERS, STORED_DIRECTIONS, safe_name
 from cache.dask_cluster import check_dask_flags
-from cache.errors import ConfigError, InputError, UnknownName
+from cache.errors import ConfigError, InputError, UnknownName, did_you_mean
 
 from .choices import ENGINES, ERROR_INPUTS, MICRO_BATCH, PRECISIONS, devices_of
 
@@ -187,10 +187,18 @@ def find_data(data: str, split: str | None = None) -> dict[str, tuple[Path, ...]
         if paths:
             found[name] = (paths[0],)
         elif asked:
-            raise InputError(f"{folder / name}: expected {' or '.join(DATA_NAMES)} there for --split {name}")
+            there = [path.name for path in sorted(folder.iterdir()) if _holds_data(path)]
+            raise InputError(
+                f"{folder / name}: expected {' or '.join(DATA_NAMES)} there for --split {name}; splits there: "
+                f"{', '.join(there) or 'none'}{did_you_mean(name, there)}"
+            )
     if not found:
         raise InputError(
             f"{folder}: holds none of {', '.join(f'{s}/dataset.h5' for s in SPLITS)}; "
             "name a file with --data FILE --split test, or make mock data with python -m extract mock"
         )
     return found
+
+
+def _holds_data(folder: Path) -> bool:
+    return any((folder / file).exists() for file in DATA_NAMES)

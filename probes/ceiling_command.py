@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from cache.commandline import Command, Verb
-from cache.errors import ConfigError, NotExtracted, UnknownName
+from cache.errors import ConfigError, NotExtracted
 from cache.progress import progress
 from cache.records import (
     Record,
@@ -25,7 +25,7 @@ from cache.runlog import run_log
 from .ceiling_inputs import CeilingGroup, KeptStores, groups_of
 from .ceiling_record import KIND, Ceiling, ceiling_of
 from .comparison import Comparable, comparable
-from .on_record import starting_with, unchanged
+from .on_record import check_named, starting_with, unchanged
 
 
 class CeilingSettings(Command):
@@ -100,10 +100,7 @@ def _chosen(settings: CeilingSettings) -> list[Record]:
         for record in starting_with(probes, settings.runs)
         if "predictions" in record.files and record.spec["control"] != "shuffled_labels"
     ]
-    known = sorted({label for record in chosen for label in record.spec["labels"]})
-    for label in settings.labels:
-        if known and label not in known:
-            raise UnknownName("label with a probe on record", label, known)
+    check_named("label", settings.labels, chosen, field="labels")
     return chosen
 
 

@@ -17,7 +17,7 @@ from cache.runlog import run_log
 
 from .bootstrap import Array
 from .features import n_segments
-from .on_record import starting_with, unchanged
+from .on_record import check_named, starting_with, unchanged
 from .recorded import refits
 from .segment_importance import KIND, importance_spec, rests_on, segment_importance
 from .threads import blas_threads
@@ -102,13 +102,14 @@ def _title(record: Record) -> str:
 
 
 def _chosen(every: Sequence[Record], settings: ImportanceSettings) -> list[Record]:
-    """The probe records asked for; NotExtracted when there is none, ConfigError when digits fit none."""
+    """The probe records asked for; NotExtracted when there is none, ConfigError when digits or a name fit none."""
+    whole = [record for record in every if record.kind == "probe" and _can_be_taken_apart(record)]
+    check_named("head", settings.heads, whole, field="head")
+    check_named("label", settings.labels, whole, field="labels")
     fitted = [
         record
-        for record in every
-        if record.kind == "probe"
-        and _can_be_taken_apart(record)
-        and (not settings.heads or record.spec["head"] in settings.heads)
+        for record in whole
+        if (not settings.heads or record.spec["head"] in settings.heads)
         and (not settings.labels or set(record.spec["labels"]) & set(settings.labels))
     ]
     if settings.runs:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cache.errors import ConfigError
+from cache.errors import ConfigError, UnknownName
 from cache.records import Record, read_record, record_path
 
 
@@ -19,6 +19,18 @@ def starting_with(records: Sequence[Record], runs: Sequence[str], *, what: str =
                 f"--runs {start}: no record of {what} begins so; `python -m reports tables` lists them"
             )
     return [record for record in records if not runs or record.run_id.startswith(tuple(runs))]
+
+
+def check_named(kind: str, names: Sequence[str], records: Sequence[Record], *, field: str) -> None:
+    """Raise UnknownName for one of `names` that stands in no record: `field` of the spec is `kind`, or a list of it.
+
+    Without any record there is nothing to know, and nothing is raised.
+    """
+    told = [record.spec[field] for record in records]
+    known = sorted({name for value in told for name in ([value] if isinstance(value, str) else value)})
+    for name in names:
+        if known and name not in known:
+            raise UnknownName(f"{kind} among the records", name, known)
 
 
 def unchanged(results: Path, name: str, about: Mapping[str, Any]) -> Record | None:

@@ -292,7 +292,7 @@ def test_what_cannot_be_made_is_refused_with_the_command(survey, tmp_path, capsy
     assert ceiling(survey, "--runs", "xyz") == 2
     assert "--runs xyz: no record of a probe begins so" in capsys.readouterr().err
     assert ceiling(survey, "--labels", "logg") == 2
-    assert "unknown label with a probe on record 'logg'; known: " in capsys.readouterr().err
+    assert "unknown label among the records 'logg'; known: " in capsys.readouterr().err
     assert ceiling(survey, "--results", tmp_path / "empty") == 2
     assert "python -m probes run" in capsys.readouterr().err
     assert not ceilings(survey)

@@ -22,6 +22,7 @@ def _nothing_there(tmp_path, monkeypatch):
         (("--poolings", "mean"), "unknown pooling 'mean'; known: none, global_mean"),
         (("--directions", "both"), "unknown direction 'both'; known: forward"),
         (("--labels", "log_g+log_g"), "log_g"),
+        (("--layers", "all,enc_0"), "'all' stands for every network layer"),
         (("--colour", "red"), "--colour"),
     ],
 )
@@ -101,7 +102,7 @@ def test_a_ceiling_is_checked_against_the_records(tmp_path, capsys):
     assert probes("ceiling", *argv, "--labels", "log_g", "--runs", run[:8]) == 0
     assert capsys.readouterr() == ("", "")
     for wrong, told in (
-        (("--labels", "logg"), "unknown label with a probe on record 'logg'; known: log_g"),
+        (("--labels", "logg"), "unknown label among the records 'logg'; known: log_g; did you mean 'log_g'?"),
         (("--runs", "xyz"), "--runs xyz: no record of a probe begins so"),
         (("--ln-a-sd", -1), "--ln-a-sd is -1"),
     ):

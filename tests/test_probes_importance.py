@@ -295,6 +295,11 @@ def test_what_is_not_cut_into_segments_is_refused(features, tmp_path, capsys):
     assert "no record of a probe on all segments" in capsys.readouterr().err
     assert importance(features, tmp_path, "--runs", "zz") == 2
     assert "--runs zz: no record of a probe" in capsys.readouterr().err
+    fit(features, tmp_path)
+    capsys.readouterr()
+    for flag, wrong in (("--heads", "rigde"), ("--labels", "logg")):
+        assert importance(features, tmp_path, flag, wrong) == 2
+        assert f"among the records '{wrong}'; known: " in capsys.readouterr().err
     with pytest.raises(ProbeError, match="not cut into wavelength segments"):
         segment_columns(_Pixels(), [FeaturePart(layer="input_flux", pooling="none")])
 
