@@ -18,6 +18,7 @@ from cache.records import (
     read_record,
     read_records,
     run_id,
+    unchanged,
     write_record,
 )
 from cache.runlog import run_log
@@ -25,7 +26,7 @@ from cache.runlog import run_log
 from .ceiling_inputs import CeilingGroup, KeptStores, groups_of
 from .ceiling_record import KIND, Ceiling, ceiling_of
 from .comparison import Comparable, comparable
-from .on_record import check_named, starting_with, unchanged
+from .on_record import check_named, starting_with
 
 
 class CeilingSettings(Command):

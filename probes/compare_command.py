@@ -12,12 +12,13 @@ from cache.records import (
     read_predictions,
     read_records,
     run_id,
+    unchanged,
     write_record,
 )
 from cache.runlog import run_log
 
 from .comparison import KIND, PREDICTING, Comparable, binned, comparable, comparison_spec, described, paired
-from .on_record import check_named, starting_with, unchanged
+from .on_record import check_named, starting_with
 
 ALPHA = 0.05
 

@@ -12,12 +12,12 @@ from pydantic import Field
 from cache.commandline import MENDABLE, Command, Verb
 from cache.errors import BlindspotError, NotExtracted
 from cache.progress import progress
-from cache.records import Record, read_arrays, read_record, read_records, run_id, write_record
+from cache.records import Record, read_arrays, read_record, read_records, run_id, unchanged, write_record
 from cache.runlog import run_log
 
 from .bootstrap import Array
 from .features import n_segments
-from .on_record import check_named, starting_with, unchanged
+from .on_record import check_named, starting_with
 from .recorded import refits
 from .segment_importance import KIND, importance_spec, rests_on, segment_importance
 from .threads import blas_threads
