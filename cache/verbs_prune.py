@@ -28,7 +28,8 @@ class PruneSettings(Command):
     unused: finished stores that no result record names.
     covered: stores whose arrays are all in other finished stores of the same rows, draw and noise.
     What a running extraction holds is left alone; so are unfinished stores written to within the last hour, unless
-    --older-than is given. Parts of an extraction (--part) hold no locks: wait for them.
+    --older-than is given. Parts of an extraction (--part) hold no locks: wait for them. Fisher matrices, random
+    encoders and errors of train are never touched; cache ls says how much they take.
     Example: python -m cache prune --what leftovers,outdated,unused --older-than 30
     """
 

@@ -300,3 +300,37 @@ def test_reports_tables_imports_no_training_library(tmp_path):
     reports_fakes.write(tmp_path / "artifacts/results", reports_fakes.few_records())
     assert not {"torch", "sklearn", "lightgbm", "h5py"} & imported_by(tmp_path, "reports", "tables")
     assert list((tmp_path / "artifacts/reports").glob("*.md"))
+
+
+def test_ls_tells_what_lies_beside_the_stores(tmp_path, capsys):
+    make_store(tmp_path / "features")
+    sizes = {
+        f"fisher/test/{'0' * 16}.json": 100,
+        f"fisher/test/{'0' * 16}.npz": 2000,
+        f"fisher/train/{'1' * 16}.json": 100,
+        f"encoders/random-{'2' * 16}.ckpt": 3000,
+        f"encoders/train-error-{'3' * 16}.json": 40,
+        "fisher/test/notes.json": 7,
+        "encoders/mine.ckpt": 7,
+        f"encoders/.tmp-random-{'2' * 16}.ckpt": 7,
+    }
+    for name, size in sizes.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    assert cache("ls", "--root", tmp_path / "features") == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("beside them, ")]
+    assert told == [
+        f"beside them, Fisher matrices: 2, 2.2 kB, under {tmp_path}/fisher",
+        f"beside them, calibrated random encoders: 1, 3.0 kB, under {tmp_path}/encoders",
+        f"beside them, errors of train: 1, 40 bytes, under {tmp_path}/encoders",
+    ]
+    assert cache("ls", "--root", tmp_path / "features", "--as-json") == 0
+    assert all("path" in json.loads(line) for line in capsys.readouterr().out.splitlines())
+    nowhere = ("--fisher", tmp_path / "x", "--encoders", tmp_path / "x")
+    assert cache("ls", "--root", tmp_path / "features", *nowhere) == 0
+    assert "beside them" not in capsys.readouterr().out
+    kinds = ("leftovers", "outdated", "damaged", "unfinished", "covered")
+    assert cache("prune", "--root", tmp_path / "features", "--what", ",".join(kinds), "--yes") == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
