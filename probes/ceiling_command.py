@@ -25,7 +25,7 @@ from cache.runlog import run_log
 
 from .ceiling_inputs import CeilingGroup, KeptStores, groups_of
 from .ceiling_record import KIND, Ceiling, ceiling_of
-from .comparison import Comparable, comparable
+from .comparison import PREDICTING, Comparable, comparable
 from .on_record import check_named, starting_with
 
 
@@ -35,7 +35,8 @@ class CeilingSettings(Command):
     For every label and test set with records of probes: the mean over stars of the prior-aware bound (the headline, to
     be compared with a test R2), the median and mean of the unbiased Cramer-Rao figure, each probe's share of the
     headline and its distance from it, also by S/N and magnitude. It holds for probes whose features do not see the true
-    error; others are listed without a share. Needs Fisher matrices of the test spectra: python -m extract fisher.
+    error; others are listed without a share. Networks trained end to end (extract finetune) are rows like probes. Needs
+    Fisher matrices of the test spectra: python -m extract fisher.
     docs/ceiling.md says what it bounds.
     """
 
@@ -95,10 +96,10 @@ def run(settings: CeilingSettings) -> None:
 
 def _chosen(settings: CeilingSettings) -> list[Record]:
     """The records asked for; ConfigError or UnknownName for run ids and labels that none has."""
-    probes = [record for record in read_records(settings.results) if record.kind == "probe"]
+    scored = [record for record in read_records(settings.results) if record.kind in PREDICTING]
     chosen = [
         record
-        for record in starting_with(probes, settings.runs)
+        for record in starting_with(scored, settings.runs)
         if "predictions" in record.files and record.spec["control"] != "shuffled_labels"
     ]
     check_named("label", settings.labels, chosen, field="labels")
@@ -192,7 +193,11 @@ def _name(probe: Record) -> str:
     parts = "+".join("/".join((p["layer"], p["direction"], p["pooling"])) for p in spec["features"]["parts"])
     pca = "" if spec["features"]["pca"] is None else f" pca {spec['features']['pca']}"
     control = "" if spec["control"] == "none" else f" ({spec['control']})"
-    return f"{probe.run_id[:8]} {parts}{pca} {spec['head']}{control}, error input {spec['error_input'].split(':')[0]}"
+    trained = ""
+    if probe.kind == "finetune":
+        trained = f", end to end, encoder {'frozen' if spec['params']['freeze_encoder'] else 'fine-tuned'}"
+    fed = spec["error_input"].split(":")[0]
+    return f"{probe.run_id[:8]} {parts}{pca} {spec['head']}{control}{trained}, error input {fed}"
 
 
 def _text(figure: Mapping[str, Any] | None) -> str:
