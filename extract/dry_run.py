@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from .estimate import Estimate, estimate
+from .head_start import HeadStart
 from .prepare import prepare
 from .request import ExtractConfig
 
@@ -14,13 +15,14 @@ OURS_WITH_VALUE = {"plan": "--plan", "finalise": "--n-parts"}
 """Flags with a value that belong to another verb than `run`, by the verb."""
 
 
-def show_estimate(request: ExtractConfig, *, as_json: bool) -> Estimate:
+def show_estimate(request: ExtractConfig, *, as_json: bool, begun: HeadStart | None = None) -> Estimate:
     """Check the request, print the estimate to standard output, and return it; no store is written.
 
-    Warnings and assumptions go to standard error when the output is JSON. Raises what `prepare` raises.
+    `begun` may be at the fingerprints of the files already. Warnings and assumptions go to standard error when the
+    output is JSON. Raises what `prepare` raises.
     """
     notes = sys.stderr if as_json else sys.stdout
-    with prepare(request, say=lambda line: notes.write(f"{line}\n")) as prepared:
+    with prepare(request, say=lambda line: notes.write(f"{line}\n"), begun=begun) as prepared:
         found = estimate(prepared, computing(request.command))
     if as_json:
         sys.stdout.write(json.dumps(found.to_json(), indent=2) + "\n")

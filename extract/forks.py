@@ -27,6 +27,28 @@ def may_fork() -> bool:
     return can and not multiprocessing.current_process().daemon
 
 
+def start_fork(work: Callable[..., object], *arguments: Any, daemon: bool) -> ForkProcess:
+    """Begin `work` in a fork, which is deaf to Ctrl-C from its first moment on: whoever made it ends it.
+
+    A daemon may not fork in its turn. Nothing is pickled.
+    """
+    fork = multiprocessing.get_context("fork").Process(target=_deaf, args=(work, *arguments), daemon=daemon)
+    with (
+        _no_interrupts(),
+        warnings.catch_warnings(),
+    ):  # that we have threads; none of them holds a lock of ours
+        warnings.simplefilter("ignore", DeprecationWarning)
+        fork.start()
+    return fork
+
+
+def _deaf(work: Callable[..., object], *arguments: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    work(*arguments)
+
+
 class Forks(Generic[T, R]):
     """`number` forks, each of which computes `answer` of one request at a time; a context manager.
 
@@ -42,16 +64,11 @@ class Forks(Generic[T, R]):
         pairs = [context.Pipe() for _ in range(number)]
         self._ours = [ours for ours, _ in pairs]
         self._forks: list[ForkProcess] = []
-        with _no_interrupts():  # a fork is deaf to Ctrl-C from its first moment on
-            for k, (_, theirs) in enumerate(pairs):
-                # a pipe ends when its last copy is closed: no fork may keep one that is not its own
-                foreign = [*self._ours, *(other for j, (_, other) in enumerate(pairs) if j > k)]
-                fork = context.Process(target=_serve, args=(answer, theirs, foreign), daemon=True)
-                with warnings.catch_warnings():  # that we have threads; none of them holds a lock of ours
-                    warnings.simplefilter("ignore", DeprecationWarning)
-                    fork.start()
-                theirs.close()
-                self._forks.append(fork)
+        for k, (_, theirs) in enumerate(pairs):
+            # a pipe ends when its last copy is closed: no fork may keep one that is not its own
+            foreign = [*self._ours, *(other for j, (_, other) in enumerate(pairs) if j > k)]
+            self._forks.append(start_fork(_serve, answer, theirs, foreign, daemon=True))
+            theirs.close()
         self._idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         for ours in self._ours:
             self._idle.put(ours)
@@ -106,9 +123,6 @@ def _no_interrupts() -> Iterator[None]:
 
 def _serve(answer: Callable[[Any], Any], pipe: Connection, foreign: Sequence[Connection]) -> None:
     """Answer until the other end is closed, which it also is when the parent is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends us
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for other in foreign:
         other.close()
     with contextlib.suppress(EOFError, OSError):

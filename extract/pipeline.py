@@ -19,6 +19,7 @@ from cache.writer import StoreWriter, leftovers
 from .block_task import BlockTask, Target, computed_with
 from .checkpoint import weights_digest
 from .fingerprint import FileChanged, forget
+from .head_start import HeadStart
 from .plan import StorePlan, arrays_of, check_room, open_writer, row_table
 from .prepare import Prepared, Say, prepare
 from .rates import Rates, check_stats_path, write_stats
@@ -31,9 +32,12 @@ WAIT_SECONDS = 1.0
 """Between two looks at blocks that other processes are computing."""
 
 
-def extract_features(config: ExtractConfig, *, say: Say = lambda _: None) -> dict[str, list[Path]]:
+def extract_features(
+    config: ExtractConfig, *, say: Say = lambda _: None, begun: HeadStart | None = None
+) -> dict[str, list[Path]]:
     """Write what is missing of the request and return the paths of its stores, by split.
 
+    `begun` may be at the fingerprints of the files already.
     Raises a BlindspotError before anything is written when the data, the checkpoint or a name is wrong; the
     encoder's parameters and buffers are hashed before and after, and a change is an error.
     """
@@ -41,7 +45,7 @@ def extract_features(config: ExtractConfig, *, say: Say = lambda _: None) -> dic
         check_stats_path(config.stats)
     for folder in (config.digests, config.encoders, *(config.out / split for split in config.data)):
         sweep(folder.glob(f"{TEMPORARY_PREFIX}*"))
-    with prepare(config, say=say) as prepared:
+    with prepare(config, say=say, begun=begun) as prepared:
         check_room(config.out, prepared.plans)
         before = weights_digest(prepared.model)
         try:

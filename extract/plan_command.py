@@ -5,10 +5,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from cache.commandline import Verb
+from cache.commandline import Verb, importing
 from cache.plan_file import write_plan
 
-from .dry_run import show_estimate
+from .head_start import head_start
 from .run_command import RunSettings, stated_request
 
 
@@ -25,7 +25,12 @@ class PlanSettings(RunSettings):
 
 def run(settings: PlanSettings) -> None:
     """Print the estimate and write the plan."""
-    estimate = show_estimate(stated_request(settings), as_json=settings.as_json)
+    request = stated_request(settings)
+    with head_start(request) as begun:
+        with importing():
+            from .dry_run import show_estimate  # noqa: PLC0415  imports torch
+
+        estimate = show_estimate(request, as_json=settings.as_json, begun=begun)
     if settings.plan is not None:
         write_plan(settings.plan, estimate.plan)
         sys.stderr.write(f"plan written: {settings.plan}\n")

@@ -21,6 +21,7 @@ from .engine import check_precision, choose_device
 from .error_input import channels
 from .fed_error import FedError, fed_error
 from .fingerprint import FileChanged, Fingerprint, fingerprint, forget
+from .head_start import HeadStart
 from .layers import check_length
 from .mask import load_mask
 from .plan import StorePlan, check_no_shared_stars, plan_stores, provenance_of
@@ -53,10 +54,13 @@ class Prepared:
 
 
 @contextlib.contextmanager
-def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Prepared]:
+def prepare(
+    config: ExtractConfig, *, say: Say = lambda _: None, begun: HeadStart | None = None
+) -> Iterator[Prepared]:
     """Open and check everything: names, checkpoint, files, rows, stars across splits; then plan the stores.
 
-    With a plan file the stores are those of the plan; Stale when anything is not as it was planned.
+    `begun` may be at the fingerprints already. With a plan file the stores are those of the plan; Stale when anything
+    is not as it was planned.
     """
     plan = None if config.plan is None else read_plan(config.plan)
     device = choose_device(config.device)
@@ -79,7 +83,7 @@ def prepare(config: ExtractConfig, *, say: Say = lambda _: None) -> Iterator[Pre
         named_error = _named_train_error(config, first.wave, mask)
         if plan is not None:
             check_inputs(plan, config, spectra, mask=mask)
-        prints = {split: _fingerprint(s, split, config, mask) for split, s in spectra.items()}
+        prints = {split: _fingerprint(s, split, config, mask, begun) for split, s in spectra.items()}
         check_no_shared_stars(prints)
         name = Path(config.checkpoint).stem
         if is_random(config.checkpoint):
@@ -171,9 +175,15 @@ def _plans_of(
 
 
 def _fingerprint(
-    spectra: SpectraFile, split: str, config: ExtractConfig, mask: NDArray[np.bool_] | None
+    spectra: SpectraFile,
+    split: str,
+    config: ExtractConfig,
+    mask: NDArray[np.bool_] | None,
+    begun: HeadStart | None,
 ) -> Fingerprint:
     with progress(spectra.n_spectra, f"check {split}", unit="spectra") as advance:
+        if begun is not None:
+            begun.wait(split, advance)
         return fingerprint(
             spectra, remember=config.digests, policy=config.on_bad_rows, mask=mask, progress=advance
         )

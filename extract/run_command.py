@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from cache.commandline import Command, Verb
+from cache.commandline import Command, Verb, importing
 from cache.errors import ConfigError
 from cache.runlog import command_line
 from cache.selection import select, write_selection
 
+from .head_start import head_start
 from .request import ExtractConfig, find_data
 
 OUTPUT = frozenset(("config", "print_config", "selection", "dry_run", "as_json", "n_parts"))
@@ -163,14 +164,17 @@ def stated_request(settings: RunSettings) -> ExtractConfig:
 def run(settings: RunSettings) -> None:
     """Extract, or with `dry_run` only check and plan; prints the stores."""
     request = to_request(settings)
-    if settings.dry_run:
-        from .dry_run import show_estimate  # noqa: PLC0415  what imports torch comes after what may be refused
+    with head_start(request) as begun:
+        if settings.dry_run:
+            with importing():  # after what may be refused
+                from .dry_run import show_estimate  # noqa: PLC0415  imports torch
 
-        show_estimate(request, as_json=settings.as_json)
-        return
-    from .pipeline import extract_features  # noqa: PLC0415  imports torch
+            show_estimate(request, as_json=settings.as_json, begun=begun)
+            return
+        with importing():
+            from .pipeline import extract_features  # noqa: PLC0415  imports torch
 
-    paths = extract_features(request, say=_say)
+        paths = extract_features(request, say=_say, begun=begun)
     if settings.selection is not None:
         name = request.checkpoint if ":" in request.checkpoint else Path(request.checkpoint).stem
         write_selection(settings.selection, select(request.out, paths, encoder=name))

@@ -16,14 +16,12 @@ from .settings import VARYING, settings_frame, settings_rows, varying_columns
 from .table import Cell, Column, Estimate, Table
 from .tables import FEATURES, HEAD, ROLE, of_label
 from .verdict import DIGITS, contest
-from .vocabulary import LATENT, MEAN_PREDICTOR, RANDOM_ENCODER, SHUFFLED_LABELS, pooling_rank
+from .vocabulary import CONTROLS, LATENT, MEAN_PREDICTOR, pooling_rank
 
 ACROSS = "axis"
 TRAIN_LEVEL = Column(key="noise_level_train", heading="train noise level", digits=2)
 GAIN = Column(key="gain", heading="last minus first, paired (95 % interval)")
 LAYER, POOLING, DIRECTION = FEATURES
-
-CONTROLS = (RANDOM_ENCODER, SHUFFLED_LABELS)
 
 Rank = Callable[[Row], Any]
 

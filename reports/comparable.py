@@ -99,7 +99,7 @@ def _named(rows: Sequence[Row], *, without: Sequence[str] = ()) -> list[Row]:
 
 def names_without_seed(frame: pd.DataFrame) -> dict[str, str]:
     """By run id, a row in words, for what is said of several seeds together."""
-    return {row["run_id"]: row["name"] for row in _named(rows_of(frame), without=("seed",))}
+    return {row["run_id"]: row["name"] for row in _named(rows_of(frame), without=("seed_text",))}
 
 
 def name_of(row: Row) -> str:

@@ -30,8 +30,8 @@ class Paired:
 
     @property
     def holds(self) -> bool:
-        """Whether the one is better than the other, chance being at most 5 % over all pairs of the comparison."""
-        return self.difference > 0 and self.p <= ALPHA
+        """Whether the one is better: its interval is above 0, and chance at most 5 % over all pairs compared."""
+        return self.low is not None and self.low > 0 and self.p <= ALPHA
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from .comparable import name_of, ranked_sets
 from .ordering import ordered
 from .render_markdown import estimate_text, number_text
 from .rows import FRESH, FRESH_NOISE, Row
-from .settings import variant_of, varying_columns
+from .settings import unseeded, variant_of, varying_columns
 from .source import Source
 from .table import Estimate
 from .vocabulary import LATENT, unit_of
@@ -57,7 +57,7 @@ def plain(rows: Iterable[Row]) -> list[Row]:
             and not (row["pca"] or row["segments"] or row["cross"])
             and len(levels) == 1
         ):
-            key = tuple(str(row[name]) for name in _PLAIN)
+            key = (str(unseeded(row)), *(str(row[name]) for name in _PLAIN))
             if key not in kept or n_draws(row) < n_draws(kept[key]):
                 kept[key] = row
     return list(kept.values())
@@ -69,7 +69,7 @@ def n_draws(row: Row) -> float:
 
 
 _PLAIN = (
-    *("kind", "training", "role", "layer", "pooling", "direction", "head", "params"),
+    *("kind", "training", "role", "layer", "pooling", "direction", "head"),
     *("error_input", "noise_level_train", "fitted_labels", "family", "selection"),
 )
 
@@ -104,12 +104,18 @@ _SELECTION = re.compile(r"(, )?selection=\w+")
 
 
 def names_apart(rows: Sequence[Row]) -> list[str]:
-    """A row in words, with the settings of its head, and then its run, where names would repeat."""
+    """A row in words, with the settings that differ, and then its run, where names would repeat.
+
+    Where all are of the same features and head, the settings are the name.
+    """
     names = [name_of(row) for row in rows]
     if len(set(names)) < len(names):
+        columns = varying_columns(pd.DataFrame(rows))
+        parts = [] if len(set(names)) == 1 and columns else names
+        settings = [[f"{c.heading} {row[c.key]}" for c in columns if row[c.key]] for row in rows]
         names = [
-            f"{name}, {row['settings_text']}".removesuffix(", ")
-            for name, row in zip(names, rows, strict=True)
+            ", ".join([*parts[place : place + 1], *told]) or names[place]
+            for place, told in enumerate(settings)
         ]
     if len(set(names)) < len(names):
         names = [f"{name}, run {row['run']}" for name, row in zip(names, rows, strict=True)]
@@ -132,6 +138,12 @@ def in_unit(value: float, label: str, *, digits: int | None = None) -> str:
     unit = unit_of(label)
     shown = number_text(value, (0 if unit == "K" else 2) if digits is None else digits)
     return f"{shown} {unit}".rstrip()
+
+
+def in_unit_with_interval(estimate: Estimate, label: str) -> str:
+    """The same with its interval: '0.50 [0.41, 0.60] dex'."""
+    unit = unit_of(label)
+    return f"{estimate_text(estimate, 0 if unit == 'K' else 2)} {unit}".rstrip()
 
 
 def data_note(rows: Sequence[Row]) -> str:

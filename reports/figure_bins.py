@@ -10,10 +10,12 @@ from cache.records import Record
 
 from .comparisons import KIND
 from .drawn import INTERVALS, R2, Drawn, best_on_val, data_note, main_rows, names_apart, plain, stale_alarm
-from .render_markdown import number_text
+from .render_markdown import estimate_text, number_text
 from .rows import Row
 from .source import Source
 from .style import FAINT, GRID, ONE_COLUMN, TWO_COLUMNS, Words, horizontal_grid, new_figure, style_of, tell
+from .table import Estimate
+from .verdict import independent_apart
 from .vocabulary import LATENT, MEAN_PREDICTOR, ROLE_ORDER, SHUFFLED_LABELS
 
 QUANTITIES: Mapping[str, str] = {"snr": "S/N (label snr, no unit)", "mag": "magnitude [mag]"}
@@ -75,18 +77,23 @@ def _unchanged(source: Source, record: Record) -> set[str]:
 
 
 def _title(label: str, row: Row, panels: Panels) -> str:
+    """R2 in the first and in the last bin, and whether they can be told apart: they hold different stars."""
     name, found = next(iter(panels.items()))
-    scores = [(values[0], found["edges"][k : k + 2]) for k, values in enumerate(found["r2"][row["run_id"]])]
-    defined = [(value, edges) for value, edges in scores if value is not None]
-    if not defined:
+    scores = [
+        (Estimate(*values), found["edges"][k : k + 2])
+        for k, values in enumerate(found["r2"][row["run_id"]])
+        if values[0] is not None
+    ]
+    if not scores:
         return f"{label}: {R2} is not defined in any bin of {WORDS[name]}"
-    (first, low), (last, high) = defined[0], defined[-1]
-    who = "the best latent row" if row["role"] == LATENT else row["role"]
+    (first, low), (last, high) = scores[0], scores[-1]
+    who = "the latent row best on val" if row["role"] == LATENT else row["role"]
     places = [f"{number_text(edges[0], 1)} to {number_text(edges[1], 1)}" for edges in (low, high)]
-    return (
-        f"{label}: {who} has {R2} {number_text(first, 2)} at {WORDS[name]} {places[0]} "
-        f"and {number_text(last, 2)} at {places[1]}"
-    )
+    text = f"{label}: {who} has {R2} {estimate_text(first, 2)} at {WORDS[name]} {places[0]}"
+    if len(scores) == 1:
+        return text
+    same = "" if independent_apart(first, last) else ", not told apart"
+    return f"{text} and {estimate_text(last, 2)} at {places[1]}{same}"
 
 
 def _draw(panels: Panels, series: Sequence[Row], words: Words) -> Figure:

@@ -91,7 +91,9 @@ def _of_label(arrays: Mapping[str, Any], name: str, row: Row) -> Floats:
 
 def _title(label: str, curve: Curve) -> str:
     epoch, n_epochs = int(curve.epoch[curve.best]), len(curve.epoch)
-    text = f"{label}: val {R2} is best at epoch {epoch} of {n_epochs}, {number_text(curve.val_r2[curve.best], 3)}"
+    name = f"{curve.row['head']} on {curve.row['layer']}"
+    kept = number_text(curve.val_r2[curve.best], 3)
+    text = f"{label}: {name} keeps epoch {epoch} of {n_epochs}, val {R2} {kept}"
     gap = curve.val_rmse[curve.best] / curve.train_rmse[curve.best]
     if not np.isfinite(gap):
         return text

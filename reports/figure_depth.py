@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
+from .comparisons import Comparisons
 from .drawn import (
     INTERVALS,
     R2,
@@ -35,6 +36,7 @@ from .style import (
     tell,
     text_width,
 )
+from .verdict import contest
 from .vocabulary import RAW_FLUX, label_rank, layer_rank
 
 FLOOR = -0.25
@@ -61,7 +63,7 @@ def depth(source: Source, labels: Sequence[str]) -> list[Drawn]:
     lines = {label: line for label, line in lines.items() if len({row["layer"] for row in line}) > 1}
     shown = [row for line in lines.values() for row in line]
     flux = {label: _of_flux(rows[label], choice) for label in lines}
-    title = _depth_title(lines)
+    title = _depth_title(lines, source.paired)
     first = shown[0]
     note = f"{first['pooling']}, {first['direction']}, {named_apart([first])[0]}; bars: {INTERVALS}"
     note += f"; {data_note(shown)}."
@@ -109,13 +111,23 @@ def _of_flux(rows: Sequence[Row], choice: tuple[str, ...]) -> Row | None:
     return next(alike, None)
 
 
-def _depth_title(lines: Mapping[str, Sequence[Row]]) -> str:
+def _depth_title(lines: Mapping[str, Sequence[Row]], paired: Comparisons) -> str:
+    """The layer that scores highest, of labels where it beats every other layer; and where none does."""
     best: dict[str, list[str]] = {}
+    even = []
     for label, line in lines.items():
-        row = max(line, key=lambda row: float(row["test_r2"]))
-        best.setdefault(row["layer"], []).append(f"{label} ({number_text(row['test_r2'], 2)})")
-    places = [f"at {layer} for {listed(best[layer])}" for layer in sorted(best, key=layer_rank)]
-    return f"Test {R2} is highest {'; '.join(places)}"
+        result = contest(line, paired)
+        assert result is not None
+        if result.clear:
+            text = f"{label} ({number_text(result.best['test_r2'], 2)})"
+            best.setdefault(result.best["layer"], []).append(text)
+        else:
+            even.append(label)
+    told = [f"at {layer} for {listed(best[layer])}" for layer in sorted(best, key=layer_rank)]
+    same = f"layers are not told apart for {listed(even)}" if even else ""
+    if not told:
+        return f"Test {R2}: the best {same}"
+    return "; ".join(filter(None, [f"Test {R2} is highest {'; '.join(told)}", same and f"the best {same}"]))
 
 
 def _draw_depth(lines: Mapping[str, Sequence[Row]], flux: Mapping[str, Row | None], words: Words) -> Figure:

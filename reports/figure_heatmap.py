@@ -90,7 +90,7 @@ def _heat_title(label: str, rows: Sequence[Row], paired: Comparisons) -> str:
     text = f"{label}: {best['layer']} with {best['pooling']} scores highest, {r2_text(best)}"
     if result.rival is None:
         return text
-    return f"{text}, beyond chance" if result.clear else f"{text}, but others may be as good"
+    return f"{text}, beyond chance" if result.clear else f"{text}, but is not told apart from others"
 
 
 def _draw_heat(panels: Panels, words: Words) -> Figure:
@@ -120,7 +120,8 @@ def _draw_heat(panels: Panels, words: Words) -> Figure:
     figure = new_figure(width, height)
     grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
     values = [row["test_r2"] for row in rows]
-    scale = Normalize(max(FLOOR, min([*values, 0.0])), max([*values, 0.1]))
+    # Up to 1 whatever the best is: the same colour is the same score in every figure, and 0.16 does not glow.
+    scale = Normalize(max(FLOOR, min([*values, 0.0])), 1.0)
     for axes, (name, panel) in zip(grid.flat, panels.items(), strict=False):
         _draw_panel(axes, panel, layers, poolings, scale)
         axes.set_title("\n".join(headings[name]), fontsize=SMALL)

@@ -1,6 +1,7 @@
 """Which wavelength segments a probe rests on, drawn where their context ends or begins."""
 
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -116,18 +117,32 @@ def _panels(label: str, record: Record, arrays: Mapping[str, Any]) -> list[Panel
 
 
 def _title(label: str, record: Record, panels: Sequence[Panel]) -> str:
+    """The segment whose permutation costs most, as far as its interval is above 0 and above those of the others."""
     best = max(panels, key=lambda panel: float(np.nanmax(panel["value"])))
     place = int(np.nanargmax(best["value"]))
-    whole = estimate_text(Estimate(*record.result["r2"][label]), 2)
-    if best["value"][place] <= 0:
-        return f"{label}: no segment alone lowers {R2} {whole} when it is permuted"
+    whole = f"{R2} {estimate_text(Estimate(*record.result['r2'][label]), 2)}"
+    value, low, high = (float(best[name][place]) for name in ("value", "value_lo", "value_hi"))
+    n_segments = sum(len(panel["value"]) for panel in panels)
+    if not value - widened(value - low, n_segments) > 0:
+        return f"{label}: {whole}; no segment of {n_segments} lowers it beyond chance when it is permuted"
+    others = [
+        float(end)
+        for panel in panels
+        for k, end in enumerate(panel["value_hi"])
+        if (panel is not best or k != place)
+    ]
     context = best["context"][place]
     where = f"number {best['segment'][place]}" if context is None else _angstrom(context)
-    ends = (float(best[name][place]) for name in ("value_lo", "value_hi"))
-    low, high = (None if np.isnan(end) else end for end in ends)
-    drop = estimate_text(Estimate(float(best["value"][place]), low, high), 2)
-    segment = f"{best['direction']} segment ({where})"
-    return f"{label}: {R2} {whole} drops most, by {drop}, when the {segment} is permuted"
+    drop = estimate_text(Estimate(value, low, high), 2)
+    most = "drops most, by" if all(low > end for end in others) else "drops by"
+    also = "" if all(low > end for end in others) else ", not told apart from others"
+    return f"{label}: {whole} {most} {drop}, when the {best['direction']} segment ({where}) is permuted{also}"
+
+
+def widened(half_width: float, n: int) -> float:
+    """Half of a 95 % interval that holds for all of n values at once (Bonferroni, normal)."""
+    normal = NormalDist()
+    return half_width * normal.inv_cdf(1 - 0.025 / n) / normal.inv_cdf(0.975)
 
 
 def _angstrom(text: str) -> str:

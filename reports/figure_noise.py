@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from .comparable import comparable_rows
+from .comparisons import NOT_COMPARED
 from .drawn import (
     INTERVALS,
     R2,
@@ -16,7 +17,18 @@ from .drawn import (
     r2_text,
     stale_alarm,
 )
-from .figure_sweeps import FLOOR, Series, bare_r2, draw_series, finish, question, short_name, sound, val_of
+from .figure_sweeps import (
+    FLOOR,
+    Series,
+    bare_r2,
+    changed,
+    draw_series,
+    finish,
+    question,
+    short_name,
+    sound,
+    val_of,
+)
 from .ordering import ordered
 from .rows import Row
 from .source import Source
@@ -113,9 +125,12 @@ def _noise_title(label: str, rows: Sequence[Row]) -> str:
     ]
     line = sorted((r for r in rows if r["noise_level_train"] == level), key=lambda r: r["noise_level_test"])
     first, last = line[0], line[-1]
-    text = f"{label}: {short_name(first)}, trained at noise level {level:g}, has {r2_text(first, digits=2)} "
-    text += f"at test level {first['noise_level_test']:g}"
-    return text if first is last else f"{text} and {bare_r2(last)} at {last['noise_level_test']:g}"
+    text = f"{label}: {short_name(first)}, trained at noise level {level:g},"
+    begin = f"{r2_text(first, digits=2)} at test level {first['noise_level_test']:g}"
+    if first is last:
+        return f"{text} has {begin}"
+    ends = begin, f"{bare_r2(last)} at {last['noise_level_test']:g}"
+    return f"{text} {changed(first, last, ends, NOT_COMPARED)}"
 
 
 def _fill(axes: Axes, line: Sequence[Row], *, index: int) -> None:

@@ -19,6 +19,7 @@ from .drawn import (
     best_on_val,
     data_note,
     in_unit,
+    in_unit_with_interval,
     latents_of,
     main_rows,
     plain,
@@ -26,7 +27,8 @@ from .drawn import (
     stale_alarm,
     with_unit,
 )
-from .render_markdown import number_text
+from .render_markdown import estimate_text, number_text
+from .resampling import change_of_scatter, robust_scatter, slope_of
 from .rows import Row
 from .source import Columns, Source
 from .style import (
@@ -42,6 +44,7 @@ from .style import (
     tell,
     wrapped,
 )
+from .table import Estimate
 from .vocabulary import unit_of
 
 Floats = npt.NDArray[np.float64]
@@ -53,8 +56,6 @@ CELLS = 36
 FRAME = 0.5
 AXIS_ROOM = 1.3
 """Inches for the name of an axis."""
-SIGMA = 1.4826
-"""MAD of a normal distribution times this is its standard deviation."""
 INNER = (15.865, 50.0, 84.135)
 """Percentiles: median, and one standard deviation to both sides were the distribution normal."""
 BY: Mapping[str, str] = {
@@ -67,9 +68,10 @@ BY: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted:
-    """Truth and prediction of the test rows of one probe, (n,) each, in the label's unit, finite."""
+    """Truth and prediction of the test rows of one probe, (n,) each, in the label's unit, finite, and their stars."""
 
     row: Row
+    star: npt.NDArray[np.generic]
     truth: Floats
     predicted: Floats
     stored: Mapping[str, Floats]
@@ -102,7 +104,8 @@ def _of_test(row: Row, columns: Columns) -> Predicted:
     y, y_hat = (np.asarray(columns[name][test], dtype=np.float64) for name in (truth, predicted))
     good = np.isfinite(y) & np.isfinite(y_hat)
     stored = {name: np.asarray(columns[name][test], dtype=np.float64)[good] for name in BY if name in columns}
-    return Predicted(row=row, truth=y[good], predicted=y_hat[good], stored=stored)
+    star = np.asarray(columns["star"])[test][good]
+    return Predicted(row=row, star=star, truth=y[good], predicted=y_hat[good], stored=stored)
 
 
 def predicted_against_true(source: Source, label: str) -> list[Drawn]:
@@ -111,10 +114,8 @@ def predicted_against_true(source: Source, label: str) -> list[Drawn]:
     if found is None or np.ptp(found.truth) == 0:
         return []
     row, truth, predicted = found.row, found.truth, found.predicted
-    slope = float(np.cov(truth, predicted, bias=True)[0, 1] / truth.var())
-    title = (
-        f"{label}: predictions follow the truth with slope {number_text(slope, 2)}, {r2_text(row, digits=2)}"
-    )
+    slope = estimate_text(slope_of(found.star, truth, predicted), 2)
+    title = f"{label}: slope of predicted on true {slope}, {r2_text(row, digits=2)}"
     words = Words(title=title, note=_note(found), alarm=stale_alarm([row]))
     figure = new_figure(ONE_COLUMN, words.room(ONE_COLUMN) + 3.6)
     upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (2, 1)})
@@ -173,26 +174,26 @@ def _varies(found: Predicted, name: str) -> bool:
 
 
 def _residual_title(label: str, found: Predicted, name: str) -> str:
-    """How the scatter changes from the lowest to the highest bin of a quantity."""
+    """The scatter in the lowest and the highest bin of a quantity, and its change where that is beyond chance."""
     good = np.isfinite(found.stored[name])
     values, residual = found.stored[name][good], found.residual[good]
     parts = binned(values)
-    first, last = (
-        SIGMA * float(np.median(np.abs(r - np.median(r)))) for r in (residual[parts[0]], residual[parts[-1]])
-    )
-    places = [f"{number_text(float(np.median(values[part])), 1)}" for part in (parts[0], parts[-1])]
-    quantity, unit = {"snr": ("S/N", ""), "mag": ("magnitude", ""), "T_eff": ("T_eff", " K")}[name]
+    first, last = (robust_scatter(residual[part]) for part in (parts[0], parts[-1]))
     if len(parts) == 1:
         return f"{label}: robust scatter {in_unit(first, label)}"
-    verb = "falls" if last < first / CHANGE else "rises" if last > first * CHANGE else "hardly changes:"
-    return (
-        f"{label}: robust scatter {verb} from {in_unit(first, label)} at {quantity} {places[0]}{unit} "
-        f"to {in_unit(last, label)} at {places[1]}{unit}"
-    )
-
-
-CHANGE = 1.1
-"""A ratio of scatters nearer to 1 than this is called no change."""
+    change = change_of_scatter(found.star[good], residual, parts[0], parts[-1])
+    places = [f"{number_text(float(np.median(values[part])), 1)}" for part in (parts[0], parts[-1])]
+    quantity, unit = {"snr": ("S/N", ""), "mag": ("magnitude", ""), "T_eff": ("T_eff", " K")}[name]
+    begin = f"{in_unit(first, label)} at {quantity} {places[0]}{unit}"
+    end = f"{in_unit(last, label)} at {places[1]}{unit}"
+    if change.low is None or change.high is None or change.low <= 0 <= change.high:
+        return f"{label}: robust scatter {begin} and {end}, not told apart"
+    if change.high < 0:
+        change = Estimate(-change.value, -change.high, -change.low)
+        return (
+            f"{label}: robust scatter falls by {in_unit_with_interval(change, label)}, from {begin} to {end}"
+        )
+    return f"{label}: robust scatter rises by {in_unit_with_interval(change, label)}, from {begin} to {end}"
 
 
 def binned(values: Floats) -> list[npt.NDArray[np.intp]]:

@@ -56,14 +56,14 @@ def _draw_examples(record: Record, arrays: Arrays, *, part: str) -> Drawn:
     wave, clean, noisy, denoised = (
         np.asarray(arrays[name], dtype=np.float64) for name in ("wave", "flux", "noisy", "denoised")
     )
-    before, after = (float(np.median(reconstruction(clean, other))) for other in (noisy, denoised))
-    verb = "lifts" if after > before else "lowers"
+    before, after = (reconstruction(clean, other) for other in (noisy, denoised))
     shown = _spread_by_snr(record, len(clean))
     kind = record.spec.get("data_kind", "")
     words = Words(
         title=(
-            f"The network {verb} the reconstruction S/N from {number_text(before, 1)} to {number_text(after, 1)} "
-            f"(median of {len(clean)} {'spectra' if len(clean) > 1 else 'spectrum'})"
+            f"Reconstruction S/N: noisy {number_text(float(np.median(before)), 1)}, denoised "
+            f"{number_text(float(np.median(after)), 1)} (medians), higher in {int((after > before).sum())} of "
+            f"{len(clean)} {'spectra' if len(clean) > 1 else 'spectrum'}"
         ),
         note=(
             "Reconstruction S/N: ||clean|| / ||clean - other||, of the noisy and of the denoised flux. Flux in the "

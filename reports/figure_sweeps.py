@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.ticker import NullLocator
 
+from .comparisons import Comparisons
 from .drawn import (
     INTERVALS,
     R2,
@@ -35,6 +36,7 @@ from .style import (
     tell,
     text_width,
 )
+from .verdict import beats_clearly
 from .vocabulary import MEAN_PREDICTOR, SHUFFLED_LABELS
 
 MOST_SERIES = 6
@@ -122,12 +124,8 @@ def _against(source: Source, label: str, axis: Axis) -> list[Drawn]:
     shown = every[:MOST_SERIES]
     rows = [row for series in shown for row in series.rows]
     first = shown[0]
-    low, high = first.rows[0], first.rows[-1]
     words = Words(
-        title=(
-            f"{label}: {short_name(low)} goes from {r2_text(low, digits=2)} on {_counted(first.x[0], axis)} to "
-            f"{bare_r2(high)} on {counted(first.x[-1])}"
-        ),
+        title=_title(label, first, axis, source.paired),
         note=(
             (
                 f"{len(shown)} of {len(every)} series, those with most points. "
@@ -148,6 +146,24 @@ def _against(source: Source, label: str, axis: Axis) -> list[Drawn]:
     tell(figure, words, handles=handles)
     caption = f"Test {R2} of {label} against the number of {axis.words}. {words.note}"
     return [Drawn(title=words.title, caption=caption, figure=figure)]
+
+
+def _title(label: str, series: Series, axis: Axis, paired: Comparisons) -> str:
+    """How R2 changes from the first point to the last, where it does so beyond chance."""
+    first, last = series.rows[0], series.rows[-1]
+    ends = (
+        f"{r2_text(first, digits=2)} on {_counted(series.x[0], axis)}",
+        f"{bare_r2(last)} on {counted(series.x[-1])}",
+    )
+    return f"{label}: {short_name(first)} {changed(first, last, ends, paired)}"
+
+
+def changed(first: Row, last: Row, ends: tuple[str, str], paired: Comparisons) -> str:
+    """'rises from A to B', 'falls from A to B', or 'has A and B, not told apart', the ends being told as `ends`."""
+    for upper, lower, verb in ((last, first, "rises"), (first, last, "falls")):
+        if beats_clearly(upper, lower, paired):
+            return f"{verb} from {ends[0]} to {ends[1]}"
+    return f"has {ends[0]} and {ends[1]}, not told apart"
 
 
 def series_of(rows: Sequence[Row], axis: Axis) -> list[Series]:

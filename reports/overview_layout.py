@@ -21,6 +21,8 @@ FLAG_CHARACTER = 0.0605
 FLOOR = -0.25
 """Test R2 below this is drawn at the edge with its value, so that one diverged head does not flatten the rest."""
 
+CHOSEN = "the latent row best on val"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
@@ -91,27 +93,30 @@ def placed_flags(references: Sequence[Row], limits: tuple[float, float]) -> list
 
 
 def title_of(label: str, rows: Sequence[Row], paired: Comparisons = NOT_COMPARED) -> str:
-    """The story of the figure: whether a baseline beats every latent row, or the latent row that val chooses.
+    """The story of the figure: which baselines beat the latents, which cannot be told from the latent row of val.
 
     Beyond chance is judged in pairs where rows were compared so (`verdict.beats_clearly`).
     """
     latent = chosen_of(rows, LATENT)
     assert latent is not None
     there = [row for role in BASELINES if (row := chosen_of(rows, role)) is not None]
-    winners = [row for row in there if row["test_r2"] > latent["test_r2"]]
-    if winners:
-        latents = [row for row in scored(rows) if row["role"] == LATENT]
-        verb = "beat" if len(winners) > 1 else "beats"
-        if all(beats_clearly(row, other, paired) for row in winners for other in latents):
-            return f"{label}: {_listed(winners)} {verb} every latent row"
-        if all(beats_clearly(row, latent, paired) for row in winners):
-            return f"{label}: {_listed(winners)} {verb} the latent row best on val"
-        return f"{label}: {_listed(winners)} ahead of the latent row best on val, within noise"
-    if there:
-        clear = all(beats_clearly(latent, row, paired) for row in there)
-        told = f"beats {_listed(there)}" if clear else "is ahead, within noise"
-        return f"{label}: the latent row best on val {told}"
-    return f"{label}: what each layer and pooling knows"
+    if not there:
+        return f"{label}: test R² by layer and pooling, with no baseline to judge it by"
+    above = [row for row in there if beats_clearly(row, latent, paired)]
+    below = [row for row in there if beats_clearly(latent, row, paired)]
+    even = [row for row in there if row not in above and row not in below]
+    if not above and not even:
+        return f"{label}: {CHOSEN} beats {_listed(below)}"
+    latents = [row for row in scored(rows) if row["role"] == LATENT]
+    every = all(beats_clearly(row, other, paired) for row in above for other in latents)
+    told = []
+    if above:
+        told.append(
+            f"{_listed(above)} {'beat' if len(above) > 1 else 'beats'} {'every latent row' if every else CHOSEN}"
+        )
+    if even:
+        told.append(f"{_listed(even)} {'are' if len(even) > 1 else 'is'} not told apart from {CHOSEN}")
+    return f"{label}: {'; '.join(told)}"
 
 
 def chosen_of(rows: Sequence[Row], role: str) -> Row | None:

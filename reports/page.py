@@ -13,6 +13,7 @@ from cache.canonical import digest_json
 
 from .gallery import Skipped, tasks
 from .generate import build_tables
+from .page_cells import SCALE, ZERO
 from .page_figures import Drawn, FigureView, views_of
 from .page_provenance import Provenance, provenance_of
 from .page_sections import sections_of
@@ -68,6 +69,8 @@ def render_page(
     environment.filters |= {"short": short_run, "anchor": _anchor}
     return environment.get_template("page.html.j2").render(
         policy=_policy(styles, script),
+        scale=SCALE,
+        zero=ZERO,
         styles=styles,
         script=script,
         sections=sections_of(source, tables=tables, figures=figures, gaps=gaps),

@@ -7,13 +7,13 @@ from typing import Literal
 import pandas as pd
 
 from .comparable import plain_latents, ranked_sets
-from .comparisons import Comparisons, p_text
+from .comparisons import NOT_COMPARED, Comparisons, p_text
 from .page_cells import Bar, interval_bar
 from .render_markdown import estimate_text, number_text
 from .rows import Row
 from .tables import of_label
 from .verdict import DIGITS, beats_clearly, r2_estimate, scored
-from .vocabulary import error_digits
+from .vocabulary import JUDGED_BESIDE, error_digits
 
 Tone = Literal["good", "bad", "unclear", "missing", "plain"]
 NAMED = 2
@@ -69,8 +69,8 @@ def field_of(frame: pd.DataFrame, label: str) -> Field:
     )
 
 
-def best_answer(field: Field) -> Answer:
-    """Which configuration to use, and how it was chosen."""
+def best_answer(field: Field, paired: Comparisons = NOT_COMPARED) -> Answer:
+    """Which configuration to use, how it was chosen, and how many others test cannot tell from it."""
     question = "What is the best configuration?"
     best = field.best
     if best is None:
@@ -93,6 +93,7 @@ def best_answer(field: Field) -> Answer:
         else ", having no val score,"
     )
     among = f"Chosen by {field.chosen_by}{chosen} among {len(field.latents)} latent rows."
+    even = sum(_even(best, row, paired) for row in field.latents if row is not best)
     return Answer(
         question=question,
         value=best["name"],
@@ -100,6 +101,7 @@ def best_answer(field: Field) -> Answer:
         sentences=(
             f"Test R2 {estimate_text(r2_estimate(best), DIGITS)}{f', {errors}' if errors else ''}.",
             among if len(field.latents) > 1 else "It is the only latent row with a score.",
+            *([f"On test it is not told apart from {even} of the others."] if even else []),
         ),
         runs=(best["run_id"],),
     )
@@ -119,13 +121,15 @@ def certainty_answer(field: Field, paired: Comparisons, *, alarms: Sequence[str]
     low, high = best["test_r2_lo"], best["test_r2_hi"]
     others = [row for row in field.latents if row is not best]
     unbeaten = [row for row in scored(others) if not beats_clearly(best, row, paired)]
+    absent = [role for role in JUDGED_BESIDE if all(row["role"] != role for row in field.rows)]
     sentences = (
         _where(field, best),
+        *([f"Not on record: {', '.join(absent)}; without them a score cannot be judged."] if absent else []),
         *_against_others(best, others, unbeaten, paired),
         *_doubts(best, paired),
     )
     sound = not alarms and not best["state"].startswith("stale")
-    sure = low is not None and others and not unbeaten and not best["flags"]
+    sure = low is not None and others and not unbeaten and not best["flags"] and not absent
     return Answer(
         question=question,
         value="no interval"
@@ -136,6 +140,11 @@ def certainty_answer(field: Field, paired: Comparisons, *, alarms: Sequence[str]
         runs=tuple(row["run_id"] for row in unbeaten[:NAMED]),
         bar=interval_bar(r2_estimate(best)),
     )
+
+
+def _even(row: Row, other: Row, paired: Comparisons) -> bool:
+    """Whether chance may have parted two rows."""
+    return not beats_clearly(row, other, paired) and not beats_clearly(other, row, paired)
 
 
 def _where(field: Field, best: Row) -> str:
@@ -181,8 +190,8 @@ def _doubts(best: Row, paired: Comparisons) -> Iterator[str]:
     if known := paired.selectivity.get(key):
         words = {"shuffled_labels": "shuffled labels", "random_encoder": "a random encoder"}
         yield (
-            "Above "
-            + ", ".join(f"{words.get(n, n)} by {value:.{DIGITS}f}" for n, value in sorted(known.items()))
+            "R2 minus that of controls: "
+            + ", ".join(f"{words.get(n, n)} {value:.{DIGITS}f}" for n, value in sorted(known.items()))
             + "."
         )
     if best["state"].startswith("stale"):

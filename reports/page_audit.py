@@ -44,8 +44,8 @@ def shortcut_answer(source: Source, field: Field) -> Answer:
         )
     verdict = audit.result["verdict"]
     value, tone = SHORTCUT_WORDS[verdict["shortcut"]]
-    if field.best is not None and audit.spec.get("head") != field.best["head"]:
-        value += f" (audited: {audit.spec.get('head')})"
+    if other := _audited_instead(audit, field.best):
+        value, tone = f"{value} (audited: {other})", "unclear" if tone == "good" else tone
     return Answer(
         question=question,
         value=value,
@@ -106,6 +106,22 @@ def _level(record: Record, split: str) -> float | None:
 
 def _number(level: float | None) -> str:
     return "unknown" if level is None else f"{level:g}"
+
+
+def _audited_instead(audit: Record, best: Row | None) -> str:
+    """Head, features or noise level of train that were audited instead of those of the best row; '' for the same."""
+    if best is None or not _distance(audit, best)[1]:
+        return ""
+    features, spec = audit.spec.get("features") or {}, audit.spec
+    told = [str(spec.get("head"))] if spec.get("head") != best["head"] else []
+    told += [
+        str(features.get(name))
+        for name in ("layer", "pooling", "direction")
+        if features.get(name) != best[name]
+    ]
+    level = _level(audit, "train")
+    told += [] if level == best["noise_level_train"] else [f"trained at noise level {_number(level)}"]
+    return ", ".join(told)
 
 
 def _audited_rows(audit: Record) -> Iterator[str]:

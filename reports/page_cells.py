@@ -13,13 +13,22 @@ SORT_DIGITS = 7
 _LEADING_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?")
 
 
+SCALE = (-0.25, 1.0)
+"""Ends of every bar: a score below 0 is worse than the mean predictor and must not look like 0."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """An interval and its value on a scale from 0 (left) to 100 (right); what lies outside is cut off."""
+    """An interval and its value on SCALE, from 0 (left) to 100 (right), with R2 0 at ZERO.
+
+    `value` is None where it lies outside the scale; `under` and `over` say that something lies beyond an end.
+    """
 
     low: float
     width: float
-    value: float
+    value: float | None
+    under: bool
+    over: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +89,27 @@ def is_r2(column: Column) -> bool:
 
 
 def interval_bar(value: Value) -> Bar | None:
-    """The bar of an estimate on a scale from 0 to 1; None without an interval."""
+    """The bar of an estimate on SCALE; None without an interval."""
     if not isinstance(value, Estimate) or value.low is None or value.high is None:
         return None
-    low, middle, high = (round(100 * min(max(x, 0.0), 1.0), 1) for x in (value.low, value.value, value.high))
-    return Bar(low=low, width=round(high - low, 1), value=middle)
+    left, right = SCALE
+    low, high = (_place(min(max(end, left), right)) for end in (value.low, value.high))
+    return Bar(
+        low=low,
+        width=round(high - low, 1),
+        value=_place(value.value) if left <= value.value <= right else None,
+        under=min(value.low, value.value) < left,
+        over=max(value.high, value.value) > right,
+    )
+
+
+def _place(value: float) -> float:
+    left, right = SCALE
+    return round(100 * (value - left) / (right - left), 1)
+
+
+ZERO = _place(0.0)
+"""Where R2 0 lies on a bar."""
 
 
 def _sort_key(values: Sequence[Value], column: Column) -> str:

@@ -105,7 +105,7 @@ def _alarms(source: Source, label: str) -> tuple[str, ...]:
 def _answers(source: Source, label: str) -> tuple[Answer, ...]:
     field = field_of(source.frame, label)
     return (
-        best_answer(field),
+        best_answer(field, source.paired),
         certainty_answer(field, source.paired, alarms=_alarms(source, label)),
         shortcut_answer(source, field),
         ceiling_answer(source, field),

@@ -7,6 +7,8 @@ from .page_cells import CellView, cell_view
 from .rows import FRESH
 from .settings import RUN, RUN_DIGITS
 from .table import RUNS_OF, Cell, Column, Table
+from .tables import ROLE
+from .vocabulary import LATENT
 
 MOST_LINKS = 12
 """So many of the records behind a table that no row names are listed."""
@@ -14,11 +16,15 @@ MOST_LINKS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class RowView:
-    """One row; `run` is its record ('' when its cells have several), `stale` what is wrong with all of it."""
+    """One row; `run` is its record ('' when its cells have several), `stale` what is wrong with all of it.
+
+    `kept`: it stays in sight where a long table shows its first rows only.
+    """
 
     cells: tuple[CellView, ...]
     run: str
     stale: str
+    kept: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +50,8 @@ def table_view(table: Table, *, name: str, kind: str) -> TableView:
     """A table with the anchor `name`, and what links to it say."""
     linked = any(row.get("run_id") for row in table.rows)
     columns = tuple(column for column in table.columns if not (linked and column.key == RUN))
-    rows = tuple(_row(table, index, row, columns) for index, row in enumerate(table.rows))
+    kept = _kept(table.rows)
+    rows = tuple(_row(table, index, row, columns, kept=index in kept) for index, row in enumerate(table.rows))
     told = {row.run for row in rows} | {part.run for row in rows for cell in row.cells for part in cell.parts}
     behind = [str(run) for run in table.tidy["run_id"].unique()] if "run_id" in table.tidy else []
     others = [run for run in behind if run and run not in told]
@@ -67,7 +74,18 @@ def short_run(run_id: str) -> str:
     return run_id[:RUN_DIGITS]
 
 
-def _row(table: Table, index: int, row: Mapping[str, Cell], columns: Sequence[Column]) -> RowView:
+def _kept(rows: Sequence[Mapping[str, Cell]]) -> frozenset[int]:
+    """Places of the first baseline and control of each kind: what a score says is read beside them."""
+    first: dict[Cell, int] = {}
+    for index, row in enumerate(rows):
+        if row.get(ROLE.key) not in (None, "", LATENT):
+            first.setdefault(row[ROLE.key], index)
+    return frozenset(first.values())
+
+
+def _row(
+    table: Table, index: int, row: Mapping[str, Cell], columns: Sequence[Column], *, kept: bool
+) -> RowView:
     state = str(row.get("state") or "")
     return RowView(
         cells=tuple(
@@ -81,6 +99,7 @@ def _row(table: Table, index: int, row: Mapping[str, Cell], columns: Sequence[Co
         ),
         run=str(row.get("run_id") or ""),
         stale=state if "stale" in state and FRESH not in state else "",
+        kept=kept,
     )
 
 

@@ -13,7 +13,7 @@ from .settings import settings_frame, variant_of, varying_columns
 from .table import RUNS_OF, Cell, Column, Estimate, Table, Value
 from .tables import FEATURES, HEAD, ROLE, STATE, of_label, r2_cell, state_column
 from .verdict import contest
-from .vocabulary import MEAN_PREDICTOR, head_rank, label_rank
+from .vocabulary import CONTROLS, MEAN_PREDICTOR, head_rank, label_rank
 
 HEADS_NOTE = (
     "Bold: the best head of its row, only where its 95 % interval lies above that of every other head; elsewhere "
@@ -49,7 +49,7 @@ def heads_table(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COMPA
         emphasis=frozenset(
             (index, score_key(winner))
             for index, group in enumerate(groups)
-            if (winner := _clear_winner(group, paired))
+            if group[0]["role"] not in CONTROLS and (winner := _clear_winner(group, paired))
         ),
     )
 

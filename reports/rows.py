@@ -15,7 +15,6 @@ from .vocabulary import role_of, unit_of
 SPLITS = ("train", "val", "test")
 METRICS = ("r2", "rmse", "mae", "bias", "bias_median", "sigma_mad")
 INTERVAL_SPLITS = ("test", "val")
-INTERVAL_METRICS = METRICS
 FRESH = "fresh"
 SHORT = 12
 KEY_DIGITS = 16
@@ -31,65 +30,57 @@ StoreState = Callable[[str, str | None], str]
 """State ('fresh', 'missing', 'changed') of the store with this key and the digest the record saw."""
 Row = dict[str, Any]
 
-_TEXT = [
-    "run_id",
-    "kind",
-    "status",
-    "error",
-    "role",
-    "layer",
-    "direction",
-    "pooling",
-    "pca",
-    "segments",
-    "head",
-    "params",
-    "control",
-    "label",
-    "unit",
-    "fitted_labels",
-    "training",
-    "data_kind",
-    "error_input",
-    "precision",
-    "noise_mode",
-    "inputs",
-    "input_test",
-    "rows_test",
-    "kept_test",
-    "draws_train",
-    "draws_val",
-    "draws_test",
-    "selection",
-    "cross",
-    "group",
-    "family",
-    "weights",
-    "state",
-    "stores",
-    "interval_method",
-    "chosen",
-    "flags",
-]
-_INTEGERS = [
-    "train_size",
-    "seed",
-    "noise_seed",
-    "probe_version",
-    "d",
-    *(f"n_{s}" for s in SPLITS),
-    *(f"n_rows_{s}" for s in SPLITS),
-]
-_FLOATS = [
-    *(f"noise_level_{split}" for split in SPLITS),
-    *(f"{split}_{metric}" for split in SPLITS for metric in METRICS),
-    *(f"{s}_{metric}_{end}" for s in INTERVAL_SPLITS for metric in INTERVAL_METRICS for end in ("lo", "hi")),
-    *(f"published_{name}" for name in ("train_r2", "val_r2", "test_r2", "test_rmse", "test_mae")),
-]
+_TEXT, _INTEGER, _FLOAT = "object", "Int64", "float64"
+IDENTITY: Mapping[str, str] = {
+    "role": _TEXT,
+    "layer": _TEXT,
+    "direction": _TEXT,
+    "pooling": _TEXT,
+    "pca": _TEXT,
+    "segments": _TEXT,
+    "head": _TEXT,
+    "params": _TEXT,
+    "control": _TEXT,
+    "training": _TEXT,
+    "train_size": _INTEGER,
+    "seed": _INTEGER,
+    "error_input": _TEXT,
+    "noise_level_train": _FLOAT,
+    "noise_level_test": _FLOAT,
+    "draws_train": _TEXT,
+    "draws_test": _TEXT,
+    "rows_test": _TEXT,
+    "data_kind": _TEXT,
+}
+"""Columns that say what a run is, with their types: tidy frames of other tables repeat them for each run."""
+
 COLUMNS: Mapping[str, str] = {
-    **dict.fromkeys(_TEXT, "object"),
-    **dict.fromkeys(_INTEGERS, "Int64"),
-    **dict.fromkeys(_FLOATS, "float64"),
+    **dict.fromkeys(("run_id", "kind", "status", "error"), _TEXT),
+    **IDENTITY,
+    **dict.fromkeys(
+        (
+            *("label", "unit", "fitted_labels", "precision", "noise_mode", "inputs", "input_test"),
+            *("kept_test", "draws_val", "selection", "cross", "group", "family", "weights"),
+            *("state", "stores", "interval_method", "chosen", "flags"),
+        ),
+        _TEXT,
+    ),
+    **dict.fromkeys(("noise_seed", "probe_version", "d"), _INTEGER),
+    **dict.fromkeys((f"{count}_{split}" for count in ("n", "n_rows") for split in SPLITS), _INTEGER),
+    "noise_level_val": _FLOAT,
+    **dict.fromkeys((f"{split}_{metric}" for split in SPLITS for metric in METRICS), _FLOAT),
+    **dict.fromkeys(
+        (
+            f"{split}_{metric}_{end}"
+            for split in INTERVAL_SPLITS
+            for metric in METRICS
+            for end in ("lo", "hi")
+        ),
+        _FLOAT,
+    ),
+    **dict.fromkeys(
+        (f"published_{name}" for name in ("train_r2", "val_r2", "test_r2", "test_rmse", "test_mae")), _FLOAT
+    ),
 }
 IN_UNIT_OF_LABEL = ("rmse", "mae", "bias", "bias_median", "sigma_mad")
 """Metrics in the label's unit; R2 has none."""
@@ -107,7 +98,7 @@ def frame_of(records: Sequence[Record], state: StoreState) -> pd.DataFrame:
     return pd.DataFrame(
         {
             name: pd.Series([row.get(name) for row in rows], dtype=dtype).fillna(
-                "" if dtype == "object" else pd.NA
+                "" if dtype == _TEXT else pd.NA
             )
             for name, dtype in COLUMNS.items()
         }

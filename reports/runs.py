@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .ordering import ordered
-from .rows import SHORT, Row, rows_of
+from .rows import IDENTITY, SHORT, Row, rows_of
 from .settings import settings_frame, varying_columns
 from .source import Source
 from .table import Cell, Column
@@ -35,30 +35,6 @@ def runs_in_order(source: Source, label: str, wanted: Iterable[str]) -> Runs:
     }
     cells |= {run: {ROLE.key: f"record {run[:SHORT]}: gone"} for run in names if run not in rows}
     return Runs(columns=columns, cells=cells, rows=rows)
-
-
-IDENTITY = (
-    "role",
-    "layer",
-    "direction",
-    "pooling",
-    "pca",
-    "segments",
-    "head",
-    "params",
-    "control",
-    "training",
-    "train_size",
-    "seed",
-    "error_input",
-    "noise_level_train",
-    "noise_level_test",
-    "draws_train",
-    "draws_test",
-    "rows_test",
-    "data_kind",
-)
-"""Columns of the frame that tidy frames repeat for each run."""
 
 
 def identity_of(runs: Runs, run: str) -> dict[str, Cell]:

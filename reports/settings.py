@@ -56,8 +56,8 @@ def settings_frame(frame: pd.DataFrame, *, by_head: Sequence[str] = ()) -> pd.Da
 def settings_rows(rows: Sequence[Row], *, by_head: Sequence[str] = ()) -> list[Row]:
     """The rows with every key of VARYING as short text, plus `run`.
 
-    `settings_text` holds what differs between the rows of one head: its parameters, selection rule and version,
-    and the columns named in `by_head`.
+    `settings_text` holds what differs between the rows of one head and way of training: its parameters but the seed,
+    which has a text of its own, selection rule and version, and the columns named in `by_head`.
     """
     shown = [_shown_settings(row) for row in rows]
     if any(text["training_text"] for text in shown):
@@ -190,13 +190,20 @@ def _fitted(row: Row) -> str:
 
 
 def _settings_by_head(rows: Sequence[Row], extra: Sequence[str]) -> list[str]:
-    full = [{**params_of(row), **{key: row[key] for key in extra}} for row in rows]
-    seen: dict[str, list[dict[str, Any]]] = {}
+    full = [{**unseeded(row), **{key: row[key] for key in extra}} for row in rows]
+    seen: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row, own in zip(rows, full, strict=True):
-        if own not in seen.setdefault(row["head"], []):
-            seen[row["head"]].append(own)
+        variants = seen.setdefault((row["head"], row["training"]), [])
+        if own not in variants:
+            variants.append(own)
     return [
-        _assignments({name: value for name, value in own.items() if _differs(name, seen[row["head"]])})
+        _assignments(
+            {
+                name: value
+                for name, value in own.items()
+                if _differs(name, seen[(row["head"], row["training"])])
+            }
+        )
         for row, own in zip(rows, full, strict=True)
     ]
 
@@ -209,6 +216,11 @@ def _differs(name: str, variants: Sequence[Mapping[str, Any]]) -> bool:
 def params_of(row: Row) -> dict[str, Any]:
     """The parameters of a row's head as recorded."""
     return _loaded(row["params"])
+
+
+def unseeded(row: Row) -> dict[str, Any]:
+    """The same without the seed where it is that of the row."""
+    return {name: value for name, value in params_of(row).items() if (name, value) != ("seed", row["seed"])}
 
 
 def _loaded(params: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from .verdict import (
     scored,
     verdicts_of,
 )
-from .vocabulary import ERROR_ONLY, LATENT, RANDOM_ENCODER, RAW_FLUX, SHUFFLED_LABELS, error_digits, unit_of
+from .vocabulary import JUDGED_BESIDE, LATENT, error_digits, unit_of
 
 PUBLISHED_TEST = Column(key="published_test_r2", heading="published, real BOSZ/PFS data, test R2", digits=4)
 PUBLISHED_VAL = Column(key="published_val_r2", heading="published, real BOSZ/PFS data, val R2", digits=4)
@@ -70,19 +70,15 @@ def controls_table(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_CO
         label=label,
         base=(ROLE, *FEATURES, HEAD),
         scores=_test_scores(label),
-        lead=verdicts_of(sets, paired),
-        notes=(*best_note(sets, paired), *_not_run(rows)),
+        lead=(*verdicts_of(sets, paired), *_not_run(rows)),
+        notes=tuple(best_note(sets, paired)),
         paired=paired,
     )
 
 
 def _not_run(rows: pd.DataFrame) -> Iterator[str]:
     """Name the controls without which a latent's score says little."""
-    absent = [
-        role
-        for role in (RAW_FLUX, ERROR_ONLY, RANDOM_ENCODER, SHUFFLED_LABELS)
-        if role not in set(rows["role"])
-    ]
+    absent = [role for role in JUDGED_BESIDE if role not in set(rows["role"])]
     if absent:
         yield (
             f"Not run: {', '.join(absent)}; without them the latents' scores cannot be judged "

@@ -105,15 +105,21 @@ def _kind(series: pd.Series) -> Kind:
     return "float64" if pd.api.types.is_float_dtype(series) else "string"
 
 
-def _texts(series: pd.Series, kind: Kind) -> Iterator[str | None]:
-    missing = series.isna().tolist()
-    for value, absent in zip(series.tolist(), missing, strict=True):
+def _texts(series: pd.Series, kind: Kind) -> list[str | None]:
+    """Exact texts, None where missing; each different value is written once, as most stand in many rows."""
+    known: dict[str, str] = {}
+    texts: list[str | None] = []
+    for value, absent in zip(series.tolist(), series.isna().tolist(), strict=True):
         if absent:
-            yield None
-        elif kind == "float64":
-            yield repr(float(value))
+            texts.append(None)
+        elif kind == "string":
+            text = str(value)
+            if text not in known:
+                known[text] = flat_text(text)
+            texts.append(known[text])
         else:
-            yield flat_text(str(value)) if kind == "string" else str(value)
+            texts.append(repr(float(value)) if kind == "float64" else str(value))
+    return texts
 
 
 def flat_text(text: str) -> str:

@@ -1,5 +1,6 @@
 """What the numbers say: which row wins, by how much, and whether a baseline beats the latents."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -66,6 +67,23 @@ def beats_clearly(row: Row, other: Row, paired: Comparisons = NOT_COMPARED) -> b
     return low is not None and high is not None and bool(low > high)
 
 
+def independent_apart(one: Estimate, other: Estimate) -> bool:
+    """Whether scores on different stars differ: 0 is outside the interval of the difference, never without intervals.
+
+    The ends that face each other add in quadrature.
+    """
+    lower, upper = sorted((one, other), key=lambda estimate: estimate.value)
+    if lower.high is None or upper.low is None:
+        return False
+    return upper.value - lower.value > math.hypot(lower.high - lower.value, upper.value - upper.low)
+
+
+def above_zero(row: Row) -> bool:
+    """Whether a row scores better than the mean predictor by its interval, or, without one, by its value."""
+    low = row["test_r2"] if row["test_r2_lo"] is None else row["test_r2_lo"]
+    return bool(low > 0)
+
+
 def scored_name(row: Row) -> str:
     """A row of `comparable_rows` in words with its test R2."""
     return f"{row['name']}, R2 {estimate_text(r2_estimate(row), DIGITS)}"
@@ -117,7 +135,7 @@ def _verdict(rows: Sequence[Row], paired: Comparisons) -> Iterator[str]:
     stale = sum(row["state"].startswith("stale") for row in ranking)
     if stale:
         yield f"Careful: {stale} of the {len(ranking)} rows compared are stale (their stores are missing or changed)."
-    yield f"{_setting(result.best)}: {scored_name(result.best)} wins, {_margin(result)}."
+    yield f"{_setting(result.best)}: {scored_name(result.best)} {_margin(result)}."
     if latents:
         yield from _against_latents(latents, ranking, paired)
     else:
@@ -135,42 +153,43 @@ def _setting(row: Row) -> str:
 
 def _margin(result: Contest) -> str:
     if result.rival is None:
-        return "being the only row with a score"
+        return "is the only row with a score"
     if result.clear:
-        return "clear of every other row"
-    return f"but not clear of {scored_name(result.rival)}"
+        return "wins, clear of every other row"
+    return f"scores highest, but is not told apart from {scored_name(result.rival)}"
 
 
 def _against_latents(latents: Sequence[Row], ranking: Sequence[Row], paired: Comparisons) -> Iterator[str]:
     latent = latents[0]
     best = "best latent row" if len(latents) == 1 else f"best of {len(latents)} latent rows by test R2"
     baselines = [row for role in BASELINES if (row := _best(ranking, role))]
-    winners = [row for row in baselines if row["test_r2"] > latent["test_r2"]]
-    if winners:
-        beaten = " and by ".join(
-            f"{scored_name(row)} ({_difference(row, latent, paired)})" for row in winners
-        )
-        sure = all(beats_clearly(row, latent, paired) for row in winners)
-        yield f"The {best}, {scored_name(latent)}, {'is beaten by' if sure else 'scores below'} {beaten}."
-    elif baselines:
+    winners = [row for row in baselines if beats_clearly(row, latent, paired)]
+    even = [row for row in baselines if row not in winners and not beats_clearly(latent, row, paired)]
+    for rows, verb in ((winners, "is beaten by"), (even, "is not told apart from")):
+        if rows:
+            each = [f"{scored_name(row)} ({_apart(latent, row, paired)})" for row in rows]
+            joined = f" and {verb.split()[-1]} ".join(each)
+            yield f"The {best}, {scored_name(latent)}, {verb} {joined}."
+    if baselines and not winners and not even:
         closest = scored(baselines)[0]
         yield (
-            f"No row of {' or '.join(row['role'] for row in baselines)} beats the {best}, {scored_name(latent)}; "
-            "the closest is "
-            f"{scored_name(closest)} ({_difference(latent, closest, paired)})."
+            f"The {best}, {scored_name(latent)}, beats {' and '.join(row['role'] for row in baselines)}; "
+            f"the closest is {scored_name(closest)} ({_difference(latent, closest, paired)})."
         )
-    if any(row["role"] == ERROR_ONLY for row in winners):
+    alone = next((row for row in baselines if row["role"] == ERROR_ONLY), None)
+    if alone is not None and (alone in winners or alone in even or above_zero(alone)):
+        part = "what" if alone in winners or alone in even else "part of what"
         yield (
-            f"So what the latents know of {latent['label']} may have come through the error channel; make audit asks "
+            f"So {part} the latents know of {latent['label']} may have come through the error channel; make audit asks "
             "whether it did."
         )
     control = _best(ranking, RANDOM_ENCODER)
     if control is not None:
-        upper, lower = scored([latent, control])
-        word = "above" if upper is latent else "below"
+        above, below = beats_clearly(latent, control, paired), beats_clearly(control, latent, paired)
+        word = "above" if above else "below" if below else "not told apart from"
         yield (
             f"The best latent row is {word} the best row of an untrained encoder, {scored_name(control)} "
-            f"({_difference(upper, lower, paired)})."
+            f"({_apart(latent, control, paired)})."
         )
 
 
@@ -190,6 +209,15 @@ def _shuffled(ranking: Sequence[Row]) -> Iterator[str]:
 
 def _best(ranking: Sequence[Row], role: str) -> Row | None:
     return next((row for row in ranking if row["role"] == role), None)
+
+
+def _apart(row: Row, other: Row, paired: Comparisons) -> str:
+    """By how much the better of two rows is better; which one that is is said where chance may have chosen it."""
+    upper, lower = scored([row, other])
+    text = _difference(upper, lower, paired)
+    return (
+        text if beats_clearly(upper, lower, paired) else f"{'below' if upper is other else 'above'} it {text}"
+    )
 
 
 def _difference(upper: Row, lower: Row, paired: Comparisons) -> str:

@@ -52,6 +52,12 @@ ROLE_ORDER = (
     SHUFFLED_LABELS,
     MEAN_PREDICTOR,
 )
+CONTROLS = (RANDOM_ENCODER, SHUFFLED_LABELS)
+"""Roles that are fitted to be beaten: never bold."""
+
+JUDGED_BESIDE = (RAW_FLUX, ERROR_ONLY, *CONTROLS)
+"""Roles without which the score of a latent row says little."""
+
 HEAD_ORDER = ("mean", "ols", "ridge", "lightgbm", "mlp_1", "mlp_2")
 DIRECTION_ORDER = ("forward", "backward", "mean", "concat")
 POOLING_ORDER = ("none", "global_mean", "mean_max")

@@ -1,52 +1,18 @@
 """Synthetic sources for the tests of figures: every kind of record that a figure reads, invented numbers."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from reports_fakes import demo_records, fresh, history, record
+from reports_fakes import demo_records, history, record, source_of, written
+from reports_other_fakes import made
 
-from cache.errors import NotExtracted
-from cache.records import Record, run_id, write_record
-from reports.comparisons import comparisons_of
-from reports.rows import StoreState, frame_of
+from cache.records import Record, write_record
 from reports.source import Source
 
 LABELS = ("log_g", "T_eff")
-
-
-def source_of(
-    records: Sequence[Record],
-    *,
-    arrays: Mapping[str, Mapping[str, Any]] | None = None,
-    predictions: Mapping[str, Mapping[str, Any]] | None = None,
-    state: StoreState = fresh,
-) -> Source:
-    """A source of these records, with sidecars and predictions by run id."""
-
-    def read_predictions(name: str) -> Mapping[str, Any]:
-        if name not in (predictions or {}):
-            raise NotExtracted(f"{name}: the record has no predictions")
-        return predictions[name]
-
-    return Source(
-        records=tuple(records),
-        frame=frame_of(records, state),
-        paired=comparisons_of(records),
-        arrays=lambda name: (arrays or {}).get(name, {}),
-        predictions=read_predictions,
-        state=state,
-    )
-
-
-def other(
-    kind: str, spec: dict[str, Any], result: dict[str, Any], files: dict[str, str] | None = None
-) -> Record:
-    """A record of any kind; kinds of other branches too."""
-    name = run_id("probe", {"kind": kind, **spec})
-    return Record(name, kind, spec, {"status": "ok", "error": None, "flags": [], **result}, {}, files or {})
 
 
 def predicted(n: int = 300, *, noise: float = 0.8, seed: int = 0, scale: float = 1.0) -> dict[str, Any]:
@@ -105,7 +71,7 @@ def comparison(label: str, probes: Sequence[Record], n_bins: int = 4) -> Record:
         **{name: [0.0] * n_pairs for name in ("difference", "lo", "hi")},
         **{name: [1.0] * n_pairs for name in ("p", "p_holm")},
     }
-    return other("comparison", {"label": label, "test": {}, "runs": "all"}, result)
+    return made("comparison", {"label": label, "test": {}, "runs": "all"}, result)
 
 
 AUDIT_ROWS = (
@@ -164,7 +130,7 @@ def audit(
         "n": {"test": 500},
         "stores": {},
     }
-    return other("audit", spec, result)
+    return made("audit", spec, result)
 
 
 def ceiling(
@@ -220,7 +186,7 @@ def ceiling(
         "prior": "",
         "fisher_method": "mock",
     }
-    return other("ceiling", {"label": label, "test": {"noise_level": level, "data_kind": "mock"}}, result)
+    return made("ceiling", {"label": label, "test": {"noise_level": level, "data_kind": "mock"}}, result)
 
 
 def importance(
@@ -254,7 +220,7 @@ def importance(
         f"importance_hi/{label}": value + 0.02,
     }
     spec = {"run": probe.run_id, "labels": [label], "data_kind": "mock"}
-    return other(
+    return made(
         "importance", spec, {"groups": groups, "r2": {label: [0.5, 0.45, 0.55]}, "n": {"test": 500}}
     ), arrays
 
@@ -275,7 +241,7 @@ def spectra(n: int = 5, n_pixels: int = 400, *, labels: bool = True) -> tuple[Re
         {"snr": [5.0 - k for k in range(n)], "T_eff": [4500.0] * n, "log_g": [None] * n} if labels else {}
     )
     spec = {"view": "spectra", "split": "test", "data_kind": "mock"}
-    return other(
+    return made(
         "examples", spec, {"n": n, "rows": list(range(n)), "labels": stored, "weights": "3e" * 32}
     ), arrays
 
@@ -297,7 +263,7 @@ def occlusion(
         f"{kind}/{name}": values for name in names for kind, values in (("change", change), ("std", std))
     }
     spec = {"view": "occlusion", "window": 8, "split": "test", "data_kind": "mock", "features": sorted(names)}
-    return other("examples", spec, {"n": 5}), arrays
+    return made("examples", spec, {"n": 5}), arrays
 
 
 def fitted_to(probe: Record, n_train: int) -> Record:
@@ -340,7 +306,7 @@ _PARTS = [{"layer": "enc_pre_latent", "direction": "forward", "pooling": "seg_me
 def full_source() -> Source:
     """A source in which every figure has data."""
     probes = [*demo_records(), *swept()]
-    digests = [Record(p.run_id, p.kind, p.spec, p.result, p.run, {"predictions": p.run_id}) for p in probes]
+    digests = [written(probe) for probe in probes]
     main = [
         p for p in digests if p.spec["noise_levels"]["test"] == 1.0 and p.spec["control"] != "shuffled_labels"
     ]
@@ -363,11 +329,6 @@ def full_source() -> Source:
         p.run_id: predicted() if len(p.spec["labels"]) == 1 else predicted_together() for p in main
     }
     return source_of([*digests, *others], arrays=arrays, predictions=predictions)
-
-
-def written(probe: Record) -> Record:
-    """The record as if its predictions were on file."""
-    return dataclasses.replace(probe, files={"predictions": probe.run_id})
 
 
 def write_small(root: Path) -> None:

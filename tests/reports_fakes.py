@@ -1,10 +1,12 @@
 """Result records for the tests of reports: schema of the design, invented numbers."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from cache.errors import NotExtracted
 from cache.records import Record, run_id, write_record
 from reports.comparisons import comparisons_of
 from reports.formats import TEXTS
@@ -17,6 +19,7 @@ FAMILY = "fa" * 32
 RANDOM_FAMILY = "0d" * 32
 WEIGHTS = "3e" * 32
 SPLITS = ("train", "val", "test")
+PREDICTED = "digest of the predictions of "
 
 
 def fresh(_key: str, _digest: str | None) -> str:
@@ -24,25 +27,37 @@ def fresh(_key: str, _digest: str | None) -> str:
 
 
 def source_of(
-    records: list[Record],
-    arrays: dict[str, dict[str, np.ndarray]] | None = None,
+    records: Sequence[Record],
+    arrays: Mapping[str, Mapping[str, Any]] | None = None,
     *,
+    predictions: Mapping[str, Mapping[str, Any]] | None = None,
     state: StoreState = fresh,
 ) -> Source:
-    """A source that was never on disk; `arrays` are sidecars by run id."""
-    beside = arrays or {}
+    """A source that was never on disk; `arrays` are sidecars by run id, `predictions` their columns."""
+    beside, columns = arrays or {}, predictions or {}
     named = [
         replace(item, files={**item.files, "arrays": "digest"}) if item.run_id in beside else item
         for item in records
     ]
+
+    def read_predictions(name: str) -> Mapping[str, Any]:
+        if name not in columns:
+            raise NotExtracted(f"{name}: the record has no predictions")
+        return columns[name]
+
     return Source(
         records=tuple(named),
         frame=frame_of(named, state),
         paired=comparisons_of(named),
-        arrays=lambda run_id: beside[run_id],
-        predictions=lambda _run_id: {},
+        arrays=lambda name: beside.get(name, {}),
+        predictions=read_predictions,
         state=state,
     )
+
+
+def written(item: Record) -> Record:
+    """The record as if its predictions stood beside it."""
+    return replace(item, files={**item.files, "predictions": PREDICTED + item.run_id})
 
 
 def documents_of(records: list[Record], *, label: str | None = None, **changed: Any) -> dict[str, str]:

@@ -1,22 +1,18 @@
 """Records that are not probes for the tests of reports: audits, ceilings, comparisons, importance; invented numbers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from reports_fakes import key_of
+from reports_fakes import PREDICTED, key_of, written
 
 from cache.canonical import digest_json
 from cache.records import RECORD_SCHEMA, Record
 
-PREDICTED = "digest of the predictions of "
-
 
 def with_predictions(*records: Record) -> list[Record]:
     """The records, as if predictions stood beside them."""
-    return [
-        Record(r.run_id, r.kind, r.spec, r.result, r.run, {**r.files, "predictions": PREDICTED + r.run_id})
-        for r in records
-    ]
+    return [written(record) for record in records]
 
 
 def made(kind: str, spec: dict[str, Any], result: dict[str, Any]) -> Record:
@@ -145,34 +141,48 @@ def ceiling(*runs: Record, above: bool = False, label: str = "log_g") -> Record:
 
 def comparison(*records: Record, label: str = "log_g", p: float = 0.0004) -> Record:
     """All pairs, each record better than the next by 0.02, with R2 by two bins of S/N."""
-    names = [record.run_id for record in records]
-    pairs = [(i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
-    result = {
-        "runs": names,
-        "predictions": {name: PREDICTED + name for name in names},
-        "difference": [0.02 * (j - i) for i, j in pairs],
-        "lo": [0.02 * (j - i) - 0.01 for i, j in pairs],
-        "hi": [0.02 * (j - i) + 0.01 for i, j in pairs],
-        "p": [p] * len(pairs),
-        "p_holm": [p] * len(pairs),
-        "seeds": [],
-        "selectivity": [],
-        "bins": {
-            "snr": {
-                "edges": [2.0, 5.0, 20.0],
-                "n": [250, 250],
-                "r2": {name: [[0.3, 0.2, 0.4], [None, None, None]] for name in names},
-            }
-        },
-        "stores": {},
-    }
+    gaps = [0.02 * (j - i) for i in range(len(records)) for j in range(i + 1, len(records))]
+    binned = {record.run_id: [[0.3, 0.2, 0.4], [None, None, None]] for record in records}
+    return paired_by(
+        records,
+        [(gap, gap - 0.01, gap + 0.01, p) for gap in gaps],
+        label=label,
+        bins={"snr": {"edges": [2.0, 5.0, 20.0], "n": [250, 250], "r2": binned}},
+    )
+
+
+def paired_by(
+    records: Sequence[Record],
+    numbers: Sequence[tuple[float, float | None, float | None, float]],
+    *,
+    label: str = "log_g",
+    runs: Any = "all",
+    **result: Any,
+) -> Record:
+    """A comparison; `numbers` are (difference, lo, hi, p_holm) of its pairs in order."""
+    columns = zip(*numbers, strict=True)
+    named = dict(zip(("difference", "lo", "hi", "p_holm"), map(list, columns), strict=True))
     spec = {
         "label": label,
         "test": {"data_kind": "mock", "noise_level": 1.0},
-        "runs": "all",
+        "runs": runs,
         "method": "pairs",
     }
-    return made("comparison", spec, result)
+    return made(
+        "comparison",
+        spec,
+        {
+            "runs": [record.run_id for record in records],
+            "predictions": {record.run_id: record.files["predictions"] for record in records},
+            **named,
+            "p": named["p_holm"],
+            "seeds": [],
+            "selectivity": [],
+            "bins": {},
+            "stores": {},
+            **result,
+        },
+    )
 
 
 def importance(probe: Record, label: str = "log_g") -> tuple[Record, dict[str, np.ndarray]]:

@@ -1,3 +1,4 @@
+import gc
 import sys
 from pathlib import Path
 from typing import Literal
@@ -6,7 +7,7 @@ import pytest
 import yaml
 from pydantic import Field
 
-from cache.commandline import Command, Verb, main
+from cache.commandline import Command, Verb, importing, main
 from cache.errors import ConfigError, NotExtracted
 
 
@@ -163,3 +164,15 @@ def test_arguments_come_from_the_command_line_when_none_are_given(monkeypatch, c
 def test_the_environment_changes_nothing(monkeypatch):
     monkeypatch.setenv("NOISE_LEVEL", "9")
     assert run(["copy"])[1].noise_level == 1
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_no_search_for_cycles_while_importing(enabled):
+    if not enabled:
+        gc.disable()
+    try:
+        with importing():
+            assert not gc.isenabled()
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()

@@ -31,6 +31,13 @@ def test_no_time_and_no_work(monkeypatch, capsys):
     assert capsys.readouterr().err == "x: 0/3 rows, 0 rows/s, 0 s left\n"
 
 
+def test_what_was_known_already_has_no_rate(monkeypatch, capsys):
+    monkeypatch.setattr(module, "time", Clock())
+    with progress(3, "x") as advance:
+        advance(3)
+    assert capsys.readouterr().err == "x: 3/3 rows\n"
+
+
 def test_a_bar_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with progress(4, "x", unit="spectra") as advance:

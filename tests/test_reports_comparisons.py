@@ -4,35 +4,15 @@ from dataclasses import replace
 
 import pytest
 from reports_fakes import documents_of, fresh, record, write
+from reports_other_fakes import paired_by, with_predictions
 
-from cache.records import Record, run_id
-from reports.comparable import comparable_rows
+from reports.comparable import comparable_rows, names_without_seed
 from reports.comparisons import comparisons_of, p_text
 from reports.generate import red_flags
 from reports.pivots import heads_table
 from reports.rows import frame_of
 from reports.tables import controls_table, layers_table
 from reports.verdict import beats_clearly, contest
-
-
-def with_predictions(*records):
-    return [replace(r, files={"predictions": f"digest of {r.run_id}"}) for r in records]
-
-
-def comparison(records, numbers, *, selectivity=(), seeds=(), label="log_g", name="all"):
-    """A comparison record; `numbers` are (difference, lo, hi, p_holm) of the pairs in order."""
-    columns = dict(
-        zip(("difference", "lo", "hi", "p_holm"), map(list, zip(*numbers, strict=True)), strict=True)
-    )
-    spec = {"label": label, "runs": name}
-    result = {
-        "runs": [r.run_id for r in records],
-        "predictions": {r.run_id: r.files["predictions"] for r in records},
-        **columns,
-        "selectivity": list(selectivity),
-        "seeds": list(seeds),
-    }
-    return Record(run_id("comparison", spec), "comparison", spec, result, {})
 
 
 @pytest.fixture
@@ -42,7 +22,7 @@ def three():
         record(0.55), record(0.545, layer="enc_last"), record(0.53, layer="input_flux", pooling="none")
     )
     numbers = [(0.005, -0.002, 0.012, 0.4), (0.02, 0.01, 0.03, 0.0004), (0.015, 0.008, 0.022, 0.002)]
-    return records, comparison(records, numbers)
+    return records, paired_by(records, numbers)
 
 
 def rows_of_first_set(records):
@@ -61,6 +41,15 @@ def test_rows_that_were_compared_are_judged_by_their_pairs(three):
     found = contest([best, second, third], paired)
     assert (found.clear, found.rival["layer"], found.n_paired) == (False, "enc_last", 2)
     assert contest([best, third], paired).clear
+
+
+def test_a_small_p_does_not_hold_where_the_interval_has_0(three):
+    records, _ = three
+    pair = [records[0], records[2]]
+    best, third = (rows_of_first_set(records)[k] for k in (0, 2))
+    for low in (-0.001, None):
+        paired = comparisons_of([*pair, paired_by(pair, [(0.02, low, 0.03, 0.0004)])])
+        assert not beats_clearly(best, third, paired)
 
 
 def test_the_controls_table_says_how_far_rows_are_behind_and_what_pairs_decide(three):
@@ -82,7 +71,7 @@ def test_the_controls_table_says_how_far_rows_are_behind_and_what_pairs_decide(t
 def test_the_best_by_pairs_is_bold(three):
     records, _ = three
     pair = [records[0], records[2]]
-    paired = comparisons_of([*pair, comparison(pair, [(0.02, 0.01, 0.03, 0.0004)])])
+    paired = comparisons_of([*pair, paired_by(pair, [(0.02, 0.01, 0.03, 0.0004)])])
     table = controls_table(frame_of(pair, fresh), "log_g", paired)
     assert table.emphasis == {(0, "test_r2")}
     assert "by the paired difference from 1 of the 1 other rows (p <= 0.05 after Holm)" in " ".join(
@@ -95,7 +84,7 @@ def test_heads_side_by_side_are_judged_by_pairs_too():
     pair = with_predictions(record(0.55), record(0.53, head="ols"))
     frame = frame_of(pair, fresh)
     table = heads_table(
-        frame, "log_g", comparisons_of([*pair, comparison(pair, [(0.02, 0.01, 0.03, 0.0004)])])
+        frame, "log_g", comparisons_of([*pair, paired_by(pair, [(0.02, 0.01, 0.03, 0.0004)])])
     )
     assert len(table.emphasis) == 1
     assert "paired difference" in table.notes[0]
@@ -114,7 +103,7 @@ def test_a_comparison_of_other_predictions_says_nothing(three):
 
 def test_of_two_comparisons_that_of_more_records_counts(three):
     records, compared = three
-    some = comparison([records[0], records[2]], [(0.02, 0.01, 0.03, 0.0001)], name=["some"])
+    some = paired_by([records[0], records[2]], [(0.02, 0.01, 0.03, 0.0001)], runs=["some"])
     for order in ([compared, some], [some, compared]):
         best, _, third = rows_of_first_set(records)
         assert comparisons_of([*records, *order]).between(best, third).n_pairs == 3
@@ -139,7 +128,7 @@ def test_selectivity_and_seeds_are_told(three):
             "highest": 0.55,
         }
     ]
-    compared = comparison(records, [(0.005, -0.002, 0.012, 0.4)] * 3, selectivity=told, seeds=seeds)
+    compared = paired_by(records, [(0.005, -0.002, 0.012, 0.4)] * 3, selectivity=told, seeds=seeds)
     frame = frame_of([*records, shuffled], fresh)
     table = layers_table(frame, "log_g", comparisons_of([*records, shuffled, compared]))
     assert [row["selectivity"] for row in table.rows] == ["0.551 / -", ""]
@@ -148,13 +137,20 @@ def test_selectivity_and_seeds_are_told(three):
     assert notes.count("2 seeds: test R2 0.5475, standard deviation 0.0035, from 0.5450 to 0.5500.") == 1
 
 
+def test_several_seeds_together_are_named_without_one():
+    records = [record(0.5 + 0.01 * k, seed=k) for k in range(3)] + [record(0.4, layer="enc_last")]
+    names = names_without_seed(frame_of(records, fresh))
+    assert len({names[r.run_id] for r in records[:3]}) == 1
+    assert not [name for name in names.values() if "seed" in name]
+
+
 @pytest.mark.parametrize(("seen", "told"), [("same", "0.551 / -"), ("another", "")])
 def test_selectivity_falls_when_its_control_was_fitted_anew(three, seen, told):
     records, _ = three
     shuffled = replace(record(0.0, control="shuffled_labels"), files={"predictions": "same"})
     control = {"run": shuffled.run_id, "predictions": seen, "difference": 0.551}
     items = [{"run": records[0].run_id, "shuffled_labels": control}]
-    compared = comparison(records, [(0.005, -0.002, 0.012, 0.4)] * 3, selectivity=items)
+    compared = paired_by(records, [(0.005, -0.002, 0.012, 0.4)] * 3, selectivity=items)
     every = [*records, shuffled]
     table = layers_table(frame_of(every, fresh), "log_g", comparisons_of([*every, compared]))
     assert table.rows[0]["selectivity"] == told

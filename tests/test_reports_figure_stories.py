@@ -14,16 +14,14 @@ from figures_fakes import (
     importance,
     occlusion,
     predicted,
-    source_of,
     spectra,
     swept,
-    written,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reports_fakes import history, record
+from reports_fakes import finetuned, history, record, source_of, written
 
-from reports.drawn import best_on_val, data_note, file_part, in_unit, listed, main_rows, plain
+from reports.drawn import best_on_val, data_note, file_part, in_unit, listed, main_rows, names_apart, plain
 from reports.figure_audit import audits
 from reports.figure_bins import by_bin
 from reports.figure_ceiling import ceilings
@@ -43,6 +41,9 @@ from reports.figure_predictions import (
 )
 from reports.figure_spectra import examples, reconstruction
 from reports.figure_sweeps import DRAWS, SIZE, against_draws, against_size, series_of
+from reports.resampling import change_of_scatter, robust_scatter, slope_of
+from reports.rows import rows_of
+from reports.settings import settings_frame
 from reports.spectral_lines import LINES, holds_line, lines_between, wavelength_note
 from reports.style import styled
 
@@ -63,7 +64,7 @@ def test_the_heat_map_names_the_highest_cell_and_whether_it_is_beyond_chance(val
     records = [record(value, layer=f"enc_{k}", half_width=half_width) for k, value in enumerate(values)]
     (drawn,) = heat_maps(source_of(records), "log_g")
     assert drawn.title.startswith(f"log_g: enc_{int(np.argmax(values))} with seg_mean_K8 scores highest")
-    assert drawn.title.endswith("beyond chance" if sure else "but others may be as good")
+    assert drawn.title.endswith("beyond chance" if sure else "not told apart from others")
     texts = {text.get_text() for axes in drawn.figure.axes for text in axes.texts}
     assert {f"{value:.2f}".replace("-0.00", "0.00") for value in values} <= texts | {"-0.00"}
 
@@ -80,6 +81,15 @@ def test_a_heat_map_has_a_panel_per_head_and_direction_and_only_the_main_test_se
     titles = [axes.get_title(loc="left") for axes in drawn.figure.axes if axes.get_title(loc="left")]
     assert sorted(titles) == ["ols, forward", "ridge, backward", "ridge, forward"]
     assert "R² 0.500" in drawn.title
+
+
+@settings(deadline=None, max_examples=10)
+@given(scores)
+def test_a_colour_is_the_same_score_in_every_heat_map(values):
+    records = [record(value, layer=f"enc_{k}") for k, value in enumerate(values)]
+    (drawn,) = heat_maps(source_of(records), "log_g")
+    scale = drawn.figure.axes[0].images[0].norm
+    assert (scale.vmin, scale.vmax) == (max(-0.25, min([*values, 0.0])), 1.0)
 
 
 def test_too_many_panels_are_said_to_be_left_out():
@@ -99,6 +109,26 @@ def test_plain_rows_take_the_first_seed_and_the_fewest_draws():
     assert [row["test_r2"] for row in rows] == [0.2]
 
 
+def test_of_heads_that_name_their_seed_too_the_first_counts():
+    records = [record(0.1 * k, head="mlp_1", params={"width": 8, "seed": k}, seed=k) for k in (2, 1, 3)]
+    rows = plain(main_rows(source_of(records).frame, "log_g"))
+    assert [row["seed"] for row in rows] == [1]
+
+
+def test_trainings_are_named_by_what_differs_alone():
+    records = [
+        record(0.4, head="mlp_1", params={"width": 8, "seed": 0}),
+        finetuned(0.4),
+        finetuned(0.6, frozen=False),
+        finetuned(0.5, frozen=False, error_input="zero"),
+    ]
+    names = names_apart(rows_of(settings_frame(source_of(records).frame)))
+    assert len(set(names)) == len(names)
+    assert not [name for name in names if "freeze" in name or "seed" in name or "mlp_1" in name]
+    assert sum("encoder fine-tuned" in name for name in names) == 2
+    assert sum("error input zero" in name for name in names) == 1
+
+
 def test_val_chooses_and_test_does_not():
     low, high = record(0.5, layer="enc_0"), record(0.4, layer="enc_1")
     for item, val in ((low, 0.3), (high, 0.6)):
@@ -115,6 +145,15 @@ def test_depth_takes_layers_in_network_order_and_needs_two():
     ]
     (drawn,) = depth(source_of(records), ["log_g", "T_eff"])
     assert drawn.title == "Test R² is highest at enc_0 for T_eff (0.90); at enc_last for log_g (0.30)"
+    for item in records[1:]:
+        item.result["intervals"]["test"]["T_eff"]["r2"] = [0.1, 0.95]
+    (drawn,) = depth(source_of(records), ["log_g", "T_eff"])
+    assert drawn.title == (
+        "Test R² is highest at enc_last for log_g (0.30); the best layers are not told apart for T_eff"
+    )
+    assert depth(source_of(records), ["T_eff"])[0].title == (
+        "Test R²: the best layers are not told apart for T_eff"
+    )
     ticks = [text.get_text() for text in drawn.figure.axes[0].get_xticklabels()]
     assert ticks == ["enc_0", "pool_1", "enc_10", "enc_last"]
     assert depth(source_of(records[:1]), ["log_g"]) == []
@@ -126,23 +165,45 @@ def test_the_slope_is_that_of_a_straight_line(seed):
     probe, columns = written(record(0.5)), predicted(80, seed=seed)
     (drawn,) = predicted_against_true(source_of([probe], predictions={probe.run_id: columns}), "log_g")
     slope = np.polyfit(columns["y"], columns["y_hat"], 1)[0]
-    assert f"with slope {slope:.2f}, R² 0.50" in drawn.title
+    assert f"slope of predicted on true {slope:.2f} [" in drawn.title
 
 
-def test_residuals_say_how_the_scatter_changes():
-    probe, columns = written(record(0.5)), predicted(400)
+def test_residuals_say_how_the_scatter_changes_where_it_does():
+    probe, columns = written(record(0.5)), predicted(2000)
     source = source_of([probe], predictions={probe.run_id: columns})
-    assert "robust scatter falls from" in residuals(source, "log_g")[0].title
+    assert "robust scatter falls by 0." in residuals(source, "log_g")[0].title
     columns["snr"] = -columns["snr"]
-    assert "robust scatter rises from" in residuals(source, "log_g")[0].title
-    residual = np.empty(400)
-    residual[np.argsort(columns["snr"])] = np.tile(np.linspace(-1, 1, 50), 8)
+    assert "robust scatter rises by 0." in residuals(source, "log_g")[0].title
+    residual = np.empty(2000)
+    residual[np.argsort(columns["snr"])] = np.tile(np.linspace(-1, 1, 250), 8)
     columns["y_hat"] = columns["y"] + residual
-    assert "hardly changes: from 0.76 dex" in residuals(source, "log_g")[0].title
+    title = residuals(source, "log_g")[0].title
+    assert "robust scatter 0.74 dex at" in title
+    assert title.endswith("not told apart")
     del columns["snr"]
     assert "magnitude" in residuals(source, "log_g")[0].title
     del columns["mag"], columns["T_eff"]
     assert residuals(source, "log_g") == []
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 1000), st.integers(2, 5))
+def test_many_rows_of_a_star_do_not_make_its_residuals_surer(seed, n_draws):
+    rng = np.random.default_rng(seed)
+    truth, residual = rng.uniform(1, 5, 60), rng.standard_normal(60)
+    once = slope_of(np.arange(60), truth, truth + residual)
+    often = [np.tile(values, n_draws) for values in (np.arange(60), truth, truth + residual)]
+    assert dataclasses.astuple(slope_of(*often))[:3] == pytest.approx(dataclasses.astuple(once)[:3])
+    first, last = np.arange(30), np.arange(30, 60)
+    change = change_of_scatter(np.arange(60), residual, first, last)
+    assert change.low <= change.value <= change.high
+    assert change.value == pytest.approx(robust_scatter(residual[last]) - robust_scatter(residual[first]))
+
+
+def test_a_statistic_that_a_resample_leaves_undefined_has_no_interval():
+    assert slope_of(np.array([0, 0, 1]), np.array([1.0, 1.0, 2.0]), np.array([1.0, 1.0, 2.0])).low is None
+    lone = change_of_scatter(np.array([0, 1, 1]), np.array([0.1, 0.2, 0.3]), np.array([0]), np.array([1, 2]))
+    assert lone.low is None
 
 
 def test_predictions_that_are_too_few_missing_or_not_finite_are_no_figure():
@@ -172,21 +233,28 @@ def test_one_outlier_does_not_set_the_frame():
 def test_bins_of_the_best_latent_row():
     best, flux = written(record(0.5)), written(record(0.4, layer="input_flux", pooling="none"))
     (drawn,) = by_bin(source_of([best, flux, comparison("log_g", [best, flux])]), "log_g")
-    assert drawn.title.startswith("log_g: the best latent row has R² 0.00 at S/N 3.0 to 7.2 and 0.30 at 15.8")
+    assert drawn.title == (
+        "log_g: the latent row best on val has R² 0.00 [-0.05, 0.05] at S/N 3.0 to 7.2 "
+        "and 0.30 [0.25, 0.35] at 15.8 to 20.0"
+    )
     changed = dataclasses.replace(best, files={"predictions": "another"})
     (drawn,) = by_bin(source_of([changed, flux, comparison("log_g", [best, flux])]), "log_g")
     assert drawn.title.startswith("log_g: raw noisy flux has R² 0.10")
+    flat = comparison("log_g", [best])
+    flat.result["bins"]["snr"]["r2"][best.run_id][-1] = [0.06, 0.01, 0.11]
+    (drawn,) = by_bin(source_of([best, flat]), "log_g")
+    assert drawn.title.endswith("and 0.06 [0.01, 0.11] at 15.8 to 20.0, not told apart")
 
 
 def test_curves_mark_the_epoch_whose_weights_are_kept():
     probe = record(0.5, head="mlp_1")
     (drawn,) = learning_curves(source_of([probe], arrays={probe.run_id: history(20)}), "log_g")
-    assert "val R² is best at epoch 10 of 20, 0.500" in drawn.title
+    assert "mlp_1 on enc_pre_latent keeps epoch 10 of 20, val R² 0.500" in drawn.title
     joint = record({"log_g": 0.5, "T_eff": 0.9}, head="mlp_1")
     curves = history(20, 2)
     curves["history_val_r2"][4, 1] = 9.0
     (drawn,) = learning_curves(source_of([joint], arrays={joint.run_id: curves}), "log_g")
-    assert "best at epoch 4 of 20" in drawn.title
+    assert "keeps epoch 4 of 20" in drawn.title
     assert learning_curves(source_of([record(0.5)]), "log_g") == []
 
 
@@ -235,15 +303,33 @@ def test_importance_names_the_segment_by_its_context():
         assert drawn.title == f"log_g: R² 0.50 [0.45, 0.55] drops most, by 0.20 [0.18, 0.22], when {words}"
 
 
-def test_denoising_that_helps_lifts_and_that_harms_lowers():
+def test_importance_claims_no_more_than_the_intervals():
+    probe = record(0.5)
+    item, arrays = importance("log_g", probe, directions=("forward",))
+    source = source_of([probe, item], arrays={item.run_id: arrays})
+    arrays["importance_hi/log_g"][5] = 0.19
+    (drawn,) = importances(source, "log_g")
+    assert "drops by 0.20 [0.18, 0.22], when" in drawn.title
+    assert drawn.title.endswith("not told apart from others")
+    # Above 0 by its own interval, but not as the largest of eight.
+    arrays["importance_lo/log_g"][3] = 0.01
+    (drawn,) = importances(source, "log_g")
+    assert drawn.title.endswith("no segment of 8 lowers it beyond chance when it is permuted")
+    arrays["importance_lo/log_g"][:] = np.nan
+    (drawn,) = importances(source, "log_g")
+    assert "no segment of 8 lowers it beyond chance" in drawn.title
+
+
+def test_denoising_is_told_by_how_many_spectra_it_helps():
     item, arrays = spectra()
     source = source_of([record(0.5), item], arrays={item.run_id: arrays})
     clean, noisy = arrays["flux"], arrays["noisy"]
     slow = [np.linalg.norm(c) / np.linalg.norm(c - n) for c, n in zip(clean, noisy, strict=True)]
     assert reconstruction(clean, noisy) == pytest.approx(slow)
-    assert f"lifts the reconstruction S/N from {np.median(slow):.1f} to " in examples(source)[0].title
+    assert f"Reconstruction S/N: noisy {np.median(slow):.1f}, denoised " in examples(source)[0].title
+    assert examples(source)[0].title.endswith("higher in 5 of 5 spectra")
     arrays["noisy"], arrays["denoised"] = arrays["denoised"], arrays["noisy"]
-    assert "lowers" in examples(source)[0].title
+    assert examples(source)[0].title.endswith("higher in 0 of 5 spectra")
 
 
 @pytest.mark.parametrize(("where", "share"), [(8542.0, "100 %"), (7500.0, "0 %")])
@@ -269,11 +355,28 @@ def test_lines_are_in_the_range_and_named_together_where_near():
 def test_sweeps_say_where_they_begin_and_end():
     source = source_of(swept())
     assert against_size(source, "log_g")[0].title == (
-        "log_g: ridge on enc_pre_latent goes from R² 0.20 [0.17, 0.23] on 250 training stars "
+        "log_g: ridge on enc_pre_latent rises from R² 0.20 [0.17, 0.23] on 250 training stars "
         "to 0.40 [0.37, 0.43] on 1000"
     )
-    assert "on 1 noise draw to 0.46 [0.43, 0.49] on 8" in against_draws(source, "log_g")[0].title
-    assert "trained at noise level 1, has R² 0.70" in against_noise(source, "log_g")[0].title
+    assert (
+        "on 1 noise draw and 0.46 [0.43, 0.49] on 8, not told apart"
+        in against_draws(source, "log_g")[0].title
+    )
+    assert "trained at noise level 1, falls from R² 0.70" in against_noise(source, "log_g")[0].title
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.floats(-0.2, 0.2), st.floats(0.01, 0.3))
+def test_sweeps_rise_or_fall_only_beyond_chance(gain, half_width):
+    ends = [
+        fitted_to(record(0.4 + step, train_size=size, half_width=half_width), size)
+        for size, step in ((10, 0.0), (20, gain))
+    ]
+    title = against_size(source_of(ends), "log_g")[0].title
+    sure = abs(gain) > 2 * half_width
+    assert title.endswith(", not told apart") != sure
+    assert (" rises from " in title) == (sure and gain > 0)
+    assert (" falls from " in title) == (sure and gain < 0)
 
 
 def test_a_series_holds_what_differs_in_one_thing_alone():

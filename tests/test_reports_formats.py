@@ -24,7 +24,7 @@ from reports.render_ecsv import ecsv_text
 from reports.render_latex import latex, tex
 from reports.render_mrt import mrt_text
 from reports.table import Column, Estimate, Table
-from reports.tidy_columns import Tidy, tidy_of
+from reports.tidy_columns import Tidy, flat_text, tidy_of
 
 
 def of_all_kinds():
@@ -213,6 +213,15 @@ def test_any_text_and_number_survive(text, number):
     machine = astropy_ascii.read(mrt_text([table], columns), format="mrt")
     assert machine["rmse"][0] == pytest.approx(number, rel=1e-5, abs=1e-6)
     assert latex([table], name="t").isascii()
+
+
+@given(st.lists(st.one_of(st.none(), st.text(max_size=3), st.integers(0, 1), st.booleans(), st.floats(0, 1))))
+def test_repeated_values_are_written_as_if_each_stood_alone(values):
+    mixed = pd.DataFrame({"unit": ["dex"] * len(values), "name": pd.Series(values, dtype="object")})
+    (_, column) = Tidy(mixed).columns
+    if column.kind == "string":
+        alone = [None if pd.isna(value) else flat_text(str(value)) for value in values]
+        assert list(column.texts) == alone
 
 
 def test_latex_escapes_what_would_break_it():

@@ -14,17 +14,15 @@ from figures_fakes import (
     full_source,
     importance,
     occlusion,
-    other,
     predicted,
-    source_of,
     spectra,
     swept,
     write_small,
-    written,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reports_fakes import finetuned, history, record
+from reports_fakes import finetuned, history, record, source_of, written
+from reports_other_fakes import made
 
 from cache.commandline import main
 from cache.errors import ConfigError, UnknownName
@@ -192,7 +190,7 @@ def test_what_has_no_data_is_named_and_never_drawn():
 
 
 def test_failed_records_of_other_kinds_are_left_out():
-    failed = other("audit", {"label": "log_g"}, {"status": "failed", "error": "no"})
+    failed = made("audit", {"label": "log_g"}, {"status": "failed", "error": "no"})
     names = {item.name for item in figures(source_of([record(0.5), failed]))}
     assert "heatmap_log_g" in names
     assert not any(name.startswith("audit") for name in names)

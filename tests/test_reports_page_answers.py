@@ -2,9 +2,10 @@
 
 import pytest
 from page_fakes import audit_record, ceiling_record, ceiling_row
-from reports_fakes import demo_records, finetuned, key_of, record, source_of
+from reports_fakes import demo_records, finetuned, key_of, record, source_of, written
+from reports_other_fakes import paired_by
 
-from cache.records import Record, run_id
+from cache.records import Record
 from reports.page_answers import best_answer, certainty_answer, field_of
 from reports.page_audit import shortcut_answer
 from reports.page_ceiling import ceiling_alarms, ceiling_answer
@@ -22,22 +23,7 @@ def field(source: Source, label: str = "log_g"):
 
 def compared(one: Record, other: Record, *, difference: float, p: float) -> Record:
     """A comparison record of two probes."""
-    spec = {"label": "log_g", "runs": [one.run_id, other.run_id]}
-    result = {
-        "runs": [one.run_id, other.run_id],
-        "predictions": {item.run_id: item.files["predictions"] for item in (one, other)},
-        "difference": [difference],
-        "lo": [difference - 0.01],
-        "hi": [difference + 0.01],
-        "p_holm": [p],
-        "selectivity": [],
-        "seeds": [],
-    }
-    return Record(run_id("comparison", spec), "comparison", spec, result, {})
-
-
-def with_predictions(item: Record) -> Record:
-    return Record(item.run_id, item.kind, item.spec, item.result, item.run, {"predictions": item.run_id[:8]})
+    return paired_by([one, other], [(difference, difference - 0.01, difference + 0.01, p)])
 
 
 def test_the_best_is_chosen_on_val_and_scored_on_test():
@@ -48,6 +34,14 @@ def test_the_best_is_chosen_on_val_and_scored_on_test():
     assert answer.sentences[0] == "Test R2 0.600 [0.570, 0.630], RMSE 0.632 dex, MAE 0.506 dex."
     assert answer.sentences[1] == "Chosen by val R2 (0.650) among 2 latent rows."
     assert answer.runs == (steady.run_id,)
+
+
+def test_the_best_configuration_counts_those_that_test_cannot_tell_from_it():
+    source = source_of([record(0.6), record(0.58, pooling="mean_max"), record(0.2, pooling="global_mean")])
+    told = best_answer(field(source), source.paired).sentences
+    assert told[-1] == "On test it is not told apart from 1 of the others."
+    clear = source_of([record(0.6), record(0.2, pooling="global_mean")])
+    assert not any("told apart" in text for text in best_answer(field(clear), clear.paired).sentences)
 
 
 def test_without_val_scores_test_chooses_and_it_is_said():
@@ -83,10 +77,13 @@ def test_certainty_by_intervals_alone():
     assert answer.value == "R2 0.570 to 0.630"
     assert answer.tone == "unclear"
     assert answer.sentences[0] == "95 % interval of test R2: 500 stars, mock data, noise level 1."
-    assert answer.sentences[1] == (
+    assert answer.sentences[1].startswith(
+        "Not on record: raw noisy flux, error only, random encoder, shuffled"
+    )
+    assert answer.sentences[2] == (
         "Better than 1 of the 2 other latent rows beyond chance, partly by intervals alone."
     )
-    assert answer.sentences[2].startswith(
+    assert answer.sentences[3].startswith(
         "Cannot be told from enc_pre_latent / mean_max / forward / ridge (R2 0.580)"
     )
 
@@ -95,16 +92,26 @@ def test_certainty_by_intervals_alone():
     ("p", "tone", "words"), [(0.001, "good", "Better than 1"), (0.4, "unclear", "p = 0.4")]
 )
 def test_certainty_by_pairs(p, tone, words):
-    best, other = with_predictions(record(0.6)), with_predictions(record(0.58, pooling="mean_max"))
-    source = source_of([best, other, compared(best, other, difference=0.02, p=p)])
+    best, other = written(record(0.6)), written(record(0.58, pooling="mean_max"))
+    pair = [best, other, compared(best, other, difference=0.02, p=p)]
+    controls = [
+        record(0.1, layer="input_flux"),
+        record(0.1, layer="input_error"),
+        record(0.0, control="random_encoder"),
+        record(0.0, control="shuffled_labels"),
+    ]
+    source = source_of([*pair, *controls])
     answer = certainty_answer(field(source), source.paired)
     assert answer.tone == tone
     assert words in " ".join(answer.sentences)
+    for absent in range(len(controls)):
+        source = source_of([*pair, *controls[:absent], *controls[absent + 1 :]])
+        assert certainty_answer(field(source), source.paired).tone == "unclear"
 
 
 def test_a_choice_that_test_contradicts_is_told():
-    best = with_predictions(with_val(record(0.5), 0.7))
-    other = with_predictions(with_val(record(0.6, pooling="mean_max"), 0.6))
+    best = written(with_val(record(0.5), 0.7))
+    other = written(with_val(record(0.6, pooling="mean_max"), 0.6))
     source = source_of([best, other, compared(best, other, difference=-0.1, p=0.001)])
     told = certainty_answer(field(source), source.paired).sentences
     assert any(text.startswith("On test it is behind enc_pre_latent / mean_max") for text in told)
@@ -193,7 +200,7 @@ def test_an_audit_of_another_label_says_nothing():
 
 
 def test_an_outdated_audit_says_so():
-    probe = with_predictions(record())
+    probe = written(record())
     audit = audit_record(predictions={probe.run_id: "other"})
     source = source_of([probe, audit], state=lambda key, _: "missing" if key == "5a" * 32 else "fresh")
     told = " ".join(shortcut_answer(source, field(source)).sentences)
@@ -326,6 +333,23 @@ def test_an_audit_of_another_test_set_does_not_answer():
     far = audit_record("yes", head="ols", data_kind="real", inputs=inputs, noise_mode="draw")
     answer = shortcut_answer(source := source_of([best, mock, far]), field(source))
     assert (answer.value, answer.runs) == ("yes (audited: ols)", (far.run_id,))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, ""),
+        ({"head": "ols"}, " (audited: ols)"),
+        ({"layer": "enc_0"}, " (audited: enc_0)"),
+        ({"noise_levels": {"train": 0.5, "test": 1.0}}, " (audited: trained at noise level 0.5)"),
+    ],
+)
+def test_only_an_audit_of_the_best_configuration_acquits_it(changed, words):
+    for verdict, own in (("no", "good"), ("yes", "bad")):
+        source = source_of([record(), audit_record(verdict, **changed)])
+        answer = shortcut_answer(source, field(source))
+        assert answer.value == verdict + words
+        assert answer.tone == ("unclear" if words and own == "good" else own)
 
 
 def test_an_audit_trained_at_another_noise_level_says_so():

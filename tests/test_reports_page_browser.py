@@ -90,10 +90,14 @@ def test_one_heading_sorts_at_a_time(page):
 
 
 def test_long_tables_are_cut_until_asked_for(page):
-    assert len(column(page, CONTROLS, "row")) == 12
+    rows = column(page, CONTROLS, "row")
+    assert len(rows[:12]) == 12
+    assert sorted(rows[12:]) == ["mean predictor", "random encoder", "shuffled labels"]
+    (count,) = texts(page, f"{CONTROLS} output")
+    assert count.endswith("rows: the first 12, and the first of each other baseline and control")
     page.click(f"{CONTROLS} .tools button")
     n = len(column(page, CONTROLS, "row"))
-    assert n > 12
+    assert n > 15
     assert texts(page, f"{CONTROLS} output") == [f"{n} of {n} rows"]
 
 
@@ -268,6 +272,29 @@ def test_stale_rows_look_stale(browser, tmp_path):
     stale, fresh = ({color for is_stale, color in colors if is_stale is wanted} for wanted in (True, False))
     assert len(stale) == len(fresh) == 1
     assert stale != fresh
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_a_negative_score_is_drawn_left_of_the_line_at_0(browser, tmp_path, theme, width):
+    file = tmp_path / "report.html"
+    file.write_text(page_of([record(0.5), record(-0.1, head="ols"), record(-9.0, head="lightgbm")]))
+    browser.open(file, width=width, dark=theme == "dark")
+    bars = browser.evaluate(
+        f"[...document.querySelectorAll('{CONTROLS} td svg.bar')].map(svg => {{"
+        "const zero = svg.querySelector('.zero').getBoundingClientRect();"
+        "const paths = [...svg.querySelectorAll('path')];"
+        "const tick = paths.find(p => !p.classList.length);"
+        "const beyond = svg.querySelector('.beyond');"
+        "return [tick ? tick.getBoundingClientRect().x - zero.x : null,"
+        " beyond ? getComputedStyle(beyond).fill : null]; })"
+    )
+    (good, none), (bad, also_none), (nowhere, mark) = bars
+    assert (none, also_none, nowhere) == (None, None, None)
+    assert bad < -2
+    assert good > 2
+    assert mark not in (None, "none", "rgba(0, 0, 0, 0)")
+    assert "-9.000" in browser.evaluate(f"document.querySelector('{CONTROLS}').textContent")
 
 
 CONTRAST = """(() => {

@@ -1,10 +1,12 @@
 """Cells sort by the number they show, and bars keep to their scale."""
 
+from importlib import resources
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.page_cells import cell_view, interval_bar
+from reports.page_cells import SCALE, ZERO, cell_view, interval_bar
 from reports.table import Column, Estimate
 
 NUMBER = Column(key="test_r2", heading="test R2")
@@ -53,12 +55,29 @@ def test_an_empty_cell_has_no_answer():
     assert cell_view("", TEXT).parts == ()
 
 
-@given(st.tuples(*[st.floats(-1e6, 1e6)] * 3))
-def test_bars_stay_on_their_scale(ends):
+@given(st.tuples(*[st.floats(-1e6, 1e6) | st.floats(-0.5, 1.2)] * 3))
+def test_bars_stay_on_their_scale_and_mark_what_lies_beyond(ends):
     low, value, high = sorted(ends)
     bar = interval_bar(Estimate(value, low, high))
-    assert 0 <= bar.low <= bar.value <= bar.low + bar.width + 0.1
-    assert bar.low + bar.width <= 100.1
+    assert 0 <= bar.low <= bar.low + bar.width <= 100.1
+    assert bar.under == (low < SCALE[0])
+    assert bar.over == (high > SCALE[1])
+    assert (bar.value is None) == (not SCALE[0] <= value <= SCALE[1])
+    if bar.value is not None:
+        assert bar.low - 0.1 <= bar.value <= bar.low + bar.width + 0.1
+
+
+@given(st.floats(-0.25, 1), st.floats(-0.25, 1))
+def test_a_score_below_0_lies_left_of_0_and_higher_scores_lie_farther_right(one, other):
+    first, second = (interval_bar(Estimate(value, value, value)).value for value in (one, other))
+    if abs(one - other) > 0.002:
+        assert (first < second) == (one < other)
+    if abs(one) > 0.002:
+        assert (first < ZERO) == (one < 0)
+
+
+def test_the_line_at_0_and_its_label_are_in_one_place():
+    assert f"left: {ZERO:g}%" in resources.files("reports").joinpath("templates/page.css").read_text()
 
 
 def test_no_interval_no_bar():

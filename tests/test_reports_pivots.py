@@ -87,6 +87,13 @@ def test_bold_is_the_clear_best_of_a_line():
     assert table.rows[index][key][0].value == 0.6
 
 
+def test_the_best_head_of_a_control_is_not_bold():
+    for control in ("random_encoder", "shuffled_labels"):
+        table = heads(record(0.1, control=control), record(0.6, control=control, head="ols"))
+        assert len(table.rows) == 1
+        assert table.emphasis == frozenset()
+
+
 def test_two_records_of_the_best_head_are_not_bold():
     table = heads(record(0.6, group="a"), record(0.2, group="b"), record(0.1, head="ols"))
     assert not table.emphasis

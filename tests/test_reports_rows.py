@@ -7,13 +7,20 @@ import pytest
 from reports_fakes import RANDOM_FAMILY, WEIGHTS, demo_records, finetuned, fresh, key_of, record
 
 from reports.ordering import ordered
-from reports.rows import COLUMNS, FINE_TUNED, FROZEN, SHORT, frame_of, rows_of, stores_of
+from reports.rows import COLUMNS, FINE_TUNED, FROZEN, IDENTITY, SHORT, frame_of, rows_of, stores_of
 from reports.settings import settings_frame, varying_columns
 from reports.vocabulary import layer_rank, pooling_rank, role_of, unit_of
 
 
 def one(*records, state=fresh):
     return rows_of(frame_of(records, state))
+
+
+def test_what_a_run_is_stands_in_the_frame_as_tidy_frames_repeat_it():
+    frame = frame_of([record(0.5)], fresh)
+    assert [name for name in frame.columns if name in IDENTITY] == list(IDENTITY)
+    assert {name: str(frame[name].dtype) for name in IDENTITY} == dict(IDENTITY)
+    assert list(frame.columns) == list(COLUMNS)
 
 
 def test_one_row_per_record_and_label():

@@ -263,16 +263,27 @@ def test_the_verdict_names_what_beats_the_latents():
 def test_the_verdict_when_the_latents_win():
     records = [record(0.6), record(0.5, layer="input_flux"), record(0.58, layer="input_error")]
     text = " ".join(verdicts(frame(*records)))
-    assert "ridge, R2 0.600 [0.570, 0.630] wins, but not clear of error only" in text
-    assert "No row of raw noisy flux or error only beats the best latent row" in text
-    assert "(by 0.020, not clear: the 95 % intervals overlap)" in text
-    assert "error channel" not in text
+    assert "ridge, R2 0.600 [0.570, 0.630] scores highest, but is not told apart from error only" in text
+    assert "is not told apart from error only" in text
+    assert "(above it by 0.020, not clear: the 95 % intervals overlap)" in text
+    assert "So what the latents know of log_g may have come through the error channel" in text
+    for error, said in ((record(0.3, layer="input_error"), True), (record(0.02, layer="input_error"), False)):
+        text = " ".join(verdicts(frame(record(0.6), error)))
+        assert ("So part of what the latents know of log_g may have come through the error" in text) == said
+
+
+def test_what_was_not_run_leads_the_table():
+    (*_, last) = controls_table(frame(record(0.5)), "log_g").lead
+    assert last.startswith(
+        "Not run: raw noisy flux, error only, random encoder, shuffled labels; without them"
+    )
+    assert not any("Not run" in text for text in controls_table(frame(*demo_records()), "log_g").lead)
 
 
 def test_the_verdict_names_baselines_that_failed_and_stale_rows():
     records = [record(0.6), record(failed="singular", layer="input_flux"), record(0.2, layer="input_error")]
     text = " ".join(verdicts(frame(*records, state=lambda *_: "missing")))
-    assert "No row of error only beats the best latent row" in text
+    assert ", beats error only; the closest is error only" in text
     assert "raw noisy flux has no score here" in text
     assert "2 of the 2 rows compared are stale" in text
 
@@ -285,7 +296,7 @@ def test_rows_scored_on_other_test_data_are_never_ranked_together(other):
     table = controls_table(frame(record(0.5, **plain), record(0.9, **{**plain, **other})), "log_g")
     assert bold_rows(table) == []
     assert len(set(shown_keys(table))) == 2
-    assert len([line for line in table.lead if "wins" in line]) == 2
+    assert len([line for line in table.lead if "is the only row" in line]) == 2
 
 
 def test_published_scores_stand_only_beside_their_own_settings():
@@ -310,6 +321,10 @@ def test_the_verdict_on_bad_controls():
     text = " ".join(verdicts(frame(record(0.2), leak, random)))
     assert "Shuffled labels are above 0, which a sound set-up cannot give" in text
     assert "below the best row of an untrained encoder" in text
+    even = record(0.21, control="random_encoder", family=RANDOM_FAMILY)
+    text = " ".join(verdicts(frame(record(0.2), even)))
+    assert "best latent row is not told apart from the best row of an untrained encoder" in text
+    assert "(below it by 0.010, not clear" in text
 
 
 def test_the_verdict_without_intervals_or_latents():
@@ -318,13 +333,13 @@ def test_the_verdict_without_intervals_or_latents():
     assert "has no interval to judge it by" in text
     assert "without intervals to judge it by" in text
     assert "No latent row has a score" in " ".join(verdicts(frame(record(0.4, layer="input_flux"))))
-    assert "being the only row with a score" in " ".join(verdicts(frame(record(0.4))))
+    assert "is the only row with a score" in " ".join(verdicts(frame(record(0.4))))
     assert verdicts(frame(record(failed="x"))) == ()
 
 
 def test_clean_flux_is_shown_but_does_not_compete():
     records = [record(0.99, layer="clean_flux"), record(0.2)]
-    assert "R2 0.200 [0.170, 0.230] wins" in verdicts(frame(*records))[0]
+    assert "R2 0.200 [0.170, 0.230] is the only row with a score" in verdicts(frame(*records))[0]
     assert controls_table(frame(*records), "log_g").rows[0]["role"] == "clean flux (no noise)"
 
 

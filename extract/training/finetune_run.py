@@ -13,6 +13,7 @@ from cache.runlog import run_log
 
 from ..checkpoint import save_checkpoint, weights_digest
 from ..prepare import prepare
+from ..tf32 import exact_float32
 from .finetune_command import FinetuneSettings
 from .finetune_data import Float64s, load_splits
 from .finetune_fit import fit, make_module, predictions
@@ -29,13 +30,14 @@ DIGITS = 16
 def finetune(settings: FinetuneSettings) -> str:
     """Train, or go on; write record, predictions and learning curve; return the run id.
 
-    A learning encoder is written beside its state, for `extract run --checkpoint`. Raises ConfigError, CheckpointError,
+    A learning encoder is written beside its state, for `extract run --checkpoint`. Float32 is exact on a GPU too, where
+    torch's own default rounds the inputs of convolutions to TF32. Raises ConfigError, CheckpointError,
     InputError, LeakError and ProbeError before training for whatever cannot be meant.
     """
     recipe, machine = recipe_of(settings), machine_of(settings)
     request = request_of(settings)
     started = time.time()
-    with prepare(request, say=_say) as prepared:
+    with prepare(request, say=_say) as prepared, exact_float32():
         if settings.model:
             check_model(settings.model, prepared.model.config, settings.encoder_ckpt)
         n_rows = {"train": settings.num_samples, "test": settings.num_test_samples}

@@ -124,9 +124,13 @@
       const fits = order.filter((row) => words.every((word) => texts.get(row).includes(word)));
       const there = new Set(fits);
       const limit = everything || words.length ? fits.length : ROWS_SHOWN;
+      // Baselines and controls are what a score is read beside: the first of each kind is never cut.
+      const kept = fits.filter((row, index) => index >= limit && "kept" in row.dataset);
+      const shown = new Set([...fits.slice(0, limit), ...kept]);
       order.forEach((row) => row.classList.toggle("out", !there.has(row)));
-      fits.forEach((row, index) => row.classList.toggle("cut", index >= limit));
-      count.value = `${Math.min(limit, fits.length)} of ${rows.length} rows`;
+      fits.forEach((row) => row.classList.toggle("cut", !shown.has(row)));
+      const beside = kept.length ? `: the first ${limit}, and the first of each other baseline and control` : "";
+      count.value = `${shown.size} of ${rows.length} rows${beside}`;
       more.textContent = everything ? `Show ${ROWS_SHOWN}` : `Show all ${rows.length}`;
       more.hidden = rows.length <= ROWS_SHOWN || words.length > 0;
     };
