@@ -70,7 +70,7 @@ def test_a_dry_run_checks_and_plans_and_writes_no_store(survey, tmp_path, capsys
     assert not (tmp_path / "s.json").exists()
 
 
-def test_labels_that_files_must_hold_are_checked_before_anything_is_read(
+def test_labels_that_files_must_hold_are_checked_before_anything_is_computed(
     survey, tmp_path, capsys, monkeypatch
 ):
     def read(*_, **__):

@@ -201,7 +201,8 @@ def test_the_main_job_through_make(tmp_path):
         refused = make(verb, *where, "LABEL=log_G")
         assert refused.returncode == 2
         assert "dataset.h5 'log_G'; known: T_eff, log_g, M_H" in refused.stderr
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out/features").exists()
+    assert not (tmp_path / "out/results").exists()
     first = make("extract", *where)
     assert first.returncode == 0, first.stderr
     probed = make("probe", *where, "HEAD=ridge", "LABEL=log_g,T_eff")
