@@ -8,6 +8,7 @@ LISTED = Path("artifacts/features")
 """Where stores lie unless a command says otherwise: digits alone are looked up there."""
 SHOWN = 3
 STORE_NAME = re.compile("[0-9a-f]{16}")
+"""Of the folder of a store: the first digits of its key."""
 
 
 def meant(path: Path) -> str:
