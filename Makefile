@@ -35,10 +35,16 @@ STORED  = $(if $(filter mean concat,$(call split,$(DIRECTION))),forward$(comma)b
 WHERE   = --out $(OUT)/features --encoders $(OUT)/encoders --digests $(OUT)/digests
 EXTRACT = $(PY) -m extract run $(SOURCE) $(if $(CONFIG),--config-model '$(CONFIG)') --noise-level $(NOISE) --draws $(DRAWS) --seed $(SEED) \
           --device $(DEVICE) --scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)) $(WHERE) $(WITH)
-PROBE   = $(PY) -m probes run --results $(OUT)/results --seed $(SEED)
+NEEDED  = $(subst +,$(comma),$(LABEL))
+PROBE   = $(PY) -m probes run --results $(OUT)/results --seed $(SEED) --layers $(LAYER) --poolings $(POOL) --directions $(DIRECTION) \
+          --heads $(HEAD) --labels $(LABEL)
 GIVEN   = $(if $(filter command environment,$(origin $(1))),--$(2) '$($(1))')
 AUDIT   := $(OUT)/features/audit.json
 FED     := zero shuffled constant from-noisy
+AUDITED = $(PY) -m probes audit --results $(OUT)/results --seed $(SEED) --layers $(LAYER) --poolings $(POOL) --directions $(DIRECTION) \
+          --heads $(HEAD) --labels $(LABEL)
+CEILING = $(PY) -m probes ceiling --results $(OUT)/results --features $(OUT)/features --fisher $(OUT)/fisher \
+          $(if $(filter command environment,$(origin LABEL)),--labels '$(NEEDED)')
 SWEEP   = $(PY) -m probes sweep --config '$(GRID)' --results $(OUT)/results $(call GIVEN,LAYER,layers) $(call GIVEN,POOL,poolings) \
           $(call GIVEN,DIRECTION,directions) $(call GIVEN,HEAD,heads) $(call GIVEN,LABEL,labels) $(call GIVEN,SEED,seeds) \
           $(if $(filter-out local,$(SCHEDULER)),--scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)))
@@ -67,11 +73,12 @@ extract: need-data  ## run the encoder once, store pooled features
 	$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER) --poolings $(POOL) --directions $(STORED) --selection $(SELECT) $(ARGS)
 
 probe: need-data  ## fit heads on stored features (extracts what is missing)
-	$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER) --poolings $(POOL) --directions $(STORED) --selection $(SELECT)
-	$(PROBE) --selection $(SELECT) --layers $(LAYER) --poolings $(POOL) --directions $(DIRECTION) --heads $(HEAD) --labels $(LABEL) $(ARGS)
+	$(PROBE) $(ARGS) --check
+	$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER) --poolings $(POOL) --directions $(STORED) --need-labels $(NEEDED) --selection $(SELECT)
+	$(PROBE) --selection $(SELECT) $(ARGS)
 
 sweep: need-data  ## fit every combination in GRID, skip what is on record (extracts what is missing)
-	wanted=$$($(SWEEP) --print-extract) && echo "$$wanted" | while read -r flags; do \
+	wanted=$$($(SWEEP) --print-extract $(ARGS)) && echo "$$wanted" | while read -r flags; do \
 	$(EXTRACT) --checkpoint '$(CKPT)' $$flags --selection $(SELECT) </dev/null || exit 2; done
 	$(SWEEP) --selection $(SELECT) $(ARGS)
 
@@ -81,9 +88,10 @@ robustness: sweep  ## noise levels crossed, draws, train sizes, axes, segments: 
 	$(PY) -m probes compare --results $(OUT)/results
 
 audit: need-data  ## does the score come through the error channel? (extracts what is missing)
-	$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER),input_flux,input_error --poolings $(POOL),none --directions $(STORED) --selection $(AUDIT)
+	$(AUDITED) $(ARGS) --check
+	$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER),input_flux,input_error --poolings $(POOL),none --directions $(STORED) --need-labels $(NEEDED) --selection $(AUDIT)
 	$(foreach fed,$(FED),$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER) --poolings $(POOL) --directions $(STORED) --error-input $(fed) && )true
-	$(PY) -m probes audit --results $(OUT)/results --seed $(SEED) --selection $(AUDIT) --layers $(LAYER) --poolings $(POOL) --directions $(DIRECTION) --heads $(HEAD) --labels $(LABEL) $(ARGS)
+	$(AUDITED) --selection $(AUDIT) $(ARGS)
 
 tables: .venv/ready  ## regenerate every comparison table from the records
 	@ls $(OUT)/results/records/*.json >/dev/null 2>&1 || $(MAKE) --no-print-directory probe ARGS=
@@ -95,8 +103,9 @@ report: tables  ## every table, every figure, and the page report.html
 
 ceiling: need-data  ## how much noisy flux can tell of the labels, and what share of it each probe reaches
 	@ls $(OUT)/results/records/*.json >/dev/null 2>&1 || $(MAKE) --no-print-directory probe ARGS=
+	$(CEILING) $(ARGS) --check
 	$(PY) -m extract fisher $(SPECTRA) --split test --noise-level $(NOISE) --out $(OUT)/fisher --digests $(OUT)/digests $(FISHER)
-	$(PY) -m probes ceiling --results $(OUT)/results --features $(OUT)/features --fisher $(OUT)/fisher $(ARGS)
+	$(CEILING) $(ARGS)
 
 demo: .venv/ready  ## the whole job on a mock survey, at most 5 minutes after installation
 	@$(MAKE) --no-print-directory need-data DATA= TRAIN= VAL= TEST=

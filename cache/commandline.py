@@ -19,7 +19,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from .errors import BlindspotError, ConfigError
+from .errors import BlindspotError, ConfigError, did_you_mean
 
 MENDABLE = 2
 """Exit status for everything the user can mend."""
@@ -58,7 +58,8 @@ class Command(BaseSettings):
 
     @classmethod
     def parse(cls, argv: Sequence[str], *, prog: str) -> Self:
-        """Read flags and the YAML file named by `--config`; ConfigError says which setting is wrong."""
+        """Read flags and the YAML file named by `--config`; ConfigError says which flag or setting is wrong."""
+        cls._check_flags(argv, prog=prog)
         flags: CliSettingsSource[Any] = CliSettingsSource(cls, cli_parse_args=list(argv), cli_prog_name=prog)
         try:
             given = {name: value for name, value in flags().items() if value is not None}
@@ -72,6 +73,18 @@ class Command(BaseSettings):
             raise ConfigError(
                 "\n".join([f"{prog}: settings refused:", *lines, f"see {prog} --help"])
             ) from error
+
+    @classmethod
+    def _check_flags(cls, argv: Sequence[str], *, prog: str) -> None:
+        """Refuse a flag that does not exist by its name alone: argparse would print every flag there is."""
+        plain = [f"--{name.replace('_', '-')}" for name in cls.model_fields]
+        known = ["--help", *plain, *(f"--no-{name.removeprefix('--')}" for name in plain)]
+        for word in argv:
+            name = word.partition("=")[0]
+            if name.startswith("--") and name.partition(".")[0] not in (*known, "--"):
+                raise ConfigError(
+                    f"{prog}: there is no flag {name}{did_you_mean(name, known)}; see {prog} --help"
+                )
 
     @classmethod
     def from_yaml(cls, content: Mapping[str, Any], source: Path) -> dict[str, Any]:  # noqa: ARG003
@@ -120,7 +133,7 @@ def main(program: str, verbs: Mapping[str, Callable[[], Verb]], argv: Sequence[s
         return 0 if arguments else MENDABLE
     name, *rest = arguments
     if name not in verbs:
-        sys.stderr.write(f"unknown verb {name!r}; known: {', '.join(verbs)}\n")
+        sys.stderr.write(f"unknown verb {name!r}; known: {', '.join(verbs)}{did_you_mean(name, verbs)}\n")
         return MENDABLE
     try:
         with importing():
@@ -173,6 +186,8 @@ def _overview(program: str, verbs: Mapping[str, Callable[[], Verb]]) -> str:
 def _read_yaml(path: Path, settings: type[Command]) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text()) or {}
+    except FileNotFoundError:
+        raise ConfigError(f"--config {path}: no such file; --print-config writes one to begin with") from None
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"--config {path}: {error}") from error
     if not isinstance(content, dict):

@@ -1,6 +1,17 @@
 """The one family of errors: what was found, what was expected, what to do next."""
 
+import difflib
 from collections.abc import Iterable
+
+LIKE = 0.7
+"""Share of letters in common from which a name is offered: `gpu` is not `cpu`."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?`, the known name that is most like `name` whatever the case; empty when none is like it."""
+    plain = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), plain, n=1, cutoff=LIKE)
+    return f"; did you mean {plain[near[0]]!r}?" if near else ""
 
 
 class BlindspotError(Exception):
@@ -12,12 +23,13 @@ class ConfigError(BlindspotError):
 
 
 class UnknownName(ConfigError):
-    """A name is not in the registry it was looked up in; the message lists the known ones."""
+    """A name is not in the registry it was looked up in; the message lists the known ones, and says which is near."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         """Name the `kind` of thing (singular noun), the `name` asked for and the `known` names."""
         self._parts = kind, name, tuple(known)
-        super().__init__(f"unknown {kind} {name!r}; known: {', '.join(self._parts[2])}")
+        near = did_you_mean(name, self._parts[2])
+        super().__init__(f"unknown {kind} {name!r}; known: {', '.join(self._parts[2])}{near}")
 
     def __reduce__(self) -> tuple[type["UnknownName"], tuple[str, str, tuple[str, ...]]]:
         """How it comes whole out of another process."""

@@ -9,6 +9,7 @@ from typing import Any
 from .arrays import CHUNKS, FEATURES, ArrayName
 from .canonical import check_seal, read_sealed
 from .errors import Damaged, NotExtracted, SchemaVersion
+from .near_stores import meant
 from .provenance import SCHEMA, family, store_key
 from .static import StaticFiles
 
@@ -59,7 +60,7 @@ def read_header(store: Path) -> Header:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise NotExtracted(
-            f"{store}: no feature store there; `python -m cache ls --root FOLDER` lists what exists"
+            f"{store}: no feature store there{meant(store)}; `python -m cache ls --root FOLDER` lists what exists"
         ) from None
     except PermissionError:
         raise

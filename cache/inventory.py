@@ -1,7 +1,6 @@
 """What lies under a folder of feature stores: every store, readable or not, with its state, size and age."""
 
 import json
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +12,8 @@ from .canonical import check_seal
 from .commits import read_commits
 from .errors import BlindspotError, SchemaVersion
 from .header import ATTRIBUTE, COMMIT_FOLDER, RUNS_FOLDER, Header, read_header
+from .near_stores import STORE_NAME
 from .view import KEY_DIGITS
-
-STORE_NAME = re.compile(f"[0-9a-f]{{{KEY_DIGITS}}}")
 
 StoreState = Literal["finished", "unfinished", "damaged", "outdated", "misplaced", "forbidden"]
 """`misplaced`: whole, but not under the name that its key and split give it; `forbidden`: not ours to read."""

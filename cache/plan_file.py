@@ -8,6 +8,7 @@ from typing import Any
 from .atomic import publish_json
 from .canonical import read_sealed
 from .errors import ConfigError, SchemaVersion
+from .near_stores import meant
 from .provenance import SCHEMA
 
 KIND = "plan"
@@ -87,7 +88,7 @@ def read_plan(path: Path) -> Plan:
         content = read_sealed(path)
     except FileNotFoundError:
         raise ConfigError(
-            f"{path}: no store and no plan there; `python -m cache ls` lists the stores, "
+            f"{path}: no store and no plan there{meant(path)}; `python -m cache ls` lists the stores, "
             f"python -m extract plan ... --plan {path} writes a plan"
         ) from None
     if content.get("kind") != KIND:

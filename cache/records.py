@@ -119,6 +119,14 @@ def read_records(root: Path | str) -> list[Record]:
     return [read_record(root, path.stem) for path in sorted((Path(root) / "records").glob("*.json"))]
 
 
+def unchanged(root: Path, name: str, about: Mapping[str, Any]) -> Record | None:
+    """The record of that name, if its result holds every field of `about`: what it rests on is what there is today."""
+    if not record_path(root, name).exists():
+        return None
+    record = read_record(root, name)
+    return record if all(record.result.get(field_) == value for field_, value in about.items()) else None
+
+
 def read_arrays(root: Path | str, name: str) -> dict[str, Array]:
     """The array sidecar of a record; empty when it has none. Damaged when it is not what the record names."""
     content = _read_sidecar(Path(root), "arrays", name)

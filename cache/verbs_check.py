@@ -2,8 +2,9 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import CliPositionalArg
 
 from .commandline import MENDABLE, Command
@@ -16,16 +17,26 @@ ONE_STORE = "folder of a store; python -m cache ls lists them"
 STORES = "folders of stores; python -m cache ls lists them"
 
 
-class VerifySettings(Command):
+class _Stores(Command):
+    """Several stores, by their folders."""
+
+    paths: CliPositionalArg[tuple[Path, ...]] = Field(
+        (), min_length=1, validate_default=True, description=STORES
+    )
+
+    @field_validator("paths", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        """A name of digits alone comes as a number."""
+        return tuple(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+class VerifySettings(_Stores):
     """Recompute the sha256 of everything in stores, and say whether all is as it was committed.
 
     Stops at no damaged store; the exit status is 2 when one of them is.
     Example: python -m cache verify artifacts/features/*/*
     """
-
-    paths: CliPositionalArg[tuple[Path, ...]] = Field(
-        (), min_length=1, validate_default=True, description=STORES
-    )
 
 
 def run_verify(settings: VerifySettings) -> int:
@@ -43,7 +54,7 @@ def run_verify(settings: VerifySettings) -> int:
     return status
 
 
-class DigestSettings(Command):
+class DigestSettings(_Stores):
     """Print the digest of stores, as records name it.
 
     Equal for equal request, features, rows, labels, coordinates and block size.
@@ -51,10 +62,6 @@ class DigestSettings(Command):
     One store gives its 64 hex digits alone; several give digest and folder, one line each.
     Example: python -m cache digest artifacts/features/test/0123456789abcdef
     """
-
-    paths: CliPositionalArg[tuple[Path, ...]] = Field(
-        (), min_length=1, validate_default=True, description=STORES
-    )
 
 
 def run_digest(settings: DigestSettings) -> None:

@@ -2,15 +2,17 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
+from .beside import beside
 from .commandline import Command
 from .header import last_run
 from .inventory import StoreInfo, look, store_folders
-from .texts import age_text, table
+from .texts import age_text, size_text, table
 
 HEAD = (
     "path", "split", "rows", "MB", "state", "encoder", "noise", "draw", "family", "age", "arrays",
@@ -24,16 +26,21 @@ class LsSettings(Command):
     """List the feature stores: rows, size, state, encoder, noise, family, age and arrays of each.
 
     The state is told from header and commit records: finished, unfinished (how many blocks), damaged, outdated
-    (written in another format) or misplaced (renamed). `verify` looks at every byte.
+    (written in another format) or misplaced (renamed). `verify` looks at every byte. Below stands how much lies beside
+    the stores: Fisher matrices, calibrated random encoders, errors of train.
     Example: python -m cache ls --root artifacts/features
     """
 
     root: Path = Field(Path("artifacts/features"), description="folder of the stores")
-    as_json: bool = Field(default=False, description="one JSON object per line")
+    fisher: Path | None = Field(None, description="folder of Fisher matrices (default: fisher beside --root)")
+    encoders: Path | None = Field(
+        None, description="folder of random encoders and train errors (default: encoders beside --root)"
+    )
+    as_json: bool = Field(default=False, description="one JSON object per line, of stores only")
 
 
 def run_ls(settings: LsSettings) -> None:
-    """Print one line per store; what is wrong with one goes to standard error."""
+    """Print one line per store, and one for each kind of thing beside them; what is wrong goes to standard error."""
     stores = [look(path) for path in store_folders(settings.root)]
     rows = [_row(info) for info in stores]
     if settings.as_json:
@@ -42,10 +49,22 @@ def run_ls(settings: LsSettings) -> None:
         cells = [_cells(row, info) for row, info in zip(rows, stores, strict=True)]
         sys.stdout.write(table(HEAD, cells, right=RIGHT))
     else:
-        sys.stderr.write(f"no feature stores under {settings.root}\n")
+        there = "" if settings.root.is_dir() else " (there is no such folder)"
+        sys.stderr.write(f"no feature stores under {settings.root}{there}\n")
+    if not settings.as_json:
+        sys.stdout.writelines(f"{line}\n" for line in _beside(settings))
     for info in stores:
         if info.reason:
             sys.stderr.write(f"{info.state}: {info.reason}\n")
+
+
+def _beside(settings: LsSettings) -> Iterator[str]:
+    """A line for each kind of thing beside the stores."""
+    near = settings.root.parent
+    for kind in beside(
+        fisher=settings.fisher or near / "fisher", encoders=settings.encoders or near / "encoders"
+    ):
+        yield f"beside them, {kind.what}: {kind.n}, {size_text(kind.n_bytes)}, under {kind.folder}"
 
 
 def _row(info: StoreInfo) -> dict[str, Any]:

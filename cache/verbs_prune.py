@@ -28,7 +28,8 @@ class PruneSettings(Command):
     unused: finished stores that no result record names.
     covered: stores whose arrays are all in other finished stores of the same rows, draw and noise.
     What a running extraction holds is left alone; so are unfinished stores written to within the last hour, unless
-    --older-than is given. Parts of an extraction (--part) hold no locks: wait for them.
+    --older-than is given. Parts of an extraction (--part) hold no locks: wait for them. Fisher matrices, random
+    encoders and errors of train are never touched; cache ls says how much they take.
     Example: python -m cache prune --what leftovers,outdated,unused --older-than 30
     """
 
@@ -97,7 +98,8 @@ def _text(found: Found, settings: PruneSettings, failed: dict[Path, str]) -> str
     lines += [f"left alone: {path}: {reason}" for path, reason in found.spared]
     total = size_text(sum(c.n_bytes for c in gone))
     if not found.candidates:
-        lines.append(f"nothing to remove under {settings.root} ({', '.join(settings.what)})")
+        there = "" if settings.root.is_dir() else ": there is no such folder"
+        lines.append(f"nothing to remove under {settings.root} ({', '.join(settings.what)}){there}")
     elif settings.yes:
         lines.append(f"removed {len(gone)}, {total}")
     else:

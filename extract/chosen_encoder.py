@@ -10,7 +10,7 @@ import yaml
 from numpy.typing import NDArray
 
 from cache.canonical import digest_json
-from cache.errors import ConfigError
+from cache.errors import CheckpointError, ConfigError, did_you_mean
 
 from .architecture import ModelConfig
 from .batches import make_batch, read_batches
@@ -79,11 +79,36 @@ def mask_ratio(config: ExtractConfig) -> float:
     return float(ratio)
 
 
+def check_checkpoint(checkpoint: str) -> None:
+    """Raise CheckpointError for a checkpoint that is neither a known name nor a file, ConfigError for a bad seed."""
+    if is_random(checkpoint):
+        _random_seed(checkpoint)
+        return
+    path = Path(checkpoint)
+    if checkpoint in SHIPPED_FILES or path.is_file():
+        return
+    seed = checkpoint.partition(":")[2]
+    beside = (other.name for other in path.parent.glob("*.ckpt"))
+    known = (*SHIPPED_FILES, f"{RANDOM_PREFIX}{seed if seed.isdigit() else 0}", *beside)
+    raise CheckpointError(
+        f"{checkpoint}: {'is a folder' if path.is_dir() else 'no such file'}; expected a checkpoint file, or one of "
+        f"{', '.join(SHIPPED_FILES)}, {RANDOM_PREFIX}SEED (as in {RANDOM_PREFIX}0){did_you_mean(path.name, known)}"
+    )
+
+
+def check_train_there(config: ExtractConfig) -> None:
+    """Raise ConfigError for a random encoder without a train split to calibrate it on."""
+    if is_random(config.checkpoint) and "train" not in config.data:
+        raise ConfigError(
+            f"{config.checkpoint} is calibrated on train spectra, and this run has no train split; extract train "
+            f"first, then name the file it saved: --checkpoint {config.encoders}/random-....ckpt"
+        )
+
+
 def _load(config: ExtractConfig) -> BlindspotModel1D:
-    if is_random(config.checkpoint):
-        _random_seed(config.checkpoint)
-        if config.config_model is not None:
-            return BlindspotModel1D(_undisputed(config_from_yaml(config.config_model), config))
+    check_checkpoint(config.checkpoint)
+    if is_random(config.checkpoint) and config.config_model is not None:
+        return BlindspotModel1D(_undisputed(config_from_yaml(config.config_model), config))
     ours = SHIPPED_FILES.get(SHIPPED if is_random(config.checkpoint) else config.checkpoint)
     return load_encoder(
         Path(config.checkpoint) if ours is None else SHIPPED_FOLDER / f"{ours}.ckpt",
@@ -122,21 +147,15 @@ def random_encoder(
     template: BlindspotModel1D,
     config: ExtractConfig,
     *,
-    train: SpectraFile | None,
-    fingerprint: Fingerprint | None,
+    train: SpectraFile,
+    fingerprint: Fingerprint,
     mask: Mask | None,
 ) -> tuple[BlindspotModel1D, Path]:
     """A network of the template's architecture with random weights, its norm calibrated on train spectra.
 
     The statistics are those of the first 1024 kept train rows at noise level 1, draw 0, seed 0, in both
-    directions; the result is saved once and found again by seed, architecture, profile, train data and mask. Raises
-    ConfigError without a train split.
+    directions; the result is saved once and found again by seed, architecture, profile, train data and mask.
     """
-    if train is None or fingerprint is None:
-        raise ConfigError(
-            f"{config.checkpoint} is calibrated on train spectra, and this run has no train split; extract train "
-            f"first, then name the file it saved: --checkpoint {config.encoders}/random-....ckpt"
-        )
     seed = _random_seed(config.checkpoint)
     identity = {
         "version": RANDOM_VERSION,

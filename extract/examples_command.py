@@ -1,7 +1,5 @@
 """`python -m extract examples`: a few spectra as they are, as the network gets them, and denoised, as one record."""
 
-import sys
-import time
 from typing import Any
 
 import numpy as np
@@ -10,14 +8,11 @@ from pydantic import Field
 
 from cache.arrays import ArrayName
 from cache.commandline import Verb
-from cache.records import write_record
-from cache.runlog import run_log
 
 from .named_engine import NamedEngine
-from .one_pass import FewSpectra, Rows, about_rows, batches_of, spec_of, spread, to_request
+from .one_pass import FewSpectra, Rows, about_rows, batches_of, recorded, say, spec_of, spread, to_request
 from .prepare import Prepared, prepare
 
-KIND = "examples"
 N_ROWS = 8
 LAYERS = {
     "flux": "clean_flux",
@@ -32,24 +27,26 @@ class ExamplesSettings(FewSpectra):
     """Keep a few test spectra, clean, noisy and denoised, in a record for figures.
 
     The record of kind 'examples' has wave (L,), flux, noisy, error and denoised (n, L), row and star. Rows are spread
-    evenly over the split. Example: python -m extract examples --data artifacts/data/mock --checkpoint shipped
+    evenly over the split. What is on record is not made again.
+    Example: python -m extract examples --data artifacts/data/mock --checkpoint shipped
     """
 
     rows: int = Field(N_ROWS, ge=1, le=64, description="how many spectra")
 
 
 def make_examples(settings: ExamplesSettings) -> str:
-    """Write the record and return its run id; raises what `prepare` raises."""
-    started = time.time()
+    """Write the record, unless it is there and unchanged, and return its run id; raises what `prepare` raises."""
     request = to_request(settings, layers=tuple(LAYERS.values()), poolings=("none",))
-    with prepare(request, say=_say) as prepared:
+    with prepare(request, say=say) as prepared:
         (split,) = prepared.spectra
         rows = spread(prepared.fingerprints[split].kept, settings.rows)
-        arrays = _arrays(prepared, split, rows)
-        spec = {**spec_of(prepared, split, rows), "view": "spectra"}
-        result = about_rows(prepared, split, rows)
-    _, run = run_log(started=started, command=request.command, about={})
-    return write_record(settings.results, kind=KIND, spec=spec, result=result, run=run, arrays=arrays)
+        return recorded(
+            settings.results,
+            spec={**spec_of(prepared, split, rows), "view": "spectra"},
+            result=about_rows(prepared, split, rows),
+            arrays=lambda: _arrays(prepared, split, rows),
+            command=request.command,
+        )
 
 
 def _arrays(prepared: Prepared, split: str, rows: Rows) -> dict[str, npt.NDArray[Any]]:
@@ -70,12 +67,7 @@ def _arrays(prepared: Prepared, split: str, rows: Rows) -> dict[str, npt.NDArray
 
 def run(settings: ExamplesSettings) -> None:
     """Write the record and print where it is."""
-    _say(f"wrote {settings.results}/records/{make_examples(settings)}.json")
+    make_examples(settings)
 
 
 VERB = Verb(ExamplesSettings, run)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()

@@ -53,7 +53,9 @@ def read_yaml(config: Path | str | Mapping[str, Any]) -> Statement:
         try:
             content = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            raise CheckpointError(f"{source}: cannot read the model's YAML ({error})") from error
+            raise CheckpointError(
+                f"{source}: cannot read the model's YAML ({error}); name the one that stands beside the checkpoint"
+            ) from error
         except yaml.YAMLError as error:
             raise CheckpointError(f"{source}: not readable as YAML ({error})") from error
     section = content.get("model", content) if isinstance(content, Mapping) else content

@@ -1,7 +1,5 @@
 """`python -m extract occlude`: how features change when a window of the spectrum is covered, as one record."""
 
-import sys
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,15 +14,12 @@ from cache.arrays import PSEUDO_LAYERS, ArrayName
 from cache.commandline import Verb
 from cache.errors import ConfigError
 from cache.progress import progress
-from cache.records import write_record
-from cache.runlog import run_log
 
 from .batches import Batch
 from .named_engine import NamedEngine
-from .one_pass import FewSpectra, Rows, about_rows, batches_of, spec_of, spread, to_request
+from .one_pass import FewSpectra, Rows, about_rows, batches_of, recorded, say, spec_of, spread, to_request
 from .prepare import Prepared, prepare
 
-KIND = "examples"
 WINDOW = 32
 MOST_ROWS = 512
 
@@ -38,7 +33,7 @@ class OccludeSettings(FewSpectra):
     In a window of pixels (after the mask) the noisy flux is replaced by the mean of the spectrum's other pixels; the
     error channels stay. The record of kind 'examples' (view 'occlusion') has wave_lo and wave_hi (W,) and for each
     array change/LAYER/DIRECTION/POOLING (W, D), the root mean square over the spectra, and std/... (D,), the standard
-    deviation of the feature over them, both in the unit of the feature.
+    deviation of the feature over them, both in the unit of the feature. What is on record is not made again.
     Example: python -m extract occlude --data artifacts/data/mock --checkpoint shipped --layers enc_pre_latent
     """
 
@@ -50,8 +45,10 @@ class OccludeSettings(FewSpectra):
 
 
 def make_occlusion(settings: OccludeSettings) -> str:
-    """Write the record and return its run id; raises what `prepare` raises, ConfigError for pseudo-layers."""
-    started = time.time()
+    """Write the record, unless it is there and unchanged, and return its run id.
+
+    Raises what `prepare` raises, ConfigError for pseudo-layers.
+    """
     if pseudo := [layer for layer in settings.layers if layer in PSEUDO_LAYERS]:
         raise ConfigError(
             f"--layers {','.join(pseudo)}: no layer of the network, nothing to learn by covering"
@@ -59,10 +56,9 @@ def make_occlusion(settings: OccludeSettings) -> str:
     request = to_request(
         settings, layers=settings.layers, poolings=settings.poolings, directions=settings.directions
     )
-    with prepare(request, say=_say) as prepared:
+    with prepare(request, say=say) as prepared:
         (split,) = prepared.spectra
         rows = spread(prepared.fingerprints[split].kept, settings.rows)
-        arrays = _arrays(prepared, split, rows, settings.window)
         names = sorted(name.path for name in _names(prepared, split))
         spec = {
             **spec_of(prepared, split, rows),
@@ -70,9 +66,13 @@ def make_occlusion(settings: OccludeSettings) -> str:
             "window": settings.window,
             "features": names,
         }
-        result = about_rows(prepared, split, rows)
-    _, run = run_log(started=started, command=request.command, about={})
-    return write_record(settings.results, kind=KIND, spec=spec, result=result, run=run, arrays=arrays)
+        return recorded(
+            settings.results,
+            spec=spec,
+            result=about_rows(prepared, split, rows),
+            arrays=lambda: _arrays(prepared, split, rows, settings.window),
+            command=request.command,
+        )
 
 
 def _names(prepared: Prepared, split: str) -> set[ArrayName]:
@@ -143,12 +143,7 @@ def _features(engine: NamedEngine, batch: Batch) -> Features:
 
 def run(settings: OccludeSettings) -> None:
     """Write the record and print where it is."""
-    _say(f"wrote {settings.results}/records/{make_occlusion(settings)}.json")
+    make_occlusion(settings)
 
 
 VERB = Verb(OccludeSettings, run)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()

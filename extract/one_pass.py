@@ -1,6 +1,8 @@
 """Settings and input of the verbs that look at a few spectra through the network: examples and occlusion."""
 
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,13 +12,18 @@ from pydantic import Field
 
 from cache.commandline import Command
 from cache.errors import ConfigError
-from cache.runlog import command_line
+from cache.records import record_path, run_id, unchanged, write_record
+from cache.runlog import command_line, run_log
 
 from .batches import Batch, make_batch, read_batches
 from .prepare import Prepared
 from .request import ExtractConfig, find_data
 
+KIND = "examples"
+"""Of the records of these verbs."""
+
 Rows = npt.NDArray[np.int64]
+Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class FewSpectra(Command):
@@ -105,3 +112,33 @@ def about_rows(prepared: Prepared, split: str, rows: Rows) -> dict[str, Any]:
         "labels": labels,
         "weights": prepared.plans[split][0].provenance["encoder"]["weights"],
     }
+
+
+def recorded(
+    results: Path,
+    *,
+    spec: Mapping[str, Any],
+    result: Mapping[str, Any],
+    arrays: Callable[[], Arrays],
+    command: str,
+) -> str:
+    """Run id of the record of this spec; left as it is where it holds the result already, else made now.
+
+    The spec names everything that the arrays are made from, so they are not computed again; prints which it is.
+    """
+    name = run_id(KIND, spec)
+    path, started = record_path(results, name), time.time()
+    if unchanged(results, name, result) is not None:
+        say(f"{path} is on record and unchanged; remove it to have it made again")
+        return name
+    made = arrays()
+    _, run = run_log(started=started, command=command, about={})
+    write_record(results, kind=KIND, spec=spec, result=result, run=run, arrays=made)
+    say(f"wrote {path}")
+    return name
+
+
+def say(line: str) -> None:
+    """Print a line now."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

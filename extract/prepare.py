@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.dask_cluster import Cluster
-from cache.errors import ConfigError
+from cache.errors import ConfigError, UnknownName
 from cache.plan_file import Plan, read_plan
 from cache.progress import progress
 
 from .choices import FROM_TRAIN, MICRO_BATCH
-from .chosen_encoder import is_random, load_named, mask_ratio, random_encoder
+from .chosen_encoder import check_train_there, is_random, load_named, mask_ratio, random_encoder
 from .encoder import BlindspotModel1D
 from .engine import check_precision, choose_device
 from .error_input import channels
@@ -67,10 +67,12 @@ def prepare(
     check_precision(config.precision, device=device, engine=config.engine)
     asked = config
     config = replace(config, micro_batch=config.micro_batch or MICRO_BATCH[device.partition(":")[0]])
+    check_train_there(config)
     model = load_named(config)
     with contextlib.ExitStack() as files:
         spectra = {s: files.enter_context(open_spectra(list(paths))) for s, paths in config.data.items()}
         first = next(iter(spectra.values()))
+        _check_labels(config, spectra)
         _check_same_wave(spectra, first)
         mask = None if config.mask is None else load_mask(config.mask, len(first.wave))
         _check_mask_stated(config)
@@ -78,6 +80,7 @@ def prepare(
         wanted = _wanted(config, model, wave, say)
         _check_network_input(config, model, len(wave))
         _check_noise(config, spectra)
+        named_error = _named_train_error(config, first.wave, mask)
         if plan is not None:
             check_inputs(plan, config, spectra, mask=mask)
         prints = {split: _fingerprint(s, split, config, mask, begun) for split, s in spectra.items()}
@@ -85,11 +88,11 @@ def prepare(
         name = Path(config.checkpoint).stem
         if is_random(config.checkpoint):
             model, saved = random_encoder(
-                model, config, train=spectra.get("train"), fingerprint=prints.get("train"), mask=mask
+                model, config, train=spectra["train"], fingerprint=prints["train"], mask=mask
             )
             say(f"random encoder {saved}")
             name = config.checkpoint
-        train_error = _train_error(config, spectra, prints, mask, say)
+        train_error = named_error or _train_error(config, spectra, prints, mask, say)
         fed = {
             split: fed_error(
                 config.error_input, known=known, seed=config.seed, split=split, train=train_error
@@ -186,6 +189,22 @@ def _fingerprint(
         )
 
 
+def _named_train_error(
+    config: ExtractConfig, wave: NDArray[np.float64], mask: NDArray[np.bool_] | None
+) -> TrainError | None:
+    """The file named, for error inputs that are fitted on train; ConfigError where neither it nor train is there."""
+    if config.error_input not in FROM_TRAIN:
+        return None
+    if config.train_error is not None:
+        return load_train_error(config.train_error, wave=wave, mask=mask)
+    if "train" not in config.data:
+        raise ConfigError(
+            f"--error-input {config.error_input} is fitted on train spectra, and this run has no train split; extract "
+            f"train first, then name the file it saved: --train-error {config.encoders}/train-error-....json"
+        )
+    return None
+
+
 def _train_error(
     config: ExtractConfig,
     spectra: dict[str, SpectraFile],
@@ -193,17 +212,9 @@ def _train_error(
     mask: NDArray[np.bool_] | None,
     say: Say,
 ) -> TrainError | None:
-    """What error inputs that are fitted on train need: the file named, or that of the train split of this run."""
+    """What error inputs that are fitted on train need, of the train split of this run."""
     if config.error_input not in FROM_TRAIN:
         return None
-    first = next(iter(spectra.values()))
-    if config.train_error is not None:
-        return load_train_error(config.train_error, wave=first.wave, mask=mask)
-    if "train" not in spectra:
-        raise ConfigError(
-            f"--error-input {config.error_input} is fitted on train spectra, and this run has no train split; extract "
-            f"train first, then name the file it saved: --train-error {config.encoders}/train-error-....json"
-        )
     try:
         found, path = saved_train_error(config.encoders, spectra["train"], prints["train"], mask=mask)
     except FileChanged:  # what was remembered of it is not true, though size, time and inode say so
@@ -211,6 +222,14 @@ def _train_error(
         raise
     say(f"train error {path}")
     return found
+
+
+def _check_labels(config: ExtractConfig, spectra: dict[str, SpectraFile]) -> None:
+    for split, files in spectra.items():
+        for label in config.need_labels:
+            if label not in files.label_names:
+                known = files.label_names or ("(none: no labels)",)
+                raise UnknownName(f"label of the {split} file {files.files[0]}", label, known)
 
 
 def _check_same_wave(spectra: dict[str, SpectraFile], first: SpectraFile) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cache.arrays import PSEUDO_LAYERS, STORED_DIRECTIONS, safe_name
 from cache.dask_cluster import check_dask_flags
-from cache.errors import ConfigError, InputError, UnknownName
+from cache.errors import ConfigError, InputError, UnknownName, did_you_mean
 
 from .choices import ENGINES, ERROR_INPUTS, MICRO_BATCH, PRECISIONS, devices_of
 
@@ -28,8 +28,8 @@ class ExtractConfig:
     """One request for features; field names are those of `python -m extract run`.
 
     `data` maps a split to its file list (or one `shard_index.txt`). `checkpoint` is a path, 'shipped',
-    'shipped:reference' or 'random:SEED'. `layers` may hold aliases and 'all'. Raises ConfigError or UnknownName on
-    construction.
+    'shipped:reference' or 'random:SEED'. `layers` may hold aliases and 'all'. `need_labels` must be in every file;
+    they change nothing that is stored. Raises ConfigError or UnknownName on construction.
     """
 
     data: Mapping[str, tuple[Path, ...]]
@@ -57,6 +57,7 @@ class ExtractConfig:
     slab_rows: int = 256
     block_rows: int | None = None
     on_bad_rows: str = "fail"
+    need_labels: tuple[str, ...] = ()
     scheduler: str = "local"
     jobs: int | None = None
     part: str | None = None
@@ -186,10 +187,18 @@ def find_data(data: str, split: str | None = None) -> dict[str, tuple[Path, ...]
         if paths:
             found[name] = (paths[0],)
         elif asked:
-            raise InputError(f"{folder / name}: expected {' or '.join(DATA_NAMES)} there for --split {name}")
+            there = [path.name for path in sorted(folder.iterdir()) if _holds_data(path)]
+            raise InputError(
+                f"{folder / name}: expected {' or '.join(DATA_NAMES)} there for --split {name}; splits there: "
+                f"{', '.join(there) or 'none'}{did_you_mean(name, there)}"
+            )
     if not found:
         raise InputError(
             f"{folder}: holds none of {', '.join(f'{s}/dataset.h5' for s in SPLITS)}; "
             "name a file with --data FILE --split test, or make mock data with python -m extract mock"
         )
     return found
+
+
+def _holds_data(folder: Path) -> bool:
+    return any((folder / file).exists() for file in DATA_NAMES)

@@ -88,6 +88,10 @@ class RunSettings(Command):
     on_bad_rows: Literal["fail", "drop"] = Field(
         "fail", description="refuse a file with bad rows, or leave them out"
     )
+    need_labels: tuple[str, ...] = Field(
+        (),
+        description="refuse files without these labels before anything is computed; all labels are stored in any case",
+    )
     scheduler: Literal["local", "processes", "dask"] = Field(
         "local", description="threads of this process, several processes, or dask workers (docs/cluster.md)"
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import h5py
 
-from cache.errors import InputError
+from cache.errors import InputError, did_you_mean
 
 MAX_SOFT_LINKS = 8
 """Soft links followed before the chain is called a loop."""
@@ -19,7 +19,11 @@ def open_hdf5(path: Path) -> h5py.File:
             "or a shard_index.txt that lists several"
         )
     if not path.exists():
-        raise InputError(f"{path}: does not exist; expected an HDF5 file (or a shard_index.txt)")
+        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise InputError(
+            f"{path}: does not exist; expected an HDF5 file, a shard_index.txt, or a folder of splits"
+            f"{did_you_mean(path.name, beside)}"
+        )
     try:
         if not h5py.is_hdf5(path):
             raise InputError(

@@ -3,14 +3,14 @@
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from cache.canonical import canonical_json
-from cache.commandline import Command, Verb
+from cache.commandline import Verb
 from cache.errors import ConfigError
 from cache.progress import Advance, progress
 from cache.records import Record, read_record, record_path, run_id, write_record
@@ -19,15 +19,16 @@ from cache.runlog import run_log
 from .audit_fits import latent_fits, leftover, n_latent_fits, n_leftover_fits
 from .audit_record import KIND, audit_arrays, audit_result, audit_spec, store_digests_of
 from .audit_rows import Scored
-from .audit_stores import ERROR_INPUTS, AuditViews, audit_views
+from .audit_stores import ERROR_INPUTS, AuditViews, audit_views, check_audited
 from .audit_table import audit_lines, audit_title
-from .cells import JOIN, CellChoices, arrays_of, requests, with_alpha_on_val
+from .cells import JOIN, CellChoices, arrays_of, requests
+from .checks import check_choices
 from .spec import ProbeRequest, check_request
-from .stores import StoreChoice
+from .study_settings import StudySettings
 from .threads import blas_threads
 
 
-class AuditSettings(Command):
+class AuditSettings(StudySettings):
     """Ask whether a score comes through the error channel, and say so in plain words.
 
     In simulated data error is nearly sqrt(flux + sky) of the noise-free star, so a network may read the star off its
@@ -38,42 +39,23 @@ class AuditSettings(Command):
     made again. docs/audit.md has the rules of the verdict.
     """
 
-    layers: tuple[str, ...] = Field(
-        ("enc_pre_latent",), description="layers of the stores, one audit each; or all"
-    )
-    poolings: tuple[str, ...] = Field(("seg_mean_K8",), description="poolings of the stores")
-    directions: tuple[str, ...] = Field(("forward",), description="forward, backward, mean or concat")
-    heads: tuple[str, ...] = Field(
-        ("ridge",), description="ols, ridge, lightgbm, mlp_1, mlp_2; it fits every part"
-    )
     labels: tuple[str, ...] = Field(("log_g",), description="labels of the stores, one audit each")
-    params: tuple[str, ...] = Field(
-        (), description="name=value or head.name=value; where no alpha is given, ridge has alpha=val"
-    )
     error_inputs: tuple[str, ...] = Field(
         ERROR_INPUTS,
         description="what the channel was fed instead; with more of its name where several are stored",
     )
     folds: int = Field(5, ge=2, description="of train, by star, for the residuals")
-    seed: int = Field(0, ge=0, description="of the folds, and of heads that draw")
-    draws: int | None = Field(
-        None,
-        description="train on this many stored noise draws (default: all of --selection; without it the first)",
-    )
     selection: Path | None = Field(
         None,
         description="file of extract run --selection with the true error; the other stores are found beside it",
     )
-    features: Path = Field(
-        Path("artifacts/features"), description="folder of the stores, without --selection"
-    )
     family: str | None = Field(
         None, description="first digits of the family of the true error, without --selection"
     )
-    noise_level: float | None = Field(None, description="of the stores, where several are stored")
-    results: Path = Field(Path("artifacts/results"), description="folder of the records")
     again: bool = Field(default=False, description="audit again even what has a fresh record")
-    threads: int = Field(1, ge=1, description="threads of linear algebra; more may change last digits")
+    check: bool = Field(
+        default=False, description="check what needs no stores (names, numbers, parameters), and stop"
+    )
     dry_run: bool = Field(default=False, description="check stores and settings, say what is to do, and stop")
 
 
@@ -107,6 +89,10 @@ class Audit:
 
 def run(settings: AuditSettings) -> None:
     """Make the audits that have no fresh record, and print all of them."""
+    if settings.check:
+        check_choices(_choices(settings))
+        check_audited(settings.layers, settings.error_inputs)
+        return
     audits = list(_audits(settings))
     missing = [a for a in audits if settings.again or not is_fresh(settings.results, a)]
     _say(f"audits on record: {len(audits) - len(missing)}, to make: {len(missing)}")
@@ -136,27 +122,8 @@ def is_fresh(results: Path, audit: Audit) -> bool:
 
 def _audits(settings: AuditSettings) -> Iterator[Audit]:
     """Every combination that the flags stand for, checked; stores are looked up once for each feature set."""
-    joined = [name for name in (*settings.layers, *settings.labels) if JOIN in name]
-    if joined:
-        raise ConfigError(
-            f"{', '.join(joined)}: an audit is of one layer and one label; use commas instead of '+'"
-        )
-    stores = StoreChoice.of_flags(
-        features=settings.features,
-        selection=settings.selection,
-        family=settings.family,
-        noise_level=settings.noise_level,
-        draws=settings.draws,
-    )
-    choices = CellChoices(
-        layers=stores.layers(settings.layers, settings.poolings),
-        poolings=settings.poolings,
-        directions=settings.directions,
-        heads=settings.heads,
-        labels=settings.labels,
-        params=with_alpha_on_val(settings.heads, settings.params),
-        seeds=(settings.seed,),
-    )
+    asked, stores = _choices(settings), settings.stores()
+    choices = replace(asked, layers=stores.layers(settings.layers, settings.poolings))
     found: dict[Any, AuditViews] = {}
     for request in requests(choices):
         check_request(request)
@@ -166,6 +133,16 @@ def _audits(settings: AuditSettings) -> Iterator[Audit]:
         views = found[arrays]
         spec = audit_spec(request, views, n_folds=settings.folds)
         yield Audit(request=request, views=views, spec=spec, encoder=stores.encoder(views.true))
+
+
+def _choices(settings: AuditSettings) -> CellChoices:
+    """The combinations as the flags say them; ConfigError where one is of several layers or labels."""
+    joined = [name for name in (*settings.layers, *settings.labels) if JOIN in name]
+    if joined:
+        raise ConfigError(
+            f"{', '.join(joined)}: an audit is of one layer and one label; use commas instead of '+'"
+        )
+    return settings.choices()
 
 
 def _by_leftover(audits: Sequence[Audit]) -> list[dict[Any, list[Audit]]]:

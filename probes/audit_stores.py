@@ -57,7 +57,7 @@ def audit_views(stores: StoreChoice, arrays: Arrays, error_inputs: Sequence[str]
     error that are none, for features that keep the true error whatever is fed, for several that would do and for rows
     that differ, and what `check_views` raises.
     """
-    _refuse_not_fed(arrays)
+    check_audited([layer for layer, _, _ in arrays], error_inputs)
     true = _with_family(stores, arrays).views(arrays)
     check_views(true)
     found_input = true["train"][0].provenance["error_input"]
@@ -67,8 +67,6 @@ def audit_views(stores: StoreChoice, arrays: Arrays, error_inputs: Sequence[str]
             "name their selection (or --family), it finds the others by itself"
         )
     _refuse_denoised(arrays, true)
-    if len({_plain(name) for name in error_inputs}) < len(error_inputs) or not error_inputs:
-        raise ConfigError(f"--error-inputs are {', '.join(error_inputs)!r}; name one or more, each once")
     missing: list[str] = []
     inputs, features = {}, {TRUE: true}
     for layer, wanted in INPUT_ARRAYS.items():
@@ -91,9 +89,11 @@ def audit_views(stores: StoreChoice, arrays: Arrays, error_inputs: Sequence[str]
     return AuditViews(features=features, inputs=inputs)
 
 
-def _refuse_not_fed(arrays: Arrays) -> None:
-    """Refuse what does not come out of the network."""
-    for layer, _, _ in arrays:
+def check_audited(layers: Sequence[str], error_inputs: Sequence[str]) -> None:
+    """Raise ConfigError or UnknownName for what does not come out of the network, or cannot be fed to it."""
+    if len({_plain(name) for name in error_inputs}) < len(error_inputs) or not error_inputs:
+        raise ConfigError(f"--error-inputs are {', '.join(error_inputs)!r}; name one or more, each once")
+    for layer in layers:
         if layer in NOT_FED:
             raise ConfigError(
                 f"--layers {layer}: {NOT_FED[layer]}: there is nothing to audit; name layers of the network"

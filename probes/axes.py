@@ -7,8 +7,8 @@ from typing import Literal
 
 from cache.errors import ConfigError
 
-from .cells import NONE, CellChoices
-from .default_controls import DEFAULT, Accompanied, Batch, accompanied
+from .cells import CellChoices
+from .default_controls import Accompanied, Batch, accompanied, without_default
 from .stores import StoreChoice
 
 Combine = Literal["product", "one-by-one"]
@@ -118,10 +118,4 @@ def _batches(study: _Study, stores: StoreChoice) -> Iterator[Accompanied]:
         if not crossed and n_draws == max(study.axes.draws, default=n_draws):
             yield accompanied(choices, on)
         else:
-            yield Accompanied(batches=(Batch(choices=_without_default(choices), stores=on),))
-
-
-def _without_default(choices: CellChoices) -> CellChoices:
-    """The same without the controls that stand beside other cells."""
-    named = tuple(name for name in choices.controls if name != DEFAULT)
-    return choices if named == choices.controls else replace(choices, controls=(NONE, *named))
+            yield Accompanied(batches=(Batch(choices=without_default(choices), stores=on),))

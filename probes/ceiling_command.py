@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from cache.commandline import Command, Verb
-from cache.errors import ConfigError, NotExtracted, UnknownName
+from cache.errors import ConfigError, NotExtracted
 from cache.progress import progress
 from cache.records import (
     Record,
@@ -18,14 +18,15 @@ from cache.records import (
     read_record,
     read_records,
     run_id,
+    unchanged,
     write_record,
 )
 from cache.runlog import run_log
 
 from .ceiling_inputs import CeilingGroup, KeptStores, groups_of
 from .ceiling_record import KIND, Ceiling, ceiling_of
-from .comparison import Comparable, comparable
-from .on_record import starting_with, unchanged
+from .comparison import PREDICTING, Comparable, comparable
+from .on_record import check_named, starting_with
 
 
 class CeilingSettings(Command):
@@ -34,7 +35,8 @@ class CeilingSettings(Command):
     For every label and test set with records of probes: the mean over stars of the prior-aware bound (the headline, to
     be compared with a test R2), the median and mean of the unbiased Cramer-Rao figure, each probe's share of the
     headline and its distance from it, also by S/N and magnitude. It holds for probes whose features do not see the true
-    error; others are listed without a share. Needs Fisher matrices of the test spectra: python -m extract fisher.
+    error; others are listed without a share. Networks trained end to end (extract finetune) are rows like probes. Needs
+    Fisher matrices of the test spectra: python -m extract fisher.
     docs/ceiling.md says what it bounds.
     """
 
@@ -52,6 +54,9 @@ class CeilingSettings(Command):
     ln_a_sd: float = Field(
         0.0, description="prior standard deviation of ln A, the scale of the flux: 0 known, inf free"
     )
+    check: bool = Field(
+        default=False, description="check what needs no Fisher matrices (labels, run ids, numbers), and stop"
+    )
 
 
 def run(settings: CeilingSettings) -> None:
@@ -61,8 +66,11 @@ def run(settings: CeilingSettings) -> None:
     """
     if not settings.ln_a_sd >= 0:
         raise ConfigError(f"--ln-a-sd is {settings.ln_a_sd}; expected 0 (known) to inf (free)")
+    chosen = _chosen(settings)
+    if settings.check:
+        return
     stores, made, missing = KeptStores(settings.features), 0, []
-    for found in _found(settings):
+    for found in _found(chosen, settings):
         try:
             groups = _groups(found, stores)
         except NotExtracted as error:
@@ -86,18 +94,20 @@ def run(settings: CeilingSettings) -> None:
     )
 
 
-def _found(settings: CeilingSettings) -> list[Comparable]:
-    """The records asked for, by label and test set."""
-    probes = [record for record in read_records(settings.results) if record.kind == "probe"]
+def _chosen(settings: CeilingSettings) -> list[Record]:
+    """The records asked for; ConfigError or UnknownName for run ids and labels that none has."""
+    scored = [record for record in read_records(settings.results) if record.kind in PREDICTING]
     chosen = [
         record
-        for record in starting_with(probes, settings.runs)
+        for record in starting_with(scored, settings.runs)
         if "predictions" in record.files and record.spec["control"] != "shuffled_labels"
     ]
-    known = sorted({label for record in chosen for label in record.spec["labels"]})
-    for label in settings.labels:
-        if known and label not in known:
-            raise UnknownName("label with a probe on record", label, known)
+    check_named("label", settings.labels, chosen, field="labels")
+    return chosen
+
+
+def _found(chosen: list[Record], settings: CeilingSettings) -> list[Comparable]:
+    """The records by label and test set."""
     with progress(len(chosen), "predictions", unit="records") as advance:
 
         def read(name: str) -> Mapping[str, Any]:
@@ -183,7 +193,11 @@ def _name(probe: Record) -> str:
     parts = "+".join("/".join((p["layer"], p["direction"], p["pooling"])) for p in spec["features"]["parts"])
     pca = "" if spec["features"]["pca"] is None else f" pca {spec['features']['pca']}"
     control = "" if spec["control"] == "none" else f" ({spec['control']})"
-    return f"{probe.run_id[:8]} {parts}{pca} {spec['head']}{control}, error input {spec['error_input'].split(':')[0]}"
+    trained = ""
+    if probe.kind == "finetune":
+        trained = f", end to end, encoder {'frozen' if spec['params']['freeze_encoder'] else 'fine-tuned'}"
+    fed = spec["error_input"].split(":")[0]
+    return f"{probe.run_id[:8]} {parts}{pca} {spec['head']}{control}{trained}, error input {fed}"
 
 
 def _text(figure: Mapping[str, Any] | None) -> str:

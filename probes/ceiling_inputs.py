@@ -42,7 +42,8 @@ class CeilingGroup:
     """Records that one ceiling is for: the same test rows, mask and train spectra.
 
     `why_not` tells of each record of `found` why the ceiling does not hold for it, None where it does; `stores` are
-    digests by key of the test stores that told it. Records without a test store stand in every group of their rows.
+    digests by key of the test stores that told it; records without stores (finetune) tell it themselves. Records whose
+    test store is gone stand in every group of their rows.
     """
 
     found: Comparable
@@ -54,17 +55,18 @@ class CeilingGroup:
 
 def groups_of(found: Comparable, stores: KeptStores) -> Iterator[CeilingGroup]:
     """Divide records on the same test rows by mask and train spectra, which their stores and specs tell."""
-    tests = [stores.get("test", record.spec["stores"]["test"][0]) for record in found.records]
+    tests = [_test_store(record, stores) for record in found.records]
+    seen = [_seen(record, test) for record, test in zip(found.records, tests, strict=True)]
     named = {
-        (test.provenance["mask"], _train_inputs(record))
-        for record, test in zip(found.records, tests, strict=True)
-        if test is not None
+        (told["mask"], _train_inputs(record))
+        for record, told in zip(found.records, seen, strict=True)
+        if told is not None
     }
     for mask, inputs in sorted(named, key=str):
         chosen = [
             k
-            for k, (record, test) in enumerate(zip(found.records, tests, strict=True))
-            if test is None or (test.provenance["mask"], _train_inputs(record)) == (mask, inputs)
+            for k, (record, told) in enumerate(zip(found.records, seen, strict=True))
+            if told is None or (told["mask"], _train_inputs(record)) == (mask, inputs)
         ]
         kept = [tests[k] for k in chosen]
         yield CeilingGroup(
@@ -73,14 +75,27 @@ def groups_of(found: Comparable, stores: KeptStores) -> Iterator[CeilingGroup]:
                 records=tuple(found.records[k] for k in chosen),
                 y_hat=found.y_hat[:, chosen],
             ),
-            why_not=tuple(
-                why_not(found.records[k].spec, None if test is None else test.provenance)
-                for k, test in zip(chosen, kept, strict=True)
-            ),
+            why_not=tuple(why_not(found.records[k].spec, seen[k]) for k in chosen),
             mask=mask,
             train_inputs=inputs,
             stores={test.key: test.digest() for test in kept if test is not None},
         )
+
+
+def _test_store(record: Record, stores: KeptStores) -> FeatureStore | None:
+    """The store with the test features; None where it is gone, or where there never was one."""
+    keys = record.spec.get("stores")
+    return None if keys is None else stores.get("test", keys["test"][0])
+
+
+def _seen(record: Record, test: FeatureStore | None) -> Mapping[str, Any] | None:
+    """What the test features saw (encoder, error input, mask): by their store, or of a finetune record by its spec.
+
+    None where the store is gone. A network trained end to end is fed as its error mode says, like a frozen one.
+    """
+    if test is not None:
+        return test.provenance
+    return record.spec if "stores" not in record.spec else None
 
 
 def _train_inputs(record: Record) -> tuple[str, ...]:
@@ -144,9 +159,10 @@ def prior_of(
     for record in group.found.records:
         if _train_inputs(record) != group.train_inputs:
             continue
-        opened = [stores.get("train", key) for key in record.spec["stores"]["train"]]
+        keys = (record.spec.get("stores") or {}).get("train", ())
+        opened = [stores.get("train", key) for key in keys]
         kept = [store for store in opened if store is not None]
-        if len(kept) < len(opened):
+        if not kept or len(kept) < len(opened):
             continue
         of_input = {str(store.provenance["input"]): store for store in reversed(kept)}.values()
         names = [name for name in parameters if name != AMPLITUDE]
@@ -159,7 +175,7 @@ def prior_of(
         )
         return prior, {store.key: store.digest() for store in of_input}
     raise NotExtracted(
-        f"{stores.root}/train: the train stores of all {len(group.found.records)} records are gone, and with them the "
-        "labels that the prior is taken from; extract train again (python -m extract run), or name the folder with "
-        "--features"
+        f"{stores.root}/train: none of {len(group.found.records)} records has its train stores there, and with them "
+        "the labels that the prior is taken from; extract train (python -m extract run) and fit a probe, or name the "
+        "folder with --features"
     )

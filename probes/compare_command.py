@@ -12,12 +12,13 @@ from cache.records import (
     read_predictions,
     read_records,
     run_id,
+    unchanged,
     write_record,
 )
 from cache.runlog import run_log
 
 from .comparison import KIND, PREDICTING, Comparable, binned, comparable, comparison_spec, described, paired
-from .on_record import starting_with, unchanged
+from .on_record import check_named, starting_with
 
 ALPHA = 0.05
 
@@ -45,7 +46,11 @@ def run(settings: CompareSettings) -> None:
     """Write one record per label and test set, and print a line for each."""
     every = read_records(settings.results)
     chosen = starting_with([record for record in every if record.kind in PREDICTING], settings.runs)
-    for found in comparable(chosen, lambda name: read_predictions(settings.results, name)):
+    check_named("label", settings.labels, chosen, field="labels")
+    groups = list(comparable(chosen, lambda name: read_predictions(settings.results, name)))
+    if not groups:
+        _say(f"{settings.results}: nothing to compare: no two of {len(chosen)} records share their test rows")
+    for found in groups:
         label, m = found.rows.label, len(found.records)
         if settings.labels and label not in settings.labels:
             continue

@@ -84,6 +84,12 @@ def accompanied(choices: CellChoices, stores: StoreChoice) -> Accompanied:
     return Accompanied(batches=tuple(batches), missing=tuple(missing))
 
 
+def without_default(choices: CellChoices) -> CellChoices:
+    """The same choices without the controls that stand beside them: the probes asked for."""
+    named = tuple(name for name in choices.controls if name != DEFAULT)
+    return choices if named == choices.controls else replace(choices, controls=(NONE, *named))
+
+
 Found = tuple[list[Batch], list[str]]
 
 

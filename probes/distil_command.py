@@ -2,16 +2,16 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
 
-from cache.commandline import Command, Verb
+from cache.commandline import Verb
 from cache.errors import ConfigError, UnknownName
 from cache.records import Record, read_predictions, read_record, run_id
 
-from .cells import JOIN, CellChoices, arrays_of, requests, with_alpha_on_val
+from .cells import JOIN, arrays_of, requests, with_alpha_on_val
 from .comparison import comparable
 from .distil_fits import Distillation, outcomes
 from .features import FeaturePart
@@ -22,6 +22,7 @@ from .spec import ProbeRequest, build_spec
 from .splits import Views
 from .statistics import Resamples
 from .stores import StoreChoice
+from .study_settings import StudySettings
 from .threads import blas_threads
 from .titles import score, title
 
@@ -32,7 +33,7 @@ STUDENTS = ("mlp_1", "mlp_2", "ridge", "ols")
 """Heads that learn hundreds of outputs at once."""
 
 
-class DistilSettings(Command):
+class DistilSettings(StudySettings):
     """Let a small network learn stored latents from the noisy flux alone, and probe what it says.
 
     The network (`--student`) learns on train to say the latents of layer, pooling and direction from the flux, stops on
@@ -43,9 +44,7 @@ class DistilSettings(Command):
     again. Stores are those of `extract run --layers input_flux,enc_pre_latent --poolings none,seg_mean_K8`.
     """
 
-    layers: tuple[str, ...] = Field(("enc_pre_latent",), description="whose latents are learned; or all")
-    poolings: tuple[str, ...] = Field(("seg_mean_K8",), description="poolings of the latents")
-    directions: tuple[str, ...] = Field(("forward",), description="forward, backward, mean or concat")
+    labels: tuple[str, ...] = Field(("log_g",), description="labels of the stores; '+' fits jointly")
     flux_pooling: str = Field(
         "none", description="pooling of the flux that the network sees; none is every pixel"
     )
@@ -53,38 +52,13 @@ class DistilSettings(Command):
     student_params: tuple[str, ...] = Field(
         (), description="name=value of that head; where no alpha is given, ridge has alpha=val"
     )
-    heads: tuple[str, ...] = Field(("ridge",), description="probes: ols, ridge, lightgbm, mlp_1, mlp_2")
-    labels: tuple[str, ...] = Field(("log_g",), description="labels of the stores; '+' fits jointly")
-    params: tuple[str, ...] = Field(
-        (),
-        description="name=value or head.name=value of the probes; where no alpha is given, ridge has alpha=val",
-    )
-    seed: int = Field(0, ge=0, description="of heads that draw")
     device: Literal["cpu", "cuda", "auto"] = Field("cpu", description="where the student's heads are trained")
-    draws: int | None = Field(
-        None,
-        description="train on this many stored noise draws (default: all of --selection; without it the first)",
-    )
-    selection: Path | None = Field(None, description="file written by extract run --selection")
-    features: Path = Field(
-        Path("artifacts/features"), description="folder of the stores, without --selection"
-    )
-    family: str | None = Field(None, description="first digits of the family, where several are stored")
-    noise_level: float | None = Field(None, description="of the stores, where several are stored")
-    results: Path = Field(Path("artifacts/results"), description="folder of records, predictions and heads")
     refit: bool = Field(default=False, description="learn again even what has a fresh record")
-    threads: int = Field(1, ge=1, description="threads of linear algebra; more may change last digits")
 
 
 def run(settings: DistilSettings) -> None:
     """Learn what has no fresh record, fit the probes to compare with, and print what came out."""
-    stores = StoreChoice.of_flags(
-        features=settings.features,
-        selection=settings.selection,
-        family=settings.family,
-        noise_level=settings.noise_level,
-        draws=settings.draws,
-    )
+    stores = settings.stores()
     asked = list(_distillations(settings, stores))  # everything is checked before anything is learned
     with blas_threads(settings.threads):
         for one in asked:
@@ -109,27 +83,18 @@ def _distillations(settings: DistilSettings, stores: StoreChoice) -> Iterator[Di
         raise ConfigError(f"{', '.join(settings.layers)}: a student learns one layer; use commas, not '+'")
     flux = FeaturePart(layer=FLUX, pooling=settings.flux_pooling)
     probes: dict[FeaturePart, list[ProbeRequest]] = {}
-    for probe in requests(
-        CellChoices(
-            layers=stores.layers(settings.layers, settings.poolings),
-            poolings=settings.poolings,
-            directions=settings.directions,
-            heads=settings.heads,
-            labels=settings.labels,
-            params=with_alpha_on_val(settings.heads, settings.params),
-            seeds=(settings.seed,),
-        )
-    ):
+    asked = replace(settings.choices(), layers=stores.layers(settings.layers, settings.poolings))
+    for probe in requests(asked):
         probes.setdefault(probe.features[0], []).append(probe)
     networks = requests(
-        CellChoices(
+        replace(
+            asked,
             layers=(FLUX,),
             poolings=(settings.flux_pooling,),
             directions=("forward",),
             heads=(settings.student,),
             labels=settings.labels[:1],
             params=with_alpha_on_val((settings.student,), settings.student_params),
-            seeds=(settings.seed,),
         )
     )
     for network in networks:

@@ -12,14 +12,14 @@ from pydantic import Field
 from cache.commandline import MENDABLE, Command, Verb
 from cache.errors import BlindspotError, NotExtracted
 from cache.progress import progress
-from cache.records import Record, read_arrays, read_record, read_records, run_id, write_record
+from cache.records import Record, read_arrays, read_record, read_records, run_id, unchanged, write_record
 from cache.runlog import run_log
 
 from .bootstrap import Array
 from .features import n_segments
-from .on_record import starting_with, unchanged
+from .on_record import check_named, starting_with
 from .recorded import refits
-from .segment_importance import KIND, importance_spec, rests_on, segment_importance
+from .segment_importance import KIND, NO_SKILL_FLAG, importance_spec, rests_on, segment_importance, skilled
 from .threads import blas_threads
 
 
@@ -30,7 +30,8 @@ class ImportanceSettings(Command):
     told with an interval paired by star. Where the same probe is on record refitted to each segment alone or to all
     but each (`python -m probes sweep --segments all,each,all-but-each`), these scores stand beside it. A forward
     segment holds the context up to its wavelengths, a backward one the context from them: a drop says where a
-    direction had read what it needs, not where the information is. What is on record and unchanged is not done again.
+    direction had read what it needs, not where the information is. A probe whose test R2 is not clearly above 0 is
+    flagged: it has no importance worth reading. What is on record and unchanged is not done again.
     """
 
     results: Path = Field(Path("artifacts/results"), description="folder of records, predictions and heads")
@@ -75,8 +76,17 @@ def _told(record: Record, every: Sequence[Record], settings: ImportanceSettings)
         words = f"{time.time() - started:.1f} s"
     result = read_record(settings.results, name).result
     arrays = read_arrays(settings.results, name)
-    lines = [_costliest(label, result, arrays) for label in record.spec["labels"]]
+    lines = [
+        _costliest(label, result, arrays) if skilled(record, label) else _no_skill(label, result)
+        for label in record.spec["labels"]
+    ]
     return f"{record.run_id[:12]} {_title(record)}: {'; '.join(lines)} ({words})"
+
+
+def _no_skill(label: str, result: Mapping[str, Any]) -> str:
+    r2, *ends = result["r2"][label]
+    told = "" if None in ends else f" [{ends[0]:.3f}, {ends[1]:.3f}]"
+    return f"{label} R2 {r2:.3f}{told} {NO_SKILL_FLAG.removeprefix('no skill: test R2 ')}"
 
 
 def _costliest(label: str, result: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:
@@ -102,13 +112,14 @@ def _title(record: Record) -> str:
 
 
 def _chosen(every: Sequence[Record], settings: ImportanceSettings) -> list[Record]:
-    """The probe records asked for; NotExtracted when there is none, ConfigError when digits fit none."""
+    """The probe records asked for; NotExtracted when there is none, ConfigError when digits or a name fit none."""
+    whole = [record for record in every if record.kind == "probe" and _can_be_taken_apart(record)]
+    check_named("head", settings.heads, whole, field="head")
+    check_named("label", settings.labels, whole, field="labels")
     fitted = [
         record
-        for record in every
-        if record.kind == "probe"
-        and _can_be_taken_apart(record)
-        and (not settings.heads or record.spec["head"] in settings.heads)
+        for record in whole
+        if (not settings.heads or record.spec["head"] in settings.heads)
         and (not settings.labels or set(record.spec["labels"]) & set(settings.labels))
     ]
     if settings.runs:

@@ -1,11 +1,9 @@
-"""Records that a command looks up: those whose run ids begin as asked, and one that still rests on the same things."""
+"""Records that a command asks for: those whose run ids begin so, and the labels and heads that they know."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from cache.errors import ConfigError
-from cache.records import Record, read_record, record_path
+from cache.errors import ConfigError, UnknownName
+from cache.records import Record
 
 
 def starting_with(records: Sequence[Record], runs: Sequence[str], *, what: str = "a probe") -> list[Record]:
@@ -21,9 +19,13 @@ def starting_with(records: Sequence[Record], runs: Sequence[str], *, what: str =
     return [record for record in records if not runs or record.run_id.startswith(tuple(runs))]
 
 
-def unchanged(results: Path, name: str, about: Mapping[str, Any]) -> Record | None:
-    """The record of that name, if its result holds every field of `about`: what it rests on is what there is today."""
-    if not record_path(results, name).exists():
-        return None
-    record = read_record(results, name)
-    return record if all(record.result.get(field) == value for field, value in about.items()) else None
+def check_named(kind: str, names: Sequence[str], records: Sequence[Record], *, field: str) -> None:
+    """Raise UnknownName for one of `names` that stands in no record: `field` of the spec is `kind`, or a list of it.
+
+    Without any record there is nothing to know, and nothing is raised.
+    """
+    told = [record.spec[field] for record in records]
+    known = sorted({name for value in told for name in ([value] if isinstance(value, str) else value)})
+    for name in names:
+        if known and name not in known:
+            raise UnknownName(f"{kind} among the records", name, known)

@@ -8,6 +8,7 @@ from cache.commandline import Verb
 from cache.records import read_record, run_id
 
 from .cells import ALL, arrays_of, requests
+from .checks import check_choices
 from .default_controls import accompanied
 from .fresh import is_fresh
 from .runner import KIND, run_probe, store_result, unfinished_folder
@@ -35,12 +36,18 @@ class RunSettings(ProbeSettings):
         description="train on this many stored noise draws (default: all of --selection; without it the first)",
     )
     train_size: int | None = Field(None, description="fit on that many train stars only")
+    check: bool = Field(
+        default=False, description="check what needs no stores (names, numbers, parameters), and stop"
+    )
 
 
 def run(settings: RunSettings) -> None:
     """Fit what has no fresh record and print one line per probe."""
-    stores = settings.stores(draws=settings.draws)
     size = ALL if settings.train_size is None else settings.train_size
+    if settings.check:
+        check_choices(settings.choices(seeds=(settings.seed,), train_sizes=(size,)))
+        return
+    stores = settings.stores(draws=settings.draws)
     asked = accompanied(settings.cells(stores, seeds=(settings.seed,), train_sizes=(size,)), stores)
     wanted = [(request, batch.stores) for batch in asked.batches for request in requests(batch.choices)]
     views_of: dict[tuple[str | None, Arrays], Views] = {}

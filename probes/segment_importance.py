@@ -20,6 +20,7 @@ KIND = "importance"
 DIGITS = 6
 """Significant digits of numbers in the record; the arrays beside it have all."""
 ALONE, WITHOUT = "alone", "without"
+NO_SKILL_FLAG = "no skill: test R2 is not clearly above 0, no importance is worth reading"
 
 Refits = Mapping[str, Mapping[int, Record]]
 """By ALONE and WITHOUT, by segment: the record refitted to that segment, or to all but that one."""
@@ -66,7 +67,16 @@ def rests_on(record: Record, found: Mapping[tuple[int, ...], Record]) -> tuple[R
             kind: {str(segment): refit.run_id for segment, refit in sorted(by_segment.items())}
             for kind, by_segment in sorted_out.items()
         },
+        "flags": [
+            f"{NO_SKILL_FLAG} ({label})" for label in record.spec["labels"] if not skilled(record, label)
+        ],
     }
+
+
+def skilled(record: Record, label: str) -> bool:
+    """Whether the whole interval of a probe's test R2 lies above 0: what has no skill loses none when permuted."""
+    _, interval = _score(record, label)
+    return interval.lo is not None and interval.lo > 0
 
 
 def segment_importance(results: Path, features: Path, record: Record, refits: Refits) -> Importance:
@@ -165,7 +175,6 @@ def _result(record: Record, probe: RecordedProbe, groups: Sequence[SegmentColumn
         "error": None,
         "n": {"test": probe.test.n_stars},
         "n_rows": {"test": len(probe.test.rows)},
-        "flags": [],
         "stores": dict(probe.view.stores),
         "r2": {label: _rounded([r2, *interval.as_list()]) for label, (r2, interval) in scores.items()},
         "groups": [group.to_json() for group in groups],

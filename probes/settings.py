@@ -1,5 +1,6 @@
 """Flags that `probes run` and `probes sweep` have in common."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -77,12 +78,10 @@ class ProbeSettings(Command):
             test_noise_level=self.test_noise_level,
         )
 
-    def cells(
-        self, stores: StoreChoice, *, seeds: tuple[int, ...], train_sizes: tuple[int | str, ...]
-    ) -> CellChoices:
-        """The product that the flags stand for."""
+    def choices(self, *, seeds: tuple[int, ...], train_sizes: tuple[int | str, ...]) -> CellChoices:
+        """The product that the flags stand for, as it is said: `all` may stand for layers."""
         return CellChoices(
-            layers=stores.layers(self.layers, self.poolings),
+            layers=self.layers,
             poolings=self.poolings,
             directions=self.directions,
             heads=self.heads,
@@ -97,3 +96,10 @@ class ProbeSettings(Command):
             cross=self.cross,
             allow_leak=self.allow_leak,
         )
+
+    def cells(
+        self, stores: StoreChoice, *, seeds: tuple[int, ...], train_sizes: tuple[int | str, ...]
+    ) -> CellChoices:
+        """The product that the flags stand for, with the layers that are stored."""
+        asked = self.choices(seeds=seeds, train_sizes=train_sizes)
+        return replace(asked, layers=stores.layers(self.layers, self.poolings))

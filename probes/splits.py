@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from cache.errors import ConfigError, LeakError, ProbeError, UnknownName
+from cache.errors import ConfigError, LeakError, ProbeError, UnknownName, did_you_mean
 from cache.provenance import differences, family
 
 from .features import FeaturePart, load_features
@@ -193,6 +193,7 @@ def load_labels(view: FeatureView, labels: Sequence[str]) -> Array:
         if name not in view.label_names:
             raise ProbeError(
                 f"split {view.split!r} has no label {name!r}; it has: {', '.join(view.label_names) or 'none'}"
+                f"{did_you_mean(name, view.label_names)}"
             )
         values = np.asarray(view.labels(name), dtype=np.float64)
         bad = np.flatnonzero(~np.isfinite(values))

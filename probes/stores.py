@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Self
 
 from cache import FeatureView, Want, find
-from cache.errors import NotExtracted
+from cache.errors import ConfigError, NotExtracted
 from cache.selection import Selection, read_selection
 from cache.view import stored_layers
 
@@ -15,6 +15,15 @@ Arrays = tuple[tuple[str, str, str], ...]
 DEVELOPMENT_SPLITS = ("train", "test")
 """Splits without which nothing can be scored; val is needed by heads that choose."""
 ALL_LAYERS = ("all",)
+
+
+def check_all_alone(layers: tuple[str, ...]) -> None:
+    """Raise ConfigError where `all` stands beside other layers."""
+    if set(ALL_LAYERS) & set(layers) and layers != ALL_LAYERS:
+        raise ConfigError(
+            f"--layers {','.join(layers)}: 'all' stands for every network layer that is stored, and stands alone; name "
+            "the layers, or run the command a second time for the others"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +101,7 @@ class StoreChoice:
     def layers(self, asked: tuple[str, ...], poolings: tuple[str, ...]) -> tuple[str, ...]:
         """The layers asked for, 'all' being every network layer that train stores hold."""
         if asked != ALL_LAYERS:
+            check_all_alone(asked)
             return asked
         arrays = tuple(("all", "forward", pooling) for pooling in poolings)
         if self.selection is None:

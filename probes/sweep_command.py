@@ -18,6 +18,7 @@ from cache.runlog import command_line
 from .axes import Combine, StoreAxes, along_axes, needed
 from .best import best_lines
 from .cells import JOIN
+from .checks import check_choices
 from .schedulers import GO_ON, Schedule, Scheduler, run_tasks
 from .settings import ProbeSettings
 from .sweep_plan import SweepPlan, plan_batches, tasks_of, whole
@@ -83,7 +84,8 @@ class SweepSettings(ProbeSettings):
     )
     print_extract: bool = Field(
         default=False,
-        description="print the flags of extract run that store what the sweep reads, a line for each run, and stop",
+        description="check what needs no stores (names, numbers, parameters), print the flags of extract run that "
+        "store what the sweep reads, a line for each run, and stop",
     )
 
     @field_validator("noise_levels", "draws", mode="before")
@@ -97,6 +99,7 @@ def run(settings: SweepSettings) -> int:
     """Fit what has no fresh record, print what failed and the best probes; exit status 2 when any cell failed."""
     axes = StoreAxes(noise_levels=settings.noise_levels, draws=settings.draws)
     if settings.print_extract:
+        check_choices(settings.choices(seeds=settings.seeds, train_sizes=settings.train_sizes))
         for flags in needed(axes, combine=settings.combine):
             _say(f"{_extract_flags(settings)} {flags}".rstrip())
         return 0
@@ -179,11 +182,12 @@ def _counts(plan: SweepPlan, n_tasks: int, schedule: Schedule) -> str:
 
 
 def _extract_flags(settings: SweepSettings) -> str:
-    """Layers, poolings and stored directions of all cells, as flags of `extract run`."""
+    """Layers, poolings, stored directions and labels of all cells, as flags of `extract run`."""
     named = {
         "--layers": [part for layer in settings.layers for part in layer.split(JOIN)],
         "--poolings": settings.poolings,
         "--directions": [stored for name in settings.directions for stored in stored_directions(name)],
+        "--need-labels": [part for label in settings.labels for part in label.split(JOIN)],
     }
     return " ".join(f"{flag} {shlex.quote(','.join(dict.fromkeys(names)))}" for flag, names in named.items())
 

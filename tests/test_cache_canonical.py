@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cache.canonical import canonical_json, check_seal, digest_json, read_sealed, seal, sha256
-from cache.errors import BlindspotError, Damaged, UnknownName
+from cache.errors import BlindspotError, Damaged, UnknownName, did_you_mean
 
 
 def test_canonical_json_is_the_same_text_for_equal_values():
@@ -58,5 +58,20 @@ def test_reading_a_sealed_file(tmp_path):
 
 def test_unknown_names_list_the_known_ones_and_are_one_family():
     error = UnknownName("head", "rigde", ["ridge", "ols"])
-    assert str(error) == "unknown head 'rigde'; known: ridge, ols"
+    assert str(error) == "unknown head 'rigde'; known: ridge, ols; did you mean 'ridge'?"
+    assert str(UnknownName("head", "forest", ["ridge", "ols"])) == "unknown head 'forest'; known: ridge, ols"
     assert isinstance(error, BlindspotError)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("shiped", "shipped"),
+        ("SHIPPED", "shipped"),
+        ("shipped:refrence", "shipped:reference"),
+        ("gpu", None),
+    ],
+)
+def test_the_known_name_that_is_nearest_is_offered(name, near):
+    told = "" if near is None else f"; did you mean {near!r}?"
+    assert did_you_mean(name, ("shipped", "shipped:reference", "random:0", "cpu")) == told

@@ -104,7 +104,8 @@ def test_ls_passes_over_links_and_folders_of_other_things(tmp_path, capsys):
     assert cache("ls", "--root", root) == 0
     assert capsys.readouterr().out == ""
     assert cache("ls", "--root", tmp_path / "nowhere") == 0
-    assert capsys.readouterr().err == f"no feature stores under {tmp_path / 'nowhere'}\n"
+    told = f"no feature stores under {tmp_path / 'nowhere'} (there is no such folder)\n"
+    assert capsys.readouterr().err == told
 
 
 def test_show_for_people(tmp_path, capsys):
@@ -199,6 +200,47 @@ def test_a_store_must_be_named_and_exist(tmp_path, capsys, verb):
     assert "no feature store there" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["show", "verify", "digest", "repair", "why"])
+def test_digits_of_a_store_name_those_that_begin_so(tmp_path, capsys, monkeypatch, verb):
+    monkeypatch.chdir(tmp_path)
+    root = Path("artifacts/features")
+    one = make_store(root)
+    split, key = one.parent, one.name
+    for asked in (split / key[:5], Path(f"{key[:5]}")):
+        assert cache(verb, asked) == 2
+        assert f"; did you mean {one}?" in capsys.readouterr().err
+    other = split / f"{key[:5]}{'0' * 11}"
+    other.mkdir()
+    (other / "zarr.json").touch()
+    assert cache(verb, split / key[:5]) == 2
+    told = capsys.readouterr().err
+    assert "2 stores begin so: " in told
+    assert str(one) in told
+    assert cache(verb, split / "xyz") == 2
+    assert "there; `python -m cache ls" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["verify", "digest"])
+def test_digits_alone_are_a_name(capsys, verb):
+    assert cache(verb, "898255", "1e5") == 2
+    assert "error: 898255: no feature store there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["show", "verify", "digest", "repair"])
+def test_a_folder_of_stores_is_no_store_and_names_them(tmp_path, capsys, verb):
+    made = [make_store(tmp_path, provenance(split)) for split in ("train", "test")]
+    assert cache(verb, tmp_path) == 2
+    told = capsys.readouterr().err
+    assert "2 stores are in it: " in told
+    assert all(str(path) in told for path in made)
+
+
+@pytest.mark.parametrize("verb", ["ls", "prune"])
+def test_a_root_that_is_not_there_is_told(tmp_path, capsys, verb):
+    assert cache(verb, "--root", tmp_path / "featurs") == 0
+    assert "there is no such folder" in "".join(capsys.readouterr())
+
+
 def test_positional_paths_may_stand_in_the_yaml_and_flags_win(tmp_path, capsys):
     one, two = make_store(tmp_path), make_store(tmp_path, provenance("test"))
     assert cache("digest", one, two, "--print-config") == 0
@@ -258,3 +300,37 @@ def test_reports_tables_imports_no_training_library(tmp_path):
     reports_fakes.write(tmp_path / "artifacts/results", reports_fakes.few_records())
     assert not {"torch", "sklearn", "lightgbm", "h5py"} & imported_by(tmp_path, "reports", "tables")
     assert list((tmp_path / "artifacts/reports").glob("*.md"))
+
+
+def test_ls_tells_what_lies_beside_the_stores(tmp_path, capsys):
+    make_store(tmp_path / "features")
+    sizes = {
+        f"fisher/test/{'0' * 16}.json": 100,
+        f"fisher/test/{'0' * 16}.npz": 2000,
+        f"fisher/train/{'1' * 16}.json": 100,
+        f"encoders/random-{'2' * 16}.ckpt": 3000,
+        f"encoders/train-error-{'3' * 16}.json": 40,
+        "fisher/test/notes.json": 7,
+        "encoders/mine.ckpt": 7,
+        f"encoders/.tmp-random-{'2' * 16}.ckpt": 7,
+    }
+    for name, size in sizes.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    assert cache("ls", "--root", tmp_path / "features") == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("beside them, ")]
+    assert told == [
+        f"beside them, Fisher matrices: 2, 2.2 kB, under {tmp_path}/fisher",
+        f"beside them, calibrated random encoders: 1, 3.0 kB, under {tmp_path}/encoders",
+        f"beside them, errors of train: 1, 40 bytes, under {tmp_path}/encoders",
+    ]
+    assert cache("ls", "--root", tmp_path / "features", "--as-json") == 0
+    assert all("path" in json.loads(line) for line in capsys.readouterr().out.splitlines())
+    nowhere = ("--fisher", tmp_path / "x", "--encoders", tmp_path / "x")
+    assert cache("ls", "--root", tmp_path / "features", *nowhere) == 0
+    assert "beside them" not in capsys.readouterr().out
+    kinds = ("leftovers", "outdated", "damaged", "unfinished", "covered")
+    assert cache("prune", "--root", tmp_path / "features", "--what", ",".join(kinds), "--yes") == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before

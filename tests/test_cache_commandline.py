@@ -85,11 +85,18 @@ def test_an_empty_yaml_changes_nothing_and_a_missing_one_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["copy", "--nois-level", "2"], "nois-level"),
+        (["copy", "--nois-level", "2"], "there is no flag --nois-level; did you mean '--noise-level'?"),
+        (["copy", "--nois-level=2"], "there is no flag --nois-level; did you mean '--noise-level'?"),
+        (["copy", "--no-dryrun"], "did you mean '--no-dry-run'?; see python -m tool copy --help"),
+        (["copy", "--zzz"], "there is no flag --zzz; see python -m tool copy --help"),
         (["copy", "--mode", "quick"], "quick"),
         (["copy", "--noise-level", "much"], "much"),
         (["copy", "stray"], "stray"),
-        (["cpoy"], "unknown verb 'cpoy'; known: copy"),
+        (["cpoy"], "unknown verb 'cpoy'; known: copy; did you mean 'copy'?"),
+        (
+            ["copy", "--config", "absent.yaml"],
+            "--config absent.yaml: no such file; --print-config writes one",
+        ),
     ],
 )
 def test_wrong_command_lines_exit_with_2(capsys, argv, message):

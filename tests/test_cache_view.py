@@ -95,6 +95,16 @@ def test_half_of_a_request_is_said_to_be_there(tmp_path):
         find(tmp_path, "test", want())
 
 
+def test_what_narrows_a_request_to_nothing_is_told_with_what_there_is(tmp_path):
+    make_store(tmp_path)
+    told = rf"what is stored of them has family {family(provenance())[:12]}; draw 0; noise level 1\.0"
+    for narrowed in ({"family": "zzz"}, {"noise_level": 0.5}):
+        with pytest.raises(NotExtracted, match=told):
+            find(tmp_path, "train", want(**narrowed))
+    with pytest.raises(NotExtracted, match=r"\(there is no such folder\)"):
+        find(tmp_path / "featurs", "train", want())
+
+
 @pytest.mark.parametrize(
     ("change", "told", "narrowed"),
     [
@@ -125,7 +135,7 @@ def test_a_draw_is_chosen_by_number_and_noise_that_is_not_drawn_has_none(tmp_pat
     make_store(tmp_path, second)
     assert find(tmp_path, "train", want()).provenance["noise"]["draw"] == 0
     assert find(tmp_path, "train", want(draw=1)).provenance == second
-    with pytest.raises(NotExtracted, match=r"draw 2\. Extract.*--draws 3"):
+    with pytest.raises(NotExtracted, match=r"draw 2 \(.* draw 0, 1; noise level 1\.0\)\. Extract.*--draws 3"):
         find(tmp_path, "train", want(draw=2))
     with pytest.raises(ConfigError, match=r"noise\.draw"):
         find(tmp_path, "train", want(draw=None))

@@ -1,12 +1,19 @@
 import numpy as np
 import pytest
 import torch
-from survey_fakes import CHECKPOINT, N_PIXELS, YAML, request
+from survey_fakes import CHECKPOINT, N_PIXELS, request
 
 from cache.errors import CheckpointError, ConfigError
 from extract.batches import make_batch, read_batches
 from extract.checkpoint import load_encoder, weights_digest
-from extract.chosen_encoder import is_random, load_named, load_profile, mask_ratio, random_encoder
+from extract.chosen_encoder import (
+    check_train_there,
+    is_random,
+    load_named,
+    load_profile,
+    mask_ratio,
+    random_encoder,
+)
 from extract.fed_error import TRUE_ERROR
 from extract.fingerprint import fingerprint
 from extract.spectra import open_spectra
@@ -144,7 +151,28 @@ def test_a_saved_random_encoder_is_found_again(train, tmp_path):
 def test_without_train_it_is_refused(tmp_path):
     asked = request("x.h5", tmp_path, checkpoint="random:0")
     with pytest.raises(ConfigError, match="calibrated on train spectra, and this run has no train split"):
-        random_encoder(load_encoder(CHECKPOINT, YAML), asked, train=None, fingerprint=None, mask=None)
+        check_train_there(asked)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "told"),
+    [
+        (
+            "shiped",
+            "shiped: no such file; expected .* shipped, shipped:reference, random:SEED .*mean 'shipped'",
+        ),
+        ("shipped:ref", "did you mean 'shipped:reference'"),
+        ("Random:7", "did you mean 'random:7'"),
+        ("random:x", "expected random:SEED with a whole number"),
+        ("{folder}/smal.ckpt", "smal.ckpt: no such file; expected .*did you mean 'small.ckpt'"),
+        ("{folder}", "is a folder; expected a checkpoint file"),
+        ("{folder}/zzz", r"random:0\)$"),
+    ],
+)
+def test_a_checkpoint_that_is_no_file_and_no_known_name(checkpoint, told, tmp_path):
+    asked = request("x.h5", tmp_path, checkpoint=checkpoint.format(folder=CHECKPOINT.parent))
+    with pytest.raises((CheckpointError, ConfigError), match=told):
+        load_named(asked)
 
 
 @pytest.mark.parametrize("flag", [{"dilation": 2}, {"error_mode": "L0"}, {"ending": "linear"}])

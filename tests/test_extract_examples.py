@@ -6,7 +6,7 @@ from survey_fakes import CHECKPOINT, N_PIXELS, YAML, request
 
 from cache import FeatureStore
 from cache.errors import ConfigError
-from cache.records import read_arrays, read_record
+from cache.records import read_arrays, read_record, write_record
 from extract.cli import VERBS
 from extract.examples_command import LAYERS, ExamplesSettings, make_examples
 from extract.one_pass import spread
@@ -88,3 +88,25 @@ def test_the_command_prints_where_the_record_is(survey, tmp_path, capsys):
     verb.run(settings(survey, tmp_path))
     (path,) = (tmp_path / "results/records").iterdir()
     assert capsys.readouterr().out.splitlines()[-1] == f"wrote {path}"
+
+
+def test_what_is_on_record_is_left_as_it_is_until_what_it_rests_on_changes(
+    survey, tmp_path, capsys, monkeypatch
+):
+    name = make_examples(settings(survey, tmp_path))
+    (path,) = (tmp_path / "results/records").iterdir()
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    with monkeypatch.context() as patched:
+        patched.setattr("extract.examples_command.NamedEngine", None)  # no network is run
+        assert make_examples(settings(survey, tmp_path)) == name
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"{path} is on record and unchanged")
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+    record, arrays = read_record(tmp_path / "results", name), read_arrays(tmp_path / "results", name)
+    write_record(
+        tmp_path / "results", kind="examples", spec=record.spec, result={**record.result, "n": 7}, run={}
+    )
+    assert make_examples(settings(survey, tmp_path)) == name
+    assert read_record(tmp_path / "results", name).result == record.result
+    again = read_arrays(tmp_path / "results", name)
+    assert set(again) == set(arrays)
+    assert all(np.array_equal(again[array], arrays[array]) for array in arrays)

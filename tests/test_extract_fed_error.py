@@ -319,10 +319,16 @@ def test_workers_and_slabs_change_no_bit(survey, tmp_path, kind, how):
 
 
 @pytest.mark.parametrize("kind", ["constant", "from-noisy"])
-def test_without_train_the_file_of_train_is_asked_for_and_gives_the_same_store(survey, tmp_path, kind):
+def test_without_train_the_file_of_train_is_asked_for_and_gives_the_same_store(
+    survey, tmp_path, kind, monkeypatch
+):
     test = {"test": (survey / "test/dataset.h5",)}
-    with pytest.raises(ConfigError, match=r"no train split; extract train first, then .*--train-error"):
-        extract_features(request(test, tmp_path, error_input=kind))
+    with monkeypatch.context() as unread:
+        unread.setattr("extract.prepare.fingerprint", None)  # refused before any spectrum is read
+        with pytest.raises(ConfigError, match=r"no train split; extract train first, then .*--train-error"):
+            extract_features(request(test, tmp_path, error_input=kind))
+        with pytest.raises(ConfigError, match=r"nothing\.json: not there"):
+            extract_features(request(test, tmp_path, error_input=kind, train_error=tmp_path / "nothing.json"))
     assert not (tmp_path / "features").exists()
     said = []
     whole = extract_features(request(survey, tmp_path, error_input=kind), say=said.append)

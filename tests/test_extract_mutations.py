@@ -285,6 +285,7 @@ HITS = (
     hit("the profile inside the checkpoint", "profile", edit.profile_in_the_checkpoint, base="profile"),
     hit("stores moved", "out", edit.stores_moved),
     hit("digests forgotten", "digests", lambda i: {"digests": i.folder / "other"}),
+    hit("labels that must be there", "need_labels", {"need_labels": ("log_g",)}),
     hit("train errors that nothing uses", "train_error", {"train_error": "train_error.json"}),
     hit("train errors renamed", "train_error", edit.train_error_moved, base="constant"),
     hit(

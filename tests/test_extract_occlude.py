@@ -102,3 +102,14 @@ def test_the_command_prints_where_the_record_is(survey, tmp_path, capsys):
     VERBS["occlude"]().run(settings(survey, tmp_path, rows=2, window=128))
     (path,) = (tmp_path / "results/records").iterdir()
     assert capsys.readouterr().out.splitlines()[-1] == f"wrote {path}"
+
+
+def test_what_is_on_record_is_not_computed_again(survey, tmp_path, capsys, monkeypatch):
+    asked = settings(survey, tmp_path, rows=2, window=128)
+    name = make_occlusion(asked)
+    (path,) = (tmp_path / "results/records").iterdir()
+    before = path.read_bytes()
+    monkeypatch.setattr("extract.occlude_command.NamedEngine", None)
+    assert make_occlusion(asked) == name
+    assert path.read_bytes() == before
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"{path} is on record and unchanged")

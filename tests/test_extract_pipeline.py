@@ -783,7 +783,7 @@ def test_weights_that_change_are_never_committed(spectra_file, tmp_path, monkeyp
         ({"poolings": ("seg_mean",)}, UnknownName, "unknown pooling 'seg_mean'"),
         ({"poolings": ("none",)}, ConfigError, "give no array; pooling 'none' is for input_flux"),
         ({"poolings": ("seg_mean_K33",)}, InputError, "33 segments asked of a feature map of 32 cells"),
-        ({"checkpoint": "absent.ckpt"}, CheckpointError, r"absent\.ckpt: no such checkpoint file"),
+        ({"checkpoint": "absent.ckpt"}, CheckpointError, r"absent\.ckpt: no such file; expected"),
         ({"config_model": None}, ConfigError, "nothing states what they hold.*--error-mode"),
         (
             {"config_model": None, "error_mode": "pixel", "layers": ("denoised",)},

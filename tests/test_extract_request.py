@@ -96,6 +96,8 @@ def test_a_folder_without_data_is_refused(folder):
         InputError, match=r"val: expected shard_index\.txt or dataset\.h5 there for --split val"
     ):
         find_data(str(folder), "val")
+    with pytest.raises(InputError, match=r"splits there: test, train; did you mean 'train'\?"):
+        find_data(str(folder), "trian")
     with pytest.raises(InputError, match=r"holds none of train/dataset\.h5, .*python -m extract mock"):
         find_data(str(folder / "train"))
 

@@ -70,6 +70,26 @@ def test_a_dry_run_checks_and_plans_and_writes_no_store(survey, tmp_path, capsys
     assert not (tmp_path / "s.json").exists()
 
 
+def test_labels_that_files_must_hold_are_checked_before_anything_is_computed(
+    survey, tmp_path, capsys, monkeypatch
+):
+    def read(*_, **__):
+        raise AssertionError("spectra were read")
+
+    argv = flags(tmp_path, "--data", survey, "--split", "train,test")
+    with monkeypatch.context() as patched:
+        patched.setattr("extract.prepare.fingerprint", read)
+        assert extract(*argv, "--need-labels", "log_g,Teff") == 2
+    told = capsys.readouterr().err
+    assert f"unknown label of the train file {survey}/train/dataset.h5 'Teff'" in told
+    assert "known: T_eff, log_g" in told
+    assert not (tmp_path / "features").exists()
+    assert extract(*argv, "--need-labels", "log_g,T_eff") == 0
+    assert capsys.readouterr().out.count("wrote") == 2
+    assert extract(*argv) == 0
+    assert capsys.readouterr().out.count("is there and fresh") == 2
+
+
 def test_yaml_settings_are_those_of_the_flags(survey, tmp_path, capsys):
     path = tmp_path / "run.yaml"
     assert extract(*flags(tmp_path, "--data", survey / "test", "--print-config")) == 0

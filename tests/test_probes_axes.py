@@ -216,7 +216,7 @@ def test_the_example_of_robustness_names_real_settings(tmp_path, capsys):
     assert probes("sweep", "--config", example, "--print-extract") == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
-    assert lines[-1].endswith("--directions forward,backward --noise-level 1 --draws 8")
+    assert lines[-1].endswith("--directions forward,backward --need-labels log_g --noise-level 1 --draws 8")
     assert probes("sweep", "--config", example, "--print-config") == 0
     own = tmp_path / "own.yaml"
     own.write_text(capsys.readouterr().out)

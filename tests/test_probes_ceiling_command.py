@@ -12,7 +12,7 @@ from test_probes_run_command import N, flags, probes, survey_store
 from cache import FeatureStore
 from cache.errors import Stale
 from cache.fisher import FisherMatrices, fisher_key, write_fisher
-from cache.records import read_arrays, read_predictions, read_records, record_path
+from cache.records import read_arrays, read_predictions, read_records, record_path, write_record
 from cache.view import store_paths
 from probes.ceiling_applies import NOT_STORED, SEES_CLEAN_FLUX, SEES_THE_ERROR, why_not
 from probes.ceiling_inputs import matched
@@ -215,6 +215,52 @@ def test_again_changes_nothing_and_another_record_makes_it_anew(survey):
     assert len(after.result["rows"]) == len(before.result["rows"]) + 1
 
 
+def trained_end_to_end(root, error_input, *, frozen=False, mask=None):
+    """A finetune record with the test predictions of a probe, fed some error input."""
+    probe = next(
+        r
+        for r in read_records(root / "r")
+        if r.kind == "probe" and r.spec["labels"] == ["log_g"] and r.spec["control"] == "none"
+    )
+    own = {
+        "head": "mlp_1",
+        "params": {"freeze_encoder": frozen},
+        "encoder": {"config": {"error_mode": "pixel", "error_channels": 1, "output_channels": 2}},
+        "mask": mask,
+        "error_input": error_input,
+    }
+    spec = {name: value for name, value in probe.spec.items() if name not in ("stores", "family")} | own
+    return write_record(
+        root / "r",
+        kind="finetune",
+        spec=spec,
+        result={**probe.result, "stores": {}},
+        run={},
+        predictions=read_predictions(root / "r", probe.run_id),
+    )
+
+
+def test_networks_trained_end_to_end_are_rows_that_hold_by_what_they_are_fed(survey, capsys):
+    blind, seeing = (
+        trained_end_to_end(survey, "from-noisy:01"),
+        trained_end_to_end(survey, "true", frozen=True),
+    )
+    masked = trained_end_to_end(survey, "zero", mask="ab" * 32)
+    assert ceiling(survey, "--labels", "log_g") == 0
+    told = capsys.readouterr().out
+    (record,) = ceilings(survey)
+    rows = {row["run"]: row for row in record.result["rows"]}
+    assert rows[blind]["applicable"]
+    assert rows[blind]["share"] is not None
+    assert rows[seeing]["why"] == SEES_THE_ERROR
+    assert masked not in rows
+    assert "mlp_1, end to end, encoder fine-tuned, error input from-noisy: R2 " in told
+    assert "mlp_1, end to end, encoder frozen, error input true: R2 " in told
+    assert {blind, seeing} < set(record.result["predictions"])
+    assert ceiling(survey, "--labels", "log_g", "--runs", blind) == 2
+    assert "none of 1 records has its train stores there" in capsys.readouterr().err
+
+
 def test_chosen_records_and_another_prior_of_the_amplitude_are_other_ceilings(survey):
     assert ceiling(survey, "--labels", "log_g") == 0
     (whole,) = ceilings(survey)
@@ -258,7 +304,7 @@ def test_stores_that_are_gone_leave_their_rows_unknown(survey, capsys):
     assert told == {NOT_STORED, SEES_THE_ERROR, None}  # the mean predictor on what is left
     shutil.rmtree(survey / "f" / "train")
     assert ceiling(survey, "--labels", "log_g") == 2
-    assert "the train stores of all" in capsys.readouterr().err
+    assert "has its train stores there" in capsys.readouterr().err
     shutil.rmtree(survey / "f" / "test")
     assert ceiling(survey, "--labels", "log_g") == 2
     assert "the test stores of all" in capsys.readouterr().err
@@ -292,7 +338,7 @@ def test_what_cannot_be_made_is_refused_with_the_command(survey, tmp_path, capsy
     assert ceiling(survey, "--runs", "xyz") == 2
     assert "--runs xyz: no record of a probe begins so" in capsys.readouterr().err
     assert ceiling(survey, "--labels", "logg") == 2
-    assert "unknown label with a probe on record 'logg'; known: " in capsys.readouterr().err
+    assert "unknown label among the records 'logg'; known: " in capsys.readouterr().err
     assert ceiling(survey, "--results", tmp_path / "empty") == 2
     assert "python -m probes run" in capsys.readouterr().err
     assert not ceilings(survey)
@@ -326,10 +372,11 @@ def test_make_ceiling_makes_the_matrices_of_the_test_spectra_first():
         *given,
     ]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    fisher, ceiling = (
+    check, fisher, ceiling = (
         line for line in shown.splitlines() if "extract fisher" in line or "probes ceiling" in line
     )
     for flag in ("--data 'my test.h5' --train 't.h5'", "--split test", "--noise-level 0.5", "--mask m.npy"):
         assert flag in fisher
     for flag in ("--results o/results", "--features o/features", "--fisher o/fisher", "--labels log_g"):
         assert flag in ceiling
+        assert flag in check

@@ -238,3 +238,7 @@ def test_records_can_be_named_and_too_many_are_told(results, tmp_path, capsys):
     assert "are more than --limit 3; name some with --runs" in capsys.readouterr().out
     assert probes("compare", "--results", tmp_path / "r", "--runs", "xyz") == 2
     assert "--runs xyz: no record of a probe begins so" in capsys.readouterr().err
+    assert probes("compare", "--results", tmp_path / "r", "--labels", "logg") == 2
+    assert "unknown label among the records 'logg'; known: " in capsys.readouterr().err
+    assert probes("compare", "--results", tmp_path / "resluts") == 0
+    assert "resluts: nothing to compare" in capsys.readouterr().out

@@ -11,13 +11,14 @@ from test_probes_run_command import probes
 from cache import FeatureStore, FeatureView
 from cache.arrays import ArrayName
 from cache.errors import ProbeError
-from cache.records import read_arrays, read_records, record_path
+from cache.records import read_arrays, read_record, read_records, record_path, write_record
 from cache.skeleton import RowTable
 from cache.writer import Block, StoreWriter
 from probes.bootstrap import Resamples
 from probes.features import FeaturePart
 from probes.importance import donor_rows, drops, permuted_squares
 from probes.metrics import r2
+from probes.segment_importance import NO_SKILL_FLAG
 from probes.segments import segment_columns
 from probes.statistics import paired_difference
 
@@ -36,6 +37,7 @@ def write_store(root, split):
     labels = {
         "log_g": forward[:, PLANTED * C] + forward[:, PLANTED * C + 1] + 0.3 * rng.standard_normal(n),
         "T_eff": 5000 + 100 * (backward[:, C] + 0.3 * rng.standard_normal(n)),
+        "noise": rng.standard_normal(n),
     }
     first = 1000 * list(N).index(split)
     writer = StoreWriter.create(
@@ -267,6 +269,30 @@ def test_it_is_made_once_until_its_probe_or_a_refit_changes(features, tmp_path, 
     assert list(again.result["refits"]["without"]) == [str(s) for s in range(K)]
 
 
+def test_a_probe_without_skill_is_flagged_and_told(features, tmp_path, capsys):
+    fit(features, tmp_path, "--labels", "log_g,noise,log_g+noise")
+    assert importance(features, tmp_path) == 0
+    told = capsys.readouterr().out
+    flag = f"{NO_SKILL_FLAG} (noise)"
+    by_labels = {tuple(record.spec["labels"]): record for record in of_kind(tmp_path)}
+    assert by_labels["log_g",].result["flags"] == []
+    assert by_labels["noise",].result["flags"] == by_labels["log_g", "noise"].result["flags"] == [flag]
+    assert by_labels["noise",].result["r2"]["noise"][1] <= 0
+    assert told.count("is not clearly above 0, no importance is worth reading") == 2
+    assert told.count("permuted costs most") == 2
+    (old,) = (record for record in of_kind(tmp_path) if record.spec["labels"] == ["noise"])
+    write_record(  # as it was before there was a flag
+        tmp_path,
+        kind="importance",
+        spec=old.spec,
+        result={**old.result, "flags": []},
+        run={},
+        arrays=read_arrays(tmp_path, old.run_id),
+    )
+    assert importance(features, tmp_path) == 0
+    assert read_record(tmp_path, old.run_id).result == old.result
+
+
 def test_a_store_or_a_head_that_changed_is_told_and_the_others_go_on(features, tmp_path, capsys):
     fit(features, tmp_path, "--labels", "log_g,T_eff")
     (one, other) = of_kind(tmp_path, "probe")
@@ -295,6 +321,11 @@ def test_what_is_not_cut_into_segments_is_refused(features, tmp_path, capsys):
     assert "no record of a probe on all segments" in capsys.readouterr().err
     assert importance(features, tmp_path, "--runs", "zz") == 2
     assert "--runs zz: no record of a probe" in capsys.readouterr().err
+    fit(features, tmp_path)
+    capsys.readouterr()
+    for flag, wrong in (("--heads", "rigde"), ("--labels", "logg")):
+        assert importance(features, tmp_path, flag, wrong) == 2
+        assert f"among the records '{wrong}'; known: " in capsys.readouterr().err
     with pytest.raises(ProbeError, match="not cut into wavelength segments"):
         segment_columns(_Pixels(), [FeaturePart(layer="input_flux", pooling="none")])
 

@@ -302,7 +302,8 @@ def test_the_example_names_real_settings(tmp_path, capsys):
     example = Path(__file__).parents[1] / "configs/sweep.yaml"
     assert probes("sweep", "--config", example, "--print-extract") == 0
     assert capsys.readouterr().out == (
-        "--layers enc_pre_latent,enc_last --poolings global_mean,mean_max,seg_mean_K8 --directions forward,backward\n"
+        "--layers enc_pre_latent,enc_last --poolings global_mean,mean_max,seg_mean_K8 --directions forward,backward "
+        "--need-labels log_g,T_eff,M_H,a_M,C_M\n"
     )
     assert probes("sweep", "--config", example, "--print-config") == 0
     own = tmp_path / "own.yaml"

@@ -90,7 +90,7 @@ def test_every_variable_of_the_makefile_reaches_a_command():
         "ARGS=--refit",
         "WITH=--mask m.npy",
     ).stdout
-    extract, probe = (
+    checked, extract, probe = (
         shlex.join(shlex.split(line))
         for line in shown.replace("\\\n", " ").splitlines()
         if "-m extract" in line or "-m probes" in line
@@ -121,6 +121,26 @@ def test_every_variable_of_the_makefile_reaches_a_command():
         "--refit",
     ):
         assert flag in probe, flag
+        assert flag in checked, flag
+    assert checked.endswith("--check")
+    assert "--check" not in probe
+
+
+@pytest.mark.parametrize("verb", ["probe", "audit", "sweep", "ceiling"])
+def test_what_make_refuses_comes_before_what_takes_long(verb, tmp_path):
+    """The check of the probes' settings is the first command after the data, and extraction is told of the labels."""
+    (tmp_path / "results/records").mkdir(parents=True)
+    (tmp_path / "results/records/one.json").touch()  # `make ceiling` without any record probes first
+    shown = make("-n", verb, "DATA=d", f"OUT={tmp_path}", "LABEL=l+m", "ARGS=--x y").stdout
+    first, *others = (line for line in shown.replace("\\\n", " ").splitlines() if " -m " in line)
+    assert f"-m probes {'run' if verb == 'probe' else verb} " in first
+    assert ("--print-extract" if verb == "sweep" else "--check") in first
+    assert "--x y" in first
+    assert "--check" not in others[-1]
+    if verb in ("probe", "audit"):
+        assert "--need-labels l,m" in others[0]
+    if verb == "ceiling":
+        assert "--labels 'l,m'" in first
 
 
 def test_make_finetune_says_what_is_given_and_leaves_the_rest_to_a_yaml():
@@ -154,7 +174,10 @@ def test_make_sweep_stores_what_the_grid_reads_and_given_variables_win(tmp_path)
     assert "--layers" not in sweep
     assert "--scheduler" not in make("-n", "sweep", *where, "JOBS=3").stdout.splitlines()[-1]
     needs = run(sys.executable, "-m", "probes", "sweep", "--config", grid, "--print-extract").stdout
-    assert needs == "--layers enc_last,enc_0 --poolings mean_max --directions forward,backward\n"
+    assert (
+        needs
+        == "--layers enc_last,enc_0 --poolings mean_max --directions forward,backward --need-labels log_g\n"
+    )
 
 
 def test_the_main_job_through_make(tmp_path):
@@ -174,6 +197,12 @@ def test_the_main_job_through_make(tmp_path):
     )
     assert survey.returncode == 0, survey.stderr
     where = (f"OUT={tmp_path}/out", f"DATA={tmp_path}/data", "POOL=global_mean")
+    for verb in ("probe", "sweep", "audit"):
+        refused = make(verb, *where, "LABEL=log_G")
+        assert refused.returncode == 2
+        assert "dataset.h5 'log_G'; known: T_eff, log_g, M_H" in refused.stderr
+    assert not (tmp_path / "out/features").exists()
+    assert not (tmp_path / "out/results").exists()
     first = make("extract", *where)
     assert first.returncode == 0, first.stderr
     probed = make("probe", *where, "HEAD=ridge", "LABEL=log_g,T_eff")

@@ -253,10 +253,11 @@ def test_several_labels_share_a_head(survey, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "kind", "told"),
     [
-        ({"labels": ("M_H",)}, ProbeError, "split 'train' has no label 'M_H'; it has: T_eff, log_g"),
+        ({"labels": ("M_H",)}, UnknownName, "unknown label of the train file .* 'M_H'; known: T_eff, log_g"),
         ({"labels": ("snr",)}, ProbeError, "label 'snr' is missing .NaN or inf. in 40 of 40 rows"),
         ({"labels": ("log_g", "log_g")}, ConfigError, "each once"),
         ({"encoder_layer": "enc_99"}, UnknownName, "unknown layer 'enc_99'"),
+        ({"pooling": "attention_8"}, UnknownName, "known: global_mean, .*attention_K<number>"),
         ({"pooling": "attention_K99"}, Exception, "99 segments asked of a feature map"),
         ({"precision": "64-true"}, UnknownName, "32-true, bf16-mixed"),
         ({"architecture": "mlp_3"}, UnknownName, "mlp_1, mlp_2"),

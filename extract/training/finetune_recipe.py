@@ -5,6 +5,8 @@ from typing import Any
 
 from cache.errors import ConfigError, UnknownName
 
+from ..pooling import KNOWN, parse_pooling
+from .attention import attention_heads
 from .encoder_features import FeatureChoice
 
 ARCHITECTURES = {"mlp_1": 1, "mlp_2": 2}
@@ -60,6 +62,7 @@ class FinetuneRecipe:
         ):
             if name not in known:
                 raise UnknownName(kind, name, known)
+        self._check_pooling()
         if not self.labels or len(set(self.labels)) < len(self.labels):
             raise ConfigError(f"labels are {self.labels!r}; name one or several, each once")
         wrong = [name for name in COUNTS if getattr(self, name) < 1]
@@ -77,6 +80,14 @@ class FinetuneRecipe:
             raise ConfigError(
                 f"{self.head} has {ARCHITECTURES[self.head]} hidden layer(s); hidden is {self.hidden!r}"
             )
+
+    def _check_pooling(self) -> None:
+        if attention_heads(self.choice.pooling) is None:
+            try:
+                parse_pooling(self.choice.pooling)
+            except UnknownName:
+                known = (*KNOWN, "attention_K<number>")
+                raise UnknownName("pooling", self.choice.pooling, known) from None
 
     def draw_of(self, epoch: int) -> int:
         """The noise draw of train in an epoch."""

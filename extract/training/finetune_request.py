@@ -7,7 +7,7 @@ from cache.errors import ConfigError
 from cache.runlog import command_line
 
 from ..choices import devices_of
-from ..chosen_encoder import SHIPPED_FILES, is_random
+from ..chosen_encoder import SHIPPED_FILES, check_checkpoint, is_random
 from ..engine import choose_device
 from ..request import SPLITS, ExtractConfig, find_data, usable_cores
 from ..weights_file import read_weights
@@ -95,6 +95,7 @@ def request_of(settings: FinetuneSettings) -> ExtractConfig:
         error_input=settings.error_input,
         device=settings.device,
         on_bad_rows=settings.on_bad_rows,
+        need_labels=settings.labels,
         out=settings.features,
         encoders=settings.encoders,
         digests=settings.digests,
@@ -107,6 +108,7 @@ def _stated_error_mode(settings: FinetuneSettings) -> str | None:
     checkpoint = settings.encoder_ckpt
     if not settings.model or settings.config_model or is_random(checkpoint) or checkpoint in SHIPPED_FILES:
         return None
+    check_checkpoint(checkpoint)
     if "config" in read_weights(Path(checkpoint)).ours:
         return None
     mode = stated_by(settings.model).get("error_mode")

@@ -1,0 +1,110 @@
+"""What commands of probes refuse before there is any store."""
+
+import pytest
+from test_probes_run_command import probes
+
+from cache.records import write_record
+
+
+@pytest.fixture(autouse=True)
+def _nothing_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("verb", ["run", "audit"])
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (("--heads", "rigde"), "unknown head 'rigde'; known: ols, ridge"),
+        (("--params", "ridge.alpah=val"), "unknown parameter of ridge 'alpah'; known: alpha"),
+        (("--params", "ridge.alpha=-1"), "-1"),
+        (("--layers", "enc_prelatent"), "unknown layer 'enc_prelatent'; known: enc_<number>"),
+        (("--poolings", "mean"), "unknown pooling 'mean'; known: none, global_mean"),
+        (("--directions", "both"), "unknown direction 'both'; known: forward"),
+        (("--labels", "log_g+log_g"), "log_g"),
+        (("--layers", "all,enc_0"), "'all' stands for every network layer"),
+        (("--colour", "red"), "--colour"),
+    ],
+)
+def test_settings_that_no_stores_could_meet(verb, argv, told, tmp_path, capsys):
+    assert probes(verb, *argv, "--check") == 2
+    assert told in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "argv"),
+    [
+        ("run", ("--layers", "all", "--heads", "all", "--controls", "default")),
+        ("run", ("--layers", "enc_0+enc_last", "--mix", "softmax", "--heads", "mlp_1", "--labels", "a+b,c")),
+        (
+            "run",
+            ("--selection", "not_there.json", "--segments", "each", "--pca", "none,16", "--train-size", 50),
+        ),
+        ("audit", ("--layers", "all", "--labels", "a,b", "--error-inputs", "constant:3f,zero")),
+    ],
+)
+def test_settings_that_may_be_meant_pass_without_any_store(verb, argv, tmp_path, capsys):
+    assert probes(verb, *argv, "--check") == 0
+    assert capsys.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (("--controls", "shuffled"), "unknown control 'shuffled'"),
+        (("--cross", "draws"), "unknown crossing 'draws'"),
+        (("--train-sizes", "few"), "--train-sizes 'few'"),
+        (("--heads", "mlp_1,lightgbn"), "unknown head 'lightgbn'"),
+    ],
+)
+def test_a_sweep_names_no_extraction_for_what_cannot_be_fitted(argv, told, capsys):
+    assert probes("sweep", *argv, "--print-extract") == 2
+    printed = capsys.readouterr()
+    assert told in printed.err
+    assert printed.out == ""
+
+
+def test_a_sweep_names_the_labels_that_its_spectra_must_hold(capsys):
+    assert (
+        probes("sweep", "--labels", "log_g+T_eff,log_g,M_H", "--noise-levels", "0,1", "--print-extract") == 0
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all("--need-labels log_g,T_eff,M_H --noise-level" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (("--error-inputs", "zro"), "unknown error input to audit 'zro'; known: zero"),
+        (("--layers", "input_error"), "there is nothing to audit"),
+        (("--labels", "a+b"), "an audit is of one layer and one label"),
+    ],
+)
+def test_an_audit_that_cannot_be_meant(argv, told, capsys):
+    assert probes("audit", *argv, "--check") == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_ceiling_is_checked_against_the_records(tmp_path, capsys):
+    spec = {"labels": ["log_g"], "control": "none"}
+    run = write_record(
+        tmp_path,
+        kind="probe",
+        spec=spec,
+        result={},
+        run={},
+        predictions={"row": range(3), "y": [0.0, 1.0, 2.0]},
+    )
+    argv = ("--results", tmp_path, "--check")
+    assert probes("ceiling", *argv, "--labels", "log_g", "--runs", run[:8]) == 0
+    assert capsys.readouterr() == ("", "")
+    for wrong, told in (
+        (("--labels", "logg"), "unknown label among the records 'logg'; known: log_g; did you mean 'log_g'?"),
+        (("--runs", "xyz"), "--runs xyz: no record of a probe begins so"),
+        (("--ln-a-sd", -1), "--ln-a-sd is -1"),
+    ):
+        assert probes("ceiling", *argv, *wrong) == 2
+        assert told in capsys.readouterr().err
