@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -109,6 +110,24 @@ class Verb:
         """First line of the docstring of the settings."""
         return (self.settings.__doc__ or "").strip().splitlines()[0]
 
+    def load(self) -> "Verb":
+        """The verb; see LazyVerb."""
+        return self
+
+
+@dataclass(frozen=True)
+class LazyVerb:
+    """A verb whose module, which has it as VERB, is imported only when it is used; the summary stands here as well."""
+
+    module: str
+    summary: str
+
+    def load(self) -> Verb:
+        """Import it."""
+        with importing():
+            verb: Verb = importlib.import_module(self.module).VERB
+        return verb
+
 
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
@@ -122,11 +141,8 @@ def importing() -> Iterator[None]:
             gc.enable()
 
 
-def main(program: str, verbs: Mapping[str, Callable[[], Verb]], argv: Sequence[str] | None = None) -> int:
-    """Run `python -m PROGRAM VERB ...`; returns the exit status: 0, or 2 for what the user can mend.
-
-    `verbs` are thunks, so that a verb's imports happen only when it is used.
-    """
+def main(program: str, verbs: Mapping[str, Verb | LazyVerb], argv: Sequence[str] | None = None) -> int:
+    """Run `python -m PROGRAM VERB ...`; returns the exit status: 0, or 2 for what the user can mend."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         sys.stdout.write(_overview(program, verbs))
@@ -136,9 +152,7 @@ def main(program: str, verbs: Mapping[str, Callable[[], Verb]], argv: Sequence[s
         sys.stderr.write(f"unknown verb {name!r}; known: {', '.join(verbs)}{did_you_mean(name, verbs)}\n")
         return MENDABLE
     try:
-        with importing():
-            verb = verbs[name]()
-        return _run(verb, rest, prog=f"python -m {program} {name}")
+        return _run(verbs[name].load(), rest, prog=f"python -m {program} {name}")
     except BlindspotError as error:
         sys.stderr.write(f"error: {error}\n")
         return MENDABLE
@@ -176,10 +190,10 @@ def _refusal(
     return f"{first.upper()}: {message} (got {found!r})"
 
 
-def _overview(program: str, verbs: Mapping[str, Callable[[], Verb]]) -> str:
+def _overview(program: str, verbs: Mapping[str, Verb | LazyVerb]) -> str:
     width = max(len(name) for name in verbs)
     lines = [f"usage: python -m {program} VERB [flags]", ""]
-    lines += [f"  {name:{width}}  {thunk().summary}" for name, thunk in verbs.items()]
+    lines += [f"  {name:{width}}  {verb.summary}" for name, verb in verbs.items()]
     return "\n".join([*lines, "", f"python -m {program} VERB --help tells each verb's flags.", ""])
 
 

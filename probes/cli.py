@@ -1,65 +1,39 @@
 """The verbs of `python -m probes`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from cache.commandline import Verb
+from cache.commandline import LazyVerb
 
-
-def _run() -> Verb:
-    from .run_command import VERB  # noqa: PLC0415  only the verb used is imported
-
-    return VERB
-
-
-def _sweep() -> Verb:
-    from .sweep_command import VERB  # noqa: PLC0415
-
-    return VERB
-
-
-def _audit() -> Verb:
-    from .audit_command import VERB  # noqa: PLC0415
-
-    return VERB
-
-
-def _distil() -> Verb:
-    from .distil_command import VERB  # noqa: PLC0415
-
-    return VERB
-
-
-def _predict() -> Verb:
-    from .predict_command import VERB  # noqa: PLC0415
-
-    return VERB
-
-
-def _compare() -> Verb:
-    from .compare_command import VERB  # noqa: PLC0415
-
-    return VERB
-
-
-def _ceiling() -> Verb:
-    from .ceiling_command import VERB  # noqa: PLC0415
-
-    return VERB
-
-
-def _importance() -> Verb:
-    from .importance_command import VERB  # noqa: PLC0415
-
-    return VERB
-
-
-VERBS: Mapping[str, Callable[[], Verb]] = {
-    "run": _run,
-    "sweep": _sweep,
-    "compare": _compare,
-    "ceiling": _ceiling,
-    "importance": _importance,
-    "audit": _audit,
-    "distil": _distil,
-    "predict": _predict,
+VERBS: Mapping[str, LazyVerb] = {
+    "run": LazyVerb(
+        "probes.run_command", "Fit probes on stored features: train on train, choose on val, score test once."
+    ),
+    "sweep": LazyVerb(
+        "probes.sweep_command",
+        "Fit every combination of features, heads, labels, sizes and seeds; go on where an earlier sweep stopped.",
+    ),
+    "compare": LazyVerb(
+        "probes.compare_command",
+        "Compare records pair by pair on the test rows that they share; tables then judge by paired differences.",
+    ),
+    "ceiling": LazyVerb(
+        "probes.ceiling_command",
+        "Tell how much of a label noisy flux can tell at best, and what share of that each probe reaches.",
+    ),
+    "importance": LazyVerb(
+        "probes.importance_command",
+        "Find the wavelength segments that fitted probes rest on; one record per probe.",
+    ),
+    "audit": LazyVerb(
+        "probes.audit_command",
+        "Ask whether a score comes through the error channel, and say so in plain words.",
+    ),
+    "distil": LazyVerb(
+        "probes.distil_command",
+        "Let a small network learn stored latents from the noisy flux alone, and probe what it says.",
+    ),
+    "predict": LazyVerb(
+        "probes.predict_command",
+        "Apply the fitted head of a record to a feature store, without needing labels.",
+    ),
 }

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -177,10 +177,10 @@ def run_page(settings: PageSettings) -> None:
     sys.stdout.write(f"{path}\n")
 
 
-VERBS: Mapping[str, Callable[[], Verb]] = {
-    "tables": lambda: Verb(TablesSettings, run_tables),
-    "diff": lambda: Verb(DiffSettings, run_diff),
-    "figure": lambda: Verb(FigureSettings, run_figure),
-    "figures": lambda: Verb(FiguresSettings, run_figures),
-    "page": lambda: Verb(PageSettings, run_page),
+VERBS: Mapping[str, Verb] = {
+    "tables": Verb(TablesSettings, run_tables),
+    "diff": Verb(DiffSettings, run_diff),
+    "figure": Verb(FigureSettings, run_figure),
+    "figures": Verb(FiguresSettings, run_figures),
+    "page": Verb(PageSettings, run_page),
 }

@@ -9,7 +9,7 @@ from cache.records import Record
 from .page_answers import Answer, Field
 from .page_audit import interval_text, outdated, records_of
 from .page_cells import Bar, interval_bar
-from .rows import Row, rows_of
+from .rows import FINE_TUNED, Row, rows_of
 from .source import Source
 from .table import Estimate
 from .vocabulary import LATENT
@@ -104,14 +104,18 @@ def _of_other_test(record: Record, best: Row | None) -> Iterator[str]:
 def _best_by_val(
     known: Mapping[str, Row], rows: Sequence[Mapping[str, Any]], *, latents: bool
 ) -> Mapping[str, Any] | None:
-    """Of the latent rows of a ceiling, or of its other rows, the one with the highest val R2."""
+    """Of the latent rows of a ceiling, or of its other rows, the one with the highest val R2.
+
+    A fine-tuned encoder is no frozen one, so its rows are left out wherever there are others.
+    """
 
     def val(row: Mapping[str, Any]) -> float:
         score = known[row["run"]]["val_r2"]
         return -math.inf if score is None else float(score)
 
     there = [row for row in rows if row["run"] in known and (known[row["run"]]["role"] == LATENT) == latents]
-    return max(there, key=val, default=None)
+    frozen = [row for row in there if known[row["run"]]["training"] != FINE_TUNED]
+    return max(frozen or there, key=val, default=None)
 
 
 def _rows_of_label(source: Source, label: str) -> dict[str, Row]:
@@ -170,4 +174,5 @@ def _name(known: Mapping[str, Row], run: str) -> str:
         if row["error_input"].lower() == "true"
         else f", error input {row['error_input'].partition(':')[0]}"
     )
-    return f"{' / '.join(words)}{error}"
+    training = f", {row['training']}" if row["training"] else ""
+    return f"{' / '.join(words)}{training}{error}"

@@ -1,4 +1,6 @@
 import gc
+import importlib
+import subprocess
 import sys
 from pathlib import Path
 from typing import Literal
@@ -33,7 +35,7 @@ def run(argv, action=lambda _: None):
         seen.append(settings)
         return action(settings)
 
-    status = main("tool", {"copy": lambda: Verb(CopySettings, remember)}, argv)
+    status = main("tool", {"copy": Verb(CopySettings, remember)}, argv)
     return status, (seen or [None])[0]
 
 
@@ -136,6 +138,31 @@ def test_overview_lists_the_verbs(capsys):
     assert "copy  Copy things to where they are needed." in capsys.readouterr().out
     assert run([])[0] == 2
     assert "VERB --help" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("program", ["cache", "extract", "probes", "reports"])
+def test_the_overview_says_what_each_verb_says_and_loads_none_of_them(program):
+    verbs = importlib.import_module(f"{program}.cli").VERBS
+    assert {name: verb.summary for name, verb in verbs.items()} == {
+        name: verb.load().summary for name, verb in verbs.items()
+    }
+    told = f"""
+import runpy, sys
+sys.argv = ["{program}", "--help"]
+try:
+    runpy.run_module("{program}", run_name="__main__")
+finally:
+    assert not {{"torch", "sklearn", "pandas", "lightgbm"}} & set(sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", told],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(verb.summary in done.stdout for verb in verbs.values())
 
 
 def test_our_errors_exit_with_2_and_others_pass(capsys):

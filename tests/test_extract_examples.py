@@ -78,13 +78,13 @@ def test_requests_that_make_no_sense_are_refused(survey, tmp_path):
         make_examples(settings(survey, tmp_path, split="test,val"))
     with pytest.raises(ConfigError, match="the ending of the network"):
         make_examples(settings(survey, tmp_path, config_model=None, error_mode="pixel"))
-    verb = VERBS["examples"]()
+    verb = VERBS["examples"].load()
     with pytest.raises(ConfigError, match="--rows"):
         verb.settings.parse(["--rows", "0"], prog="x")
 
 
 def test_the_command_prints_where_the_record_is(survey, tmp_path, capsys):
-    verb = VERBS["examples"]()
+    verb = VERBS["examples"].load()
     verb.run(settings(survey, tmp_path))
     (path,) = (tmp_path / "results/records").iterdir()
     assert capsys.readouterr().out.splitlines()[-1] == f"wrote {path}"

@@ -422,7 +422,7 @@ def test_rows_are_read_in_order_with_their_errors_repaired(mock, tmp_path):
 
 
 def test_the_command_writes_and_help_teaches(mock, tmp_path, capsys):
-    verb = VERBS["fisher"]()
+    verb = VERBS["fisher"].load()
     with pytest.raises(SystemExit):
         verb.settings.parse(["--help"], prog="python -m extract fisher")
     assert "what noisy flux can tell" in capsys.readouterr().out

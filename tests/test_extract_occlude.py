@@ -93,13 +93,13 @@ def test_covering_takes_the_mean_of_the_other_pixels_and_leaves_the_error():
 def test_requests_that_make_no_sense_are_refused(survey, tmp_path):
     with pytest.raises(ConfigError, match="no layer of the network"):
         make_occlusion(settings(survey, tmp_path, layers=("input_flux",)))
-    verb = VERBS["occlude"]()
+    verb = VERBS["occlude"].load()
     with pytest.raises(ConfigError, match="--rows"):
         verb.settings.parse(["--rows", "513"], prog="x")
 
 
 def test_the_command_prints_where_the_record_is(survey, tmp_path, capsys):
-    VERBS["occlude"]().run(settings(survey, tmp_path, rows=2, window=128))
+    VERBS["occlude"].load().run(settings(survey, tmp_path, rows=2, window=128))
     (path,) = (tmp_path / "results/records").iterdir()
     assert capsys.readouterr().out.splitlines()[-1] == f"wrote {path}"
 

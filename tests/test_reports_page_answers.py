@@ -245,6 +245,21 @@ def test_where_the_best_sees_the_error_another_row_stands_in():
     )
 
 
+def test_a_fine_tuned_encoder_stands_in_for_no_frozen_one():
+    best, blind = record(0.6), record(0.4, error_input="zero")
+    tuned = finetuned(0.7, frozen=False, error_input="zero")
+    rows = [
+        ceiling_row(best.run_id, 0.6, why="sees the error: ceiling not applicable"),
+        ceiling_row(blind.run_id, 0.4),
+        ceiling_row(tuned.run_id, 0.7),
+    ]
+    source = source_of([best, blind, tuned, ceiling_record(rows)])
+    assert blind.run_id in ceiling_answer(source, field(source)).runs
+    source = source_of([best, tuned, ceiling_record(rows[::2])])
+    told = " ".join(ceiling_answer(source, field(source)).sentences)
+    assert "mlp_1, end to end, encoder fine-tuned, error input zero reaches" in told
+
+
 def test_of_two_audits_as_near_the_more_cautious_answers():
     best = record(0.6)
     audits = [audit_record(shortcut, params={"alpha": k}) for k, shortcut in enumerate(("no", "yes", "no"))]
