@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import importlib
+import io
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from .errors import BlindspotError, ConfigError, did_you_mean
 
 MENDABLE = 2
 """Exit status for everything the user can mend."""
+UNKNOWN_FLAG = "error: unrecognized arguments: "
+"""How argparse begins to tell of a flag that it does not know."""
 LARGE_IMPORT = 100
 """Modules."""
 
@@ -62,8 +65,7 @@ class Command(BaseSettings):
     @classmethod
     def parse(cls, argv: Sequence[str], *, prog: str) -> Self:
         """Read flags and the YAML file named by `--config`; ConfigError says which flag or setting is wrong."""
-        cls._check_flags(argv, prog=prog)
-        flags: CliSettingsSource[Any] = CliSettingsSource(cls, cli_parse_args=list(argv), cli_prog_name=prog)
+        flags = cls._flags(argv, prog=prog)
         try:
             given = {name: value for name, value in flags().items() if value is not None}
             file = given.get("config")
@@ -78,16 +80,23 @@ class Command(BaseSettings):
             ) from error
 
     @classmethod
-    def _check_flags(cls, argv: Sequence[str], *, prog: str) -> None:
-        """Refuse a flag that does not exist by its name alone: argparse would print every flag there is."""
-        plain = [f"--{name.replace('_', '-')}" for name in cls.model_fields]
-        known = ["--help", *plain, *(f"--no-{name.removeprefix('--')}" for name in plain)]
-        for word in argv:
-            name = word.partition("=")[0]
-            if name.startswith("--") and name.partition(".")[0] not in (*known, "--"):
+    def _flags(cls, argv: Sequence[str], *, prog: str) -> CliSettingsSource[Any]:
+        """Read flags; one that does not exist is refused by its name alone: argparse would print all there are."""
+        told = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(told):
+                return CliSettingsSource(cls, cli_parse_args=list(argv), cli_prog_name=prog)
+        except SystemExit as stop:
+            asked = told.getvalue().partition(UNKNOWN_FLAG)[2].partition(" ")[0].partition("=")[0].strip()
+            if stop.code and asked.startswith("--"):
+                fields = {name.replace("_", "-"): field for name, field in cls.model_fields.items()}
+                known = [f"--{name}" for name in fields]
+                known += [f"--no-{name}" for name, field in fields.items() if field.annotation is bool]
                 raise ConfigError(
-                    f"{prog}: there is no flag {name}{did_you_mean(name, known)}; see {prog} --help"
-                )
+                    f"{prog}: there is no flag {asked}{did_you_mean(asked, known)}; see {prog} --help"
+                ) from None
+            sys.stderr.write(told.getvalue())
+            raise
 
     @classmethod
     def from_yaml(cls, content: Mapping[str, Any], source: Path) -> dict[str, Any]:  # noqa: ARG003

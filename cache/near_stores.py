@@ -1,5 +1,6 @@
 """What to say where a feature store was asked for and none is: which stores may have been meant."""
 
+import glob
 import re
 from itertools import chain
 from pathlib import Path
@@ -13,12 +14,13 @@ STORE_NAME = re.compile("[0-9a-f]{16}")
 
 def meant(path: Path) -> str:
     """`; N stores begin so: ...` or `; N stores are in it: ...`; empty when there are none."""
+    begun = f"{glob.escape(path.name)}*"
     if path.is_dir():
         how, found = "are in it", _stores(path, "*", "*/*")
     else:
-        how, found = "begin so", _stores(path.parent, f"{path.name}*")
+        how, found = "begin so", _stores(path.parent, begun)
         if not found and path.parent == Path():
-            found = _stores(LISTED, f"*/{path.name}*")
+            found = _stores(LISTED, f"*/{begun}")
     if not found:
         return ""
     if len(found) == 1:

@@ -120,11 +120,21 @@ def read_records(root: Path | str) -> list[Record]:
 
 
 def unchanged(root: Path, name: str, about: Mapping[str, Any]) -> Record | None:
-    """The record of that name, if its result holds every field of `about`: what it rests on is what there is today."""
+    """The record of that name, if its result holds every field of `about`: what it rests on is what there is today.
+
+    None too where a file beside it is gone or is not what it names: made again, it is mended.
+    """
     if not record_path(root, name).exists():
         return None
     record = read_record(root, name)
-    return record if all(record.result.get(field_) == value for field_, value in about.items()) else None
+    if any(record.result.get(field_) != value for field_, value in about.items()):
+        return None
+    try:
+        for kind in record.files:
+            _read_sidecar(root, kind, name)
+    except Damaged:
+        return None
+    return record
 
 
 def read_arrays(root: Path | str, name: str) -> dict[str, Array]:

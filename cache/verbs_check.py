@@ -2,9 +2,8 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from .commandline import MENDABLE, Command
@@ -20,15 +19,11 @@ STORES = "folders of stores; python -m cache ls lists them"
 class _Stores(Command):
     """Several stores, by their folders."""
 
-    paths: CliPositionalArg[tuple[Path, ...]] = Field(
-        (), min_length=1, validate_default=True, description=STORES
+    paths: CliPositionalArg[tuple[str, ...]] = (
+        Field(  # as paths, a name such as 12e4 would be read as a number
+            (), min_length=1, validate_default=True, description=STORES
+        )
     )
-
-    @field_validator("paths", mode="before")
-    @classmethod
-    def _as_text(cls, value: Any) -> Any:
-        """A name of digits alone comes as a number."""
-        return tuple(map(str, value)) if isinstance(value, list | tuple) else value
 
 
 class VerifySettings(_Stores):

@@ -22,7 +22,7 @@ from .mask import Mask, mask_digest
 from .row_checks import REASONS
 from .row_digests import LabelRows, canonical_floats, row_digests_of
 from .row_scan import scan_rows
-from .sidecar import FileScan, file_identity, recall, remember_scan, sidecar_path
+from .sidecar import FileScan, check_can_remember, file_identity, recall, remember_scan, sidecar_path
 from .slabs import RawRows
 from .spectra import SpectraFile
 
@@ -191,6 +191,8 @@ def _scan_file(
         if progress is not None:
             progress(rows.stop - rows.start)
         return scan
+    if remember is not None:
+        check_can_remember(remember)
     scan = scan_rows(spectra, rows, mask, progress)
     if not (file_identity(path.stat()) == identity == file_identity(spectra.status(path))):
         raise InputError(f"{path}: changed while it was read; run the command again when nobody writes to it")

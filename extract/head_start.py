@@ -1,12 +1,12 @@
 """Fingerprints begun in a process of their own while this one still imports torch, which takes longer than a second."""
 
 import contextlib
-import multiprocessing
+import mmap
 import os
+import struct
 from collections.abc import Iterator
 from functools import partial
 from multiprocessing.context import ForkProcess
-from typing import Any
 
 from cache.errors import BlindspotError
 from cache.progress import Advance
@@ -26,8 +26,7 @@ class HeadStart:
     def __init__(self, config: ExtractConfig) -> None:
         """Begin; made before torch is imported, when this process is small and has no threads."""
         self._place = {split: place for place, split in enumerate(config.data)}
-        self._rows: Any = multiprocessing.RawArray("q", len(config.data))
-        self._done: Any = multiprocessing.RawArray("b", len(config.data))
+        self._rows, self._done = (_shared_numbers(len(config.data)) for _ in range(2))
         self._fork: ForkProcess = start_fork(self._scan, config, os.getpid(), daemon=False)
 
     def wait(self, split: str, advance: Advance) -> None:
@@ -67,6 +66,11 @@ class HeadStart:
         if os.getppid() != parent:  # it was killed, and nobody waits any more
             raise InterruptedError
         self._rows[place] += rows
+
+
+def _shared_numbers(n: int) -> memoryview:
+    """So many zeros that a fork and its parent both see."""
+    return memoryview(mmap.mmap(-1, n * struct.calcsize("q"))).cast("q")
 
 
 @contextlib.contextmanager

@@ -20,6 +20,8 @@ from .prepare import Prepared
 from .request import ExtractConfig, find_data
 
 KIND = "examples"
+VIEW_VERSION = 1
+"""Raised by hand when the arrays of such a record would come out otherwise."""
 """Of the records of these verbs."""
 
 Rows = npt.NDArray[np.int64]
@@ -94,7 +96,7 @@ def spec_of(prepared: Prepared, split: str, rows: Rows) -> dict[str, Any]:
     """What a record of these rows is named by: the provenance of a store of them without its arrays, and the rows."""
     provenance = dict(prepared.plans[split][0].provenance)
     del provenance["arrays"]
-    return {**provenance, "shown_rows": rows.tolist()}
+    return {**provenance, "view_version": VIEW_VERSION, "shown_rows": rows.tolist()}
 
 
 def about_rows(prepared: Prepared, split: str, rows: Rows) -> dict[str, Any]:

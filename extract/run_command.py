@@ -90,7 +90,7 @@ class RunSettings(Command):
     )
     need_labels: tuple[str, ...] = Field(
         (),
-        description="refuse files without these labels before anything is computed; all labels are stored in any case",
+        description="refuse files without these labels before any store is written; all labels are stored in any case",
     )
     scheduler: Literal["local", "processes", "dask"] = Field(
         "local", description="threads of this process, several processes, or dask workers (docs/cluster.md)"

@@ -79,6 +79,16 @@ def recall(folder: Path, about: Mapping[str, Any], identity: Mapping[str, int]) 
         return FileScan(arrays["row_digests"], arrays["stars"], labels, bad)
 
 
+def check_can_remember(folder: Path) -> None:
+    """Raise ConfigError, before a pass that may take an hour, when nothing can be written to the folder."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        problem = f"no right to write to {there}" if there.is_dir() else f"{there} is a file"
+        raise ConfigError(
+            f"{folder}: fingerprints cannot be remembered there ({problem}); give a folder you may write to: --digests"
+        )
+
+
 def remember_scan(
     folder: Path, about: Mapping[str, Any], identity: Mapping[str, int], scan: FileScan
 ) -> None:

@@ -45,7 +45,7 @@ def main_rows(frame: pd.DataFrame, label: str) -> list[Row]:
 
 
 def plain(rows: Iterable[Row]) -> list[Row]:
-    """Rows of all of train, all columns and one noise level, of the first seed: what sweeps vary is left out.
+    """Rows of all of train, all columns and one noise level, of the lowest seed: what sweeps vary is left out.
 
     Of several numbers of noise draws of train the smallest counts.
     """
@@ -58,9 +58,13 @@ def plain(rows: Iterable[Row]) -> list[Row]:
             and len(levels) == 1
         ):
             key = (str(unseeded(row)), *(str(row[name]) for name in _PLAIN))
-            if key not in kept or n_draws(row) < n_draws(kept[key]):
+            if key not in kept or _rank(row) < _rank(kept[key]):
                 kept[key] = row
     return list(kept.values())
+
+
+def _rank(row: Row) -> tuple[float, float]:
+    return n_draws(row), math.inf if row["seed"] is None else row["seed"]
 
 
 def n_draws(row: Row) -> float:
@@ -70,7 +74,7 @@ def n_draws(row: Row) -> float:
 
 _PLAIN = (
     *("kind", "training", "role", "layer", "pooling", "direction", "head"),
-    *("error_input", "noise_level_train", "fitted_labels", "family", "selection"),
+    *("error_input", "noise_level_train", "fitted_labels", "family", "weights", "inputs", "selection"),
 )
 
 

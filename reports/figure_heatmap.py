@@ -120,8 +120,9 @@ def _draw_heat(panels: Panels, words: Words) -> Figure:
     figure = new_figure(width, height)
     grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
     values = [row["test_r2"] for row in rows]
-    # Up to 1 whatever the best is: the same colour is the same score in every figure, and 0.16 does not glow.
-    scale = Normalize(max(FLOOR, min([*values, 0.0])), 1.0)
+    scale = Normalize(
+        FLOOR, 1.0
+    )  # whatever the scores are: a colour is the same score everywhere, 0.16 does not glow
     for axes, (name, panel) in zip(grid.flat, panels.items(), strict=False):
         _draw_panel(axes, panel, layers, poolings, scale)
         axes.set_title("\n".join(headings[name]), fontsize=SMALL)

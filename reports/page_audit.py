@@ -6,7 +6,8 @@ from cache.records import Record
 
 from .page_answers import Answer, Field, Tone
 from .render_markdown import estimate_text
-from .rows import Row
+from .rows import SHORT, Row
+from .settings import params_of
 from .source import Source
 from .standing import standing
 from .table import Estimate
@@ -67,15 +68,44 @@ def records_of(source: Source, kind: str, label: str) -> list[Record]:
 
 def _distance(record: Record, best: Row | None) -> tuple[int, int, int, str]:
     """How unlike the best row an audit is: test set first, then features, then head and noise level of train."""
-    features = record.spec.get("features") or {}
     if best is None:
         return (0, 0, 0, record.run_id)
-    unlike = [features.get(name) != best[name] for name in ("layer", "pooling", "direction")]
-    less = (record.spec.get("head") != best["head"]) + (_level(record, "train") != best["noise_level_train"])
+    features, others = (
+        _unlike_features(record, best),
+        [*_unlike_head(record, best), *_unlike_otherwise(record, best)],
+    )
     caution = list(SHORTCUT_WORDS).index(
         record.result["verdict"]["shortcut"]
     )  # of two as near, not the milder one
-    return (len(_of_other_test(record, best)), 3 * sum(unlike) + less, caution, record.run_id)
+    return (len(_of_other_test(record, best)), 9 * len(features) + len(others), caution, record.run_id)
+
+
+def _unlike_features(audit: Record, best: Row) -> list[str]:
+    """The layer, pooling and direction audited, where they are not those of the best row."""
+    features = audit.spec.get("features") or {}
+    return [
+        str(features.get(name))
+        for name in ("layer", "pooling", "direction")
+        if features.get(name) != best[name]
+    ]
+
+
+def _unlike_head(audit: Record, best: Row) -> list[str]:
+    """The head audited, where it is not that of the best row."""
+    return [str(audit.spec.get("head"))] if audit.spec.get("head") != best["head"] else []
+
+
+def _unlike_otherwise(audit: Record, best: Row) -> list[str]:
+    """In what else an audit is not of the best row, in words; what its record does not tell is taken for the same."""
+    spec, level, own = audit.spec, _level(audit, "train"), params_of(best)
+    train = "+".join(digest[:SHORT] for digest in (spec.get("inputs") or {}).get("train") or ())
+    found = (
+        ("another encoder or input", spec.get("family", best["family"]) == best["family"]),
+        ("other parameters", _unlike_head(audit, best) or spec.get("params", own) == own),
+        ("other train stars", not train or f"train {train}" in best["inputs"].split(", ")),
+        (f"trained at noise level {_number(level)}", level == best["noise_level_train"]),
+    )
+    return [words for words, same in found if not same]
 
 
 def _of_other_test(record: Record, best: Row | None) -> tuple[str, ...]:
@@ -109,19 +139,12 @@ def _number(level: float | None) -> str:
 
 
 def _audited_instead(audit: Record, best: Row | None) -> str:
-    """Head, features or noise level of train that were audited instead of those of the best row; '' for the same."""
-    if best is None or not _distance(audit, best)[1]:
+    """What was audited instead of the best row, where it differs; '' for the same."""
+    if best is None:
         return ""
-    features, spec = audit.spec.get("features") or {}, audit.spec
-    told = [str(spec.get("head"))] if spec.get("head") != best["head"] else []
-    told += [
-        str(features.get(name))
-        for name in ("layer", "pooling", "direction")
-        if features.get(name) != best[name]
-    ]
-    level = _level(audit, "train")
-    told += [] if level == best["noise_level_train"] else [f"trained at noise level {_number(level)}"]
-    return ", ".join(told)
+    return ", ".join(
+        [*_unlike_head(audit, best), *_unlike_features(audit, best), *_unlike_otherwise(audit, best)]
+    )
 
 
 def _audited_rows(audit: Record) -> Iterator[str]:
@@ -137,9 +160,8 @@ def _of_other_features(audit: Record, best: Row | None) -> Iterator[str]:
     if best is not None and _distance(audit, best)[1]:
         features = audit.spec.get("features") or {}
         names = [str(features.get(name)) for name in ("layer", "pooling", "direction")]
-        level = _level(audit, "train")
-        trained = "" if level == best["noise_level_train"] else f", trained at noise level {_number(level)}"
-        yield f"Audited: {' / '.join([*names, str(audit.spec.get('head'))])}{trained}, not the best configuration."
+        others = "".join(f", {words}" for words in _unlike_otherwise(audit, best))
+        yield f"Audited: {' / '.join([*names, str(audit.spec.get('head'))])}{others}, not the best configuration."
 
 
 def outdated(source: Source, record: Record) -> Iterator[str]:

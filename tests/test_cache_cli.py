@@ -222,8 +222,24 @@ def test_digits_of_a_store_name_those_that_begin_so(tmp_path, capsys, monkeypatc
 
 @pytest.mark.parametrize("verb", ["verify", "digest"])
 def test_digits_alone_are_a_name(capsys, verb):
-    assert cache(verb, "898255", "1e5") == 2
-    assert "error: 898255: no feature store there" in capsys.readouterr().err
+    names = ("898255", "1e5", "12345678e1234567")
+    assert cache(verb, *names) == 2
+    told = capsys.readouterr().err
+    for name in names if verb == "verify" else names[:1]:
+        assert f"error: {name}: no feature store there" in told
+
+
+@pytest.mark.parametrize("verb", ["show", "verify", "digest", "repair", "why"])
+@pytest.mark.parametrize("name", ["a**", "a[", "**"])
+def test_what_a_shell_leaves_of_a_pattern_is_a_name(capsys, verb, name):
+    assert cache(verb, name) == 2
+    assert f"{name}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["verify", "digest"])
+def test_a_name_may_begin_with_dashes(capsys, verb):
+    assert cache(verb, "--", "--x") == 2
+    assert "error: --x: no feature store there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["show", "verify", "digest", "repair"])

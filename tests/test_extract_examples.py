@@ -101,6 +101,10 @@ def test_what_is_on_record_is_left_as_it_is_until_what_it_rests_on_changes(
         assert make_examples(settings(survey, tmp_path)) == name
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"{path} is on record and unchanged")
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+    (beside,) = (tmp_path / "results/arrays").iterdir()
+    beside.unlink()
+    assert make_examples(settings(survey, tmp_path)) == name
+    assert beside.exists()
     record, arrays = read_record(tmp_path / "results", name), read_arrays(tmp_path / "results", name)
     write_record(
         tmp_path / "results", kind="examples", spec=record.spec, result={**record.result, "n": 7}, run={}

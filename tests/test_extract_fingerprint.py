@@ -401,9 +401,10 @@ def test_a_damaged_memory_is_not_believed(tmp_path, scans):
     assert recall(remember, about, file_identity(path.stat())) is None
 
 
-def test_a_memory_that_cannot_be_written_says_so(tmp_path):
+def test_a_memory_that_cannot_be_written_says_so_before_anything_is_read(tmp_path, monkeypatch):
     path = write_table_layout(tmp_path / "a.h5")
     (tmp_path / "file").touch()
+    monkeypatch.setattr(module, "scan_rows", None)
     with pytest.raises(ConfigError, match="cannot be remembered"):
         prints(path, remember=tmp_path / "file")
 

@@ -262,7 +262,7 @@ def test_a_fine_tuned_encoder_stands_in_for_no_frozen_one():
 
 def test_of_two_audits_as_near_the_more_cautious_answers():
     best = record(0.6)
-    audits = [audit_record(shortcut, params={"alpha": k}) for k, shortcut in enumerate(("no", "yes", "no"))]
+    audits = [audit_record(shortcut, folds=5 + k) for k, shortcut in enumerate(("no", "yes", "no"))]
     source = source_of([best, *audits])
     assert shortcut_answer(source, field(source)).value == "yes"
 
@@ -357,6 +357,10 @@ def test_an_audit_of_another_test_set_does_not_answer():
         ({"head": "ols"}, " (audited: ols)"),
         ({"layer": "enc_0"}, " (audited: enc_0)"),
         ({"noise_levels": {"train": 0.5, "test": 1.0}}, " (audited: trained at noise level 0.5)"),
+        ({"family": "ff" * 32}, " (audited: another encoder or input)"),
+        ({"params": {"alpha": 1e6}}, " (audited: other parameters)"),
+        ({"head": "ols", "params": {}}, " (audited: ols)"),
+        ({"inputs": {"train": ["77" * 32]}}, " (audited: other train stars)"),
     ],
 )
 def test_only_an_audit_of_the_best_configuration_acquits_it(changed, words):
