@@ -23,10 +23,10 @@ probe $plain --selection "$trained" $latents --directions forward,concat --label
 step 'probe: LightGBM and MLP'
 probe $plain --selection "$trained" $latents --directions concat --heads lightgbm,mlp_1
 step 'controls: raw flux, error alone, random encoder, shuffled labels, mean'
-probe $plain --selection "$trained" --layers input_flux,input_error --poolings none --params alpha=val --labels log_g,T_eff --threads 2
-probe $plain --selection "$random" $latents --directions concat --params alpha=val --labels log_g,T_eff
+probe $plain --selection "$trained" --layers input_flux,input_error --poolings none --params alpha=val --labels "$labels" --threads 2
+probe $plain --selection "$random" $latents --directions concat --params alpha=val --labels "$labels"
 probe --selection "$trained" --directions concat --layers enc_pre_latent --params alpha=val \
-    --controls shuffled_labels,mean_predictor --labels log_g,T_eff
+    --controls shuffled_labels,mean_predictor --labels "$labels"
 
 step 'audit: what is left of log g when the network is fed another error'
 for fed in shuffled from-noisy; do
@@ -35,7 +35,7 @@ for fed in shuffled from-noisy; do
 done
 "$PY" -m probes audit --results "$OUT/results" --selection "$trained" --directions concat --error-inputs shuffled,from-noisy --threads 2
 step 'ceiling: how much of the labels noisy flux can tell'
-probe $plain --selection "$OUT/features/demo_from-noisy.json" --layers enc_pre_latent --directions concat --params alpha=val --labels log_g,T_eff
+probe $plain --selection "$OUT/features/demo_from-noisy.json" --layers enc_pre_latent --directions concat --params alpha=val --labels "$labels"
 "$PY" -m extract fisher --data "$OUT/data/mock" --split test --out "$OUT/fisher" --digests "$OUT/digests"
 "$PY" -m probes ceiling --results "$OUT/results" --features "$OUT/features" --fisher "$OUT/fisher" --labels log_g,T_eff
 
