@@ -35,7 +35,7 @@ for fed in shuffled from-noisy; do
 done
 "$PY" -m probes audit --results "$OUT/results" --selection "$trained" --directions concat --error-inputs shuffled,from-noisy --threads 2
 step 'ceiling: how much of the labels noisy flux can tell'
-probe $plain --selection "$OUT/features/demo_from-noisy.json" --layers enc_pre_latent --directions concat --params alpha=val --labels "$labels"
+probe $plain --selection "$OUT/features/demo_from-noisy.json" --layers enc_pre_latent --directions concat --params alpha=val --labels log_g,T_eff
 "$PY" -m extract fisher --data "$OUT/data/mock" --split test --out "$OUT/fisher" --digests "$OUT/digests"
 "$PY" -m probes ceiling --results "$OUT/results" --features "$OUT/features" --fisher "$OUT/fisher" --labels log_g,T_eff
 
