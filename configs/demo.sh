@@ -23,7 +23,8 @@ probe $plain --selection "$trained" $latents --directions forward,concat --label
 step 'probe: LightGBM and MLP'
 probe $plain --selection "$trained" $latents --directions concat --heads lightgbm,mlp_1
 step 'controls: raw flux, error alone, random encoder, shuffled labels, mean'
-probe $plain --selection "$trained" --layers input_flux,input_error --poolings none --params alpha=val --labels "$labels" --threads 2
+"$PY" -m probes sweep $plain --results "$OUT/results" --selection "$trained" --layers input_flux,input_error --poolings none \
+    --params ridge.alpha=val --labels "$labels" --threads 2    # a sweep shares what its labels have in common
 probe $plain --selection "$random" $latents --directions concat --params alpha=val --labels "$labels"
 probe --selection "$trained" --directions concat --layers enc_pre_latent --params alpha=val \
     --controls shuffled_labels,mean_predictor --labels "$labels"
