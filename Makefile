@@ -25,6 +25,11 @@ WITH      ?=#                 anything else for every extraction: WITH='--mask m
 
 PYTHON ?= python3
 PY     := .venv/bin/python
+KNOWN  := DATA TRAIN VAL TEST CKPT CONFIG LAYER POOL DIRECTION HEAD LABEL NOISE DRAWS SEED DEVICE SCHEDULER JOBS GRID OUT ARGS FISHER WITH PYTHON PY
+GIVENS := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+ifneq ($(filter-out $(KNOWN),$(GIVENS)),)
+$(error unknown variable $(filter-out $(KNOWN),$(GIVENS)); known: $(KNOWN))
+endif
 comma  := ,
 MOCK   := $(OUT)/data/mock
 SELECT := $(OUT)/features/selection.json

@@ -173,8 +173,11 @@ def main(program: str, verbs: Mapping[str, Verb | LazyVerb], argv: Sequence[str]
         sys.stderr.write(f"error: {error}\n")
         return MENDABLE
     except OSError as error:  # no right to write, no room, a file where a folder should be
+        rights = (
+            " (no right to write there: name another folder)" if isinstance(error, PermissionError) else ""
+        )
         sys.stderr.write(
-            f"error: {error}; what was committed stays, mend it and run the same command again\n"
+            f"error: {error}{rights}; what was committed stays, mend it and run the same command again\n"
         )
         return MENDABLE
     except KeyboardInterrupt:

@@ -205,7 +205,7 @@ def _compute(task: BlockTask, rows: dict[int, int], say: Say, cluster: Cluster) 
                         held.append(block)
                         if done.holder not in said:
                             said.add(done.holder)
-                            say(f"{task.split}: {done.holder}")
+                            say(f"{task.split}: {done.holder.partition(';')[0]}, and is left to it")
                         continue
                     advance(rows[block] - done.shown)
                     if done.times:

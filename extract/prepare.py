@@ -15,7 +15,14 @@ from cache.plan_file import Plan, read_plan
 from cache.progress import progress
 
 from .choices import FROM_TRAIN, MICRO_BATCH
-from .chosen_encoder import check_train_there, is_random, load_named, mask_ratio, random_encoder
+from .chosen_encoder import (
+    SHIPPED_FILES,
+    check_train_there,
+    is_random,
+    load_named,
+    mask_ratio,
+    random_encoder,
+)
 from .encoder import BlindspotModel1D
 from .engine import check_precision, choose_device
 from .error_input import channels
@@ -99,6 +106,10 @@ def prepare(
             )
             for split, known in prints.items()
         }
+        if config.checkpoint in SHIPPED_FILES and first.data_kind != "mock":
+            say(
+                f"note: {config.checkpoint} was trained on mock spectra alone; {first.files[0]} is not marked as mock"
+            )
         for assumption in model.assumed:
             say(f"assumed: {assumption}")
         plans = {

@@ -192,6 +192,10 @@ def find_data(data: str, split: str | None = None) -> dict[str, tuple[Path, ...]
                 f"{folder / name}: expected {' or '.join(DATA_NAMES)} there for --split {name}; splits there: "
                 f"{', '.join(there) or 'none'}{did_you_mean(name, there)}"
             )
+    if not found and _holds_data(folder):
+        raise InputError(
+            f"{folder}: is the folder of one split; say --data {folder.parent}, and --split {folder.name} for it alone"
+        )
     if not found:
         raise InputError(
             f"{folder}: holds none of {', '.join(f'{s}/dataset.h5' for s in SPLITS)}; "

@@ -244,6 +244,18 @@ def test_mock_files_are_marked(tmp_path):
     assert extract_one(path, tmp_path).provenance["data_kind"] == "mock"
 
 
+@pytest.mark.parametrize(("attributes", "n_notes"), [({"blindspot_mock": "1"}, 0), ({}, 1)])
+def test_the_shipped_encoder_on_other_data_is_told(tmp_path, attributes, n_notes):
+    path = write_table_layout(tmp_path / "m.h5", stars(3, 1), attributes=attributes)
+    said: list[str] = []
+    asked = request(
+        {"test": (path,)}, tmp_path, checkpoint="shipped", config_model=None, poolings=("global_mean",)
+    )
+    with prepare(asked, say=said.append):
+        pass
+    assert len([line for line in said if "was trained on mock spectra alone" in line]) == n_notes
+
+
 # Bad rows, leaks.
 
 

@@ -98,8 +98,13 @@ def test_a_folder_without_data_is_refused(folder):
         find_data(str(folder), "val")
     with pytest.raises(InputError, match=r"splits there: test, train; did you mean 'train'\?"):
         find_data(str(folder), "trian")
-    with pytest.raises(InputError, match=r"holds none of train/dataset\.h5, .*python -m extract mock"):
+    with pytest.raises(
+        InputError, match=r"is the folder of one split; say --data .*, and --split train for it"
+    ):
         find_data(str(folder / "train"))
+    (folder / "empty").mkdir()
+    with pytest.raises(InputError, match=r"holds none of train/dataset\.h5, .*python -m extract mock"):
+        find_data(str(folder / "empty"))
 
 
 def test_names_are_of_the_known_kind():

@@ -180,6 +180,15 @@ def test_make_sweep_stores_what_the_grid_reads_and_given_variables_win(tmp_path)
     )
 
 
+@pytest.mark.parametrize("given", ["CPKT=x.ckpt", "LABLE=T_eff", "data=d"])
+def test_a_variable_that_make_does_not_know_is_refused(given):
+    name = given.partition("=")[0]
+    assert f"unknown variable {name}; known: DATA" in make("-n", "probe", given).stderr
+    shown = make("-n", "probe", "WITH=--mask a=b", "ARGS=--params ridge.alpha=val x=y", "PY=python")
+    assert shown.returncode == 0
+    assert "--params ridge.alpha=val x=y" in shown.stdout
+
+
 def test_the_main_job_through_make(tmp_path):
     survey = run(
         sys.executable,
