@@ -1,9 +1,12 @@
 """What commands of probes refuse before there is any store."""
 
+from pathlib import Path
+
 import pytest
 from test_probes_run_command import probes
 
 from cache.records import write_record
+from probes.registry import HEADS
 
 
 @pytest.fixture(autouse=True)
@@ -108,3 +111,11 @@ def test_a_ceiling_is_checked_against_the_records(tmp_path, capsys):
     ):
         assert probes("ceiling", *argv, *wrong) == 2
         assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("head", ["all", *HEADS])
+@pytest.mark.parametrize("grid", ["sweep", "robustness"])
+def test_the_grids_that_we_ship_can_be_fitted_with_any_head(grid, head, capsys):
+    config = Path(__file__).parents[1] / f"configs/{grid}.yaml"
+    assert probes("sweep", "--config", config, "--heads", head, "--print-extract") == 0
+    assert capsys.readouterr().out.startswith("--layers enc_pre_latent")
