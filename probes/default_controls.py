@@ -51,7 +51,7 @@ def accompanied(choices: CellChoices, stores: StoreChoice) -> Accompanied:
     principal axes, and the error vector alone, with every head; features of an untrained encoder of the same shape on
     the same spectra, with every head. They are fitted to the largest training size with the first seed, on all
     segments. Where no network layer is asked for, inputs and untrained encoder have nothing to be compared with and are
-    left out. A network that is fed no error is compared with the error alone as well. Raises what `StoreChoice.views` raises
+    left out; a network that is fed no error is compared with the error as well. Raises what `StoreChoice.views` raises
     for the features asked for; a control without stores is told by `missing`.
     """
     if DEFAULT not in choices.controls:

@@ -58,8 +58,9 @@ def run(settings: RunSettings) -> None:
             views_of[chosen.family, arrays] = chosen.views(arrays)
     for number, (request, chosen) in enumerate(wanted, start=1):
         views = views_of[chosen.family, arrays_of(request)]
-        name = run_id(KIND, build_spec(request, views))
-        place = f"[{number}/{len(wanted)}] {title(request)}"
+        spec = build_spec(request, views)
+        name = run_id(KIND, spec)
+        place = f"[{number}/{len(wanted)}] {title(request, control=spec['control'])}"
         if not settings.refit and is_fresh(settings.results, name, views):
             _say(f"{place}: {score(read_record(settings.results, name).result, request.labels)} (on record)")
             continue

@@ -60,8 +60,14 @@ def test_controls_that_are_named_stand_alone(features):
 def test_every_control_is_recorded_beside_the_probe(features, tmp_path, capsys):
     argv = flags(features, tmp_path, "--controls", "default", "--heads", "ols,ridge")
     assert probes("run", *argv, "--selection", features / "selection.json") == 0
-    assert "not run" not in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "not run" not in told
     records = read_records(tmp_path)
+    for control in ("random encoder", "shuffled labels", "mean predictor"):
+        recorded = [r for r in records if r.spec["control"] == control.replace(" ", "_")]
+        assert told.count(f"({control})") == len(recorded) > 0
+    named = [line.partition("] ")[2].partition(":")[0] for line in told.splitlines()]
+    assert len(set(named)) == len(records), "no two lines have the same words"
     found = sorted(
         (
             r.spec["control"],
