@@ -44,8 +44,8 @@ class RunSettings(ProbeSettings):
 def run(settings: RunSettings) -> None:
     """Fit what has no fresh record and print one line per probe."""
     size = ALL if settings.train_size is None else settings.train_size
+    check_choices(settings.choices(seeds=(settings.seed,), train_sizes=(size,)))
     if settings.check:
-        check_choices(settings.choices(seeds=(settings.seed,), train_sizes=(size,)))
         return
     stores = settings.stores(draws=settings.draws)
     asked = accompanied(settings.cells(stores, seeds=(settings.seed,), train_sizes=(size,)), stores)
