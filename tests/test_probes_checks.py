@@ -113,7 +113,7 @@ def test_a_ceiling_is_checked_against_the_records(tmp_path, capsys):
         assert told in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", ["run", "sweep", "distil"])
+@pytest.mark.parametrize("verb", ["run", "sweep", "audit", "distil"])
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
