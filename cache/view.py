@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from .ambiguity import ambiguous
 from .arrays import PSEUDO_LAYERS, ArrayName, check_spelling, stored_directions
 from .chunks import Array
 from .commits import is_finished
 from .errors import ConfigError, Damaged, NotExtracted, SchemaVersion
 from .header import Header, read_header
-from .provenance import differences, group
+from .provenance import group
 from .store import FeatureStore, combine_directions
 
 KEY_DIGITS = 16
@@ -192,7 +193,7 @@ def find(root: Path | str, split: str, want: Want) -> FeatureView:
             groups.setdefault(group(header.provenance), []).append((path, header))
     whole = [stores for stores in groups.values() if _holds(stores, wanted)]
     if len(whole) > 1:
-        raise ConfigError(_ambiguous(root, split, [stores[0][1] for stores in whole]))
+        raise ConfigError(ambiguous(root, split, whole))
     if not whole and outdated:  # they only matter when nothing else meets the request
         raise outdated[0]
     if not whole:
@@ -242,26 +243,6 @@ def _choose(
             opened[path] = FeatureStore.open(path)
         chosen[array] = opened[path]
     return chosen
-
-
-def _ambiguous(root: Path, split: str, headers: list[Header]) -> str:
-    first, *others = headers
-    lines = [f"several feature stores under {root}/{split} meet the request; narrow it down:"]
-    lines.append(f"  family {first.family[:12]} input {first.provenance['input'][:12]}")
-    for header in others:
-        told = [
-            f"{field}: {found!r} / {other!r}"
-            for field, found, other in differences(first.provenance, header.provenance)
-            if field != "arrays"
-        ]
-        lines.append(
-            f"  family {header.family[:12]} input {header.provenance['input'][:12]} differs in {'; '.join(told)}"
-        )
-    lines.append(
-        "say which: --selection FILE (extract run writes it), --family or --noise-level; "
-        "or remove stores you no longer need"
-    )
-    return "\n".join(lines)
 
 
 def _absent(root: Path, split: str, want: Want, *, partial: list[Header], others: list[Header]) -> str:

@@ -89,9 +89,9 @@ class Audit:
 
 def run(settings: AuditSettings) -> None:
     """Make the audits that have no fresh record, and print all of them."""
+    check_choices(_choices(settings))
+    check_audited(settings.layers, settings.error_inputs)
     if settings.check:
-        check_choices(_choices(settings))
-        check_audited(settings.layers, settings.error_inputs)
         return
     audits = list(_audits(settings))
     missing = [a for a in audits if settings.again or not is_fresh(settings.results, a)]

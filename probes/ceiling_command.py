@@ -27,6 +27,7 @@ from .ceiling_inputs import CeilingGroup, KeptStores, groups_of
 from .ceiling_record import KIND, Ceiling, ceiling_of
 from .comparison import PREDICTING, Comparable, comparable
 from .on_record import check_named, starting_with
+from .titles import recorded_description, telling_params
 
 
 class CeilingSettings(Command):
@@ -175,7 +176,8 @@ def _words(record: Record, probes: tuple[Record, ...]) -> str:
         f"({result['fisher_method']})"
     )
     lines = [headline]
-    named = {probe.run_id: _name(probe) for probe in probes}
+    params = telling_params(probes)
+    named = {probe.run_id: _name(probe, params[probe.run_id]) for probe in probes}
     order = sorted(result["rows"], key=lambda row: (not row["applicable"], -(row["share"] or -math.inf)))
     for row in order:
         share = "-"
@@ -188,16 +190,14 @@ def _words(record: Record, probes: tuple[Record, ...]) -> str:
     return "\n".join(lines)
 
 
-def _name(probe: Record) -> str:
-    spec = probe.spec
-    parts = "+".join("/".join((p["layer"], p["direction"], p["pooling"])) for p in spec["features"]["parts"])
-    pca = "" if spec["features"]["pca"] is None else f" pca {spec['features']['pca']}"
-    control = "" if spec["control"] == "none" else f" ({spec['control']})"
+def _name(probe: Record, params: Mapping[str, Any]) -> str:
     trained = ""
     if probe.kind == "finetune":
-        trained = f", end to end, encoder {'frozen' if spec['params']['freeze_encoder'] else 'fine-tuned'}"
-    fed = spec["error_input"].split(":")[0]
-    return f"{probe.run_id[:8]} {parts}{pca} {spec['head']}{control}{trained}, error input {fed}"
+        frozen = probe.spec["params"]["freeze_encoder"]
+        trained = f", end to end, encoder {'frozen' if frozen else 'fine-tuned'}"
+        params = {name: value for name, value in params.items() if name != "freeze_encoder"}
+    fed = probe.spec["error_input"].split(":")[0]
+    return f"{probe.run_id[:8]} {recorded_description(probe.spec, params)}{trained}, error input {fed}"
 
 
 def _text(figure: Mapping[str, Any] | None) -> str:

@@ -183,19 +183,29 @@ def _mixed(mix: str, head: str, parts: Sequence[FeaturePart]) -> dict[str, int]:
 
 
 def _settings(head: str, heads: Sequence[str], params: Sequence[str]) -> list[dict[str, Any]]:
-    """The parameters of one head among `name=value` and `head.name=value`; a name given twice makes two choices."""
+    """The parameters of one head among `name=value` and `head.name=value`; a name given twice makes two choices.
+
+    A grid may hold parameters of heads that are not fitted this time; they are checked and left out.
+    """
     known = head_parameters(head)
     values: dict[str, list[Any]] = {}
     for owner, name, value in map(_assignment, params):
-        if owner is not None and owner not in heads:
-            raise UnknownName("head in --params", owner, heads)
+        if owner is not None and owner not in {*HEADS, *heads}:
+            raise UnknownName("head in --params", owner, HEADS)
         if owner not in (None, head):
+            _check_parameter(owner, name)
             continue
         if name in known:
             values.setdefault(name, []).append(value)
         elif owner == head or not any(name in head_parameters(other) for other in heads):
-            raise UnknownName(f"parameter of {head}", name, known)
+            _check_parameter(head, name)
     return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
+
+
+def _check_parameter(head: str, name: str) -> None:
+    known = head_parameters(head)
+    if name not in known:
+        raise UnknownName(f"parameter of {head}", name, known)
 
 
 def _assignment(text: str) -> Assignment:

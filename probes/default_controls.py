@@ -22,7 +22,8 @@ DEFAULT = "default"
 SHAPED_AS = "shipped"
 """The encoder whose shape a random one has where no YAML gives another (`extract run --checkpoint`)."""
 FLUX = "input_flux"
-FLUX_ARRAYS: Arrays = ((FLUX, "forward", "none"),)
+INPUTS = {FLUX: "raw noisy flux and its PCA", "input_error": "error only"}
+"""What the network is given, each alone with pooling none, and what a probe on it is called."""
 FLUX_AXES = (16, 32, 64, 128)
 """Numbers of principal axes that the users ask for (REFERENCE 8 D); the flux is put on the most that it has."""
 
@@ -47,9 +48,10 @@ def accompanied(choices: CellChoices, stores: StoreChoice) -> Accompanied:
     """The choices, and where `default` is among their controls all of these beside them.
 
     Labels shuffled among stars, with every feature set and head; the mean predictor, once; the noisy flux and its
-    principal axes, with every head; features of an untrained encoder of the same shape on the same spectra, with every
-    head. They are fitted to the largest training size with the first seed, on all segments. Where no network layer is
-    asked for the last two have nothing to be compared with and are left out. Raises what `StoreChoice.views` raises
+    principal axes, and the error vector alone, with every head; features of an untrained encoder of the same shape on
+    the same spectra, with every head. They are fitted to the largest training size with the first seed, on all
+    segments. Where no network layer is asked for, inputs and untrained encoder have nothing to be compared with and are
+    left out; a network that is fed no error is compared with the error as well. Raises what `StoreChoice.views` raises
     for the features asked for; a control without stores is told by `missing`.
     """
     if DEFAULT not in choices.controls:
@@ -76,7 +78,7 @@ def accompanied(choices: CellChoices, stores: StoreChoice) -> Accompanied:
     if layers:
         view = stores.views(next(_arrays(replace(choices, layers=layers))))["train"][0]
         for found, words in (
-            _flux(once, stores, view),
+            _inputs(once, stores, view),
             _untrained(replace(once, layers=layers), stores, view),
         ):
             batches += found
@@ -106,27 +108,38 @@ def _once(choices: CellChoices) -> CellChoices:
     )
 
 
-def _flux(once: CellChoices, stores: StoreChoice, view: FeatureView) -> Found:
-    """The noisy flux and its principal axes, of the family of the view: others may hold the flux as well."""
+def _inputs(once: CellChoices, stores: StoreChoice, view: FeatureView) -> Found:
+    """Noisy flux, its principal axes and the error, of the family of the view: others may hold them as well."""
     stores = replace(stores, family=view.family)
-    try:
-        train = stores.views(FLUX_ARRAYS)["train"]
-    except NotExtracted:
-        flags = {"--layers": FLUX, "--poolings": "none", "--directions": "forward"}
-        return [], [f"raw noisy flux and its PCA: not stored; {extract_command(view, flags)}"]
+    batches, absent = [], []
+    for layer in INPUTS:
+        try:
+            train = stores.views(((layer, "forward", "none"),))["train"]
+        except NotExtracted:
+            absent.append(layer)
+            continue
+        chosen = replace(
+            once,
+            layers=(layer,),
+            poolings=("none",),
+            directions=("forward",),
+            mix=NONE,
+            pca=(NONE, *(_flux_axes(once, train) if layer == FLUX else ())),
+        )
+        batches.append(Batch(choices=chosen, stores=stores))
+    if not absent:
+        return batches, []
+    flags = {"--layers": ",".join(absent), "--poolings": "none", "--directions": "forward"}
+    named = ", ".join(INPUTS[layer] for layer in absent)
+    return batches, [f"{named}: not stored; {extract_command(view, flags)}"]
+
+
+def _flux_axes(once: CellChoices, train: Sequence[FeatureView]) -> tuple[int, ...]:
+    """The largest of FLUX_AXES that flux and train rows have; none where they have fewer than the first."""
     (size,) = once.train_sizes
     n_rows = sum(member.rows.size for member in train) if size == ALL else int(size)
     n_pixels = train[0].coordinates(FLUX, "none", "forward")["channel"].size
-    axes = [number for number in FLUX_AXES if number <= min(n_rows, n_pixels)]
-    chosen = replace(
-        once,
-        layers=(FLUX,),
-        poolings=("none",),
-        directions=("forward",),
-        mix=NONE,
-        pca=(NONE, *axes[-1:]),
-    )
-    return [Batch(choices=chosen, stores=stores)], []
+    return tuple(number for number in FLUX_AXES if number <= min(n_rows, n_pixels))[-1:]
 
 
 def _untrained(once: CellChoices, stores: StoreChoice, view: FeatureView) -> Found:

@@ -12,6 +12,7 @@ from cache.errors import ConfigError, UnknownName
 from cache.records import Record, read_predictions, read_record, run_id
 
 from .cells import JOIN, arrays_of, requests, with_alpha_on_val
+from .checks import check_choices
 from .comparison import comparable
 from .distil_fits import Distillation, outcomes
 from .features import FeaturePart
@@ -25,6 +26,7 @@ from .stores import StoreChoice
 from .study_settings import StudySettings
 from .threads import blas_threads
 from .titles import score, title
+from .views import noise_level_of
 
 FLUX = "input_flux"
 
@@ -59,18 +61,17 @@ class DistilSettings(StudySettings):
 def run(settings: DistilSettings) -> None:
     """Learn what has no fresh record, fit the probes to compare with, and print what came out."""
     stores = settings.stores()
-    asked = list(_distillations(settings, stores))  # everything is checked before anything is learned
+    check_choices(settings.choices())
+    # everything is checked and found before anything is learned
+    asked = [(one, _twins(one, stores)) for one in _distillations(settings, stores)]
     with blas_threads(settings.threads):
-        for one in asked:
+        for one, twins in asked:
             names = _students(one, settings, stores.encoder(one.views))
             _say(
                 f"{one.target.path} from {one.flux.path} by {one.network}: {_latents_told(settings, names[0])}"
             )
-            for probe, name in zip(one.probes, names, strict=True):
-                others = [
-                    _on_record(twin, stores.views(arrays_of(twin)), settings, stores)
-                    for twin in (probe, one.on_flux(probe))
-                ]
+            for probe, name, others_of in zip(one.probes, names, twins, strict=True):
+                others = [_on_record(twin, views, settings, stores) for twin, views in others_of]
                 for line in _probe_told(settings, probe, [name, *others]):
                     _say(line)
 
@@ -112,6 +113,23 @@ def _distillations(settings: DistilSettings, stores: StoreChoice) -> Iterator[Di
             for probe in of_target:
                 build_spec(one.student(probe), one.views)
             yield one
+
+
+def _twins(one: Distillation, stores: StoreChoice) -> list[list[tuple[ProbeRequest, Views]]]:
+    """For every probe its twins on the true latents and on the flux, with the views that `probes run` would read.
+
+    They are of the family and the noise level in which flux and latents were found together, though others hold one
+    of the two as well. Raises what `StoreChoice.views` and `build_spec` raise.
+    """
+    first = one.views["train"][0]
+    stores = replace(stores, family=first.family, noise_level=noise_level_of(first))
+    found = [
+        [(twin, stores.views(arrays_of(twin))) for twin in (probe, one.on_flux(probe))]
+        for probe in one.probes
+    ]
+    for twin, views in (pair for pairs in found for pair in pairs):
+        build_spec(twin, views)
+    return found
 
 
 def _students(one: Distillation, settings: DistilSettings, encoder: str) -> list[str]:

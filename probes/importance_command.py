@@ -21,6 +21,7 @@ from .on_record import check_named, starting_with
 from .recorded import refits
 from .segment_importance import KIND, NO_SKILL_FLAG, importance_spec, rests_on, segment_importance, skilled
 from .threads import blas_threads
+from .titles import recorded_description, telling_params
 
 
 class ImportanceSettings(Command):
@@ -50,11 +51,13 @@ def run(settings: ImportanceSettings) -> int:
     """Write one record per probe and print a line for each; exit status 2 when one could not be made."""
     every = read_records(settings.results)
     chosen = _chosen(every, settings)
+    params = telling_params(record for record in every if record.kind == "probe")
     failures: list[str] = []
     with progress(len(chosen), "importance", unit="probes") as advance, blas_threads(settings.threads):
         for record in chosen:
             try:
-                _say(_told(record, every, settings))
+                title = _title(record, params[record.run_id])
+                _say(f"{record.run_id[:12]} {title}: {_told(record, every, settings)}")
             except BlindspotError as error:
                 failures.append(f"{record.run_id[:12]}: {error}")
             advance(1)
@@ -80,7 +83,7 @@ def _told(record: Record, every: Sequence[Record], settings: ImportanceSettings)
         _costliest(label, result, arrays) if skilled(record, label) else _no_skill(label, result)
         for label in record.spec["labels"]
     ]
-    return f"{record.run_id[:12]} {_title(record)}: {'; '.join(lines)} ({words})"
+    return f"{'; '.join(lines)} ({words})"
 
 
 def _no_skill(label: str, result: Mapping[str, Any]) -> str:
@@ -101,14 +104,12 @@ def _costliest(label: str, result: Mapping[str, Any], arrays: Mapping[str, Array
     )
 
 
-def _title(record: Record) -> str:
-    parts = record.spec["features"]["parts"]
-    layers = "+".join(part["layer"] for part in parts)
+def _title(record: Record, params: Mapping[str, Any]) -> str:
     level = record.spec["noise_levels"]["test"]
     noise = "" if level is None else f", noise level {level:g}"
     draws = len(record.spec["draws"]["train"])
     drawn = f", {draws} draws" if draws > 1 else ""
-    return f"{layers}/{parts[0]['direction']}/{parts[0]['pooling']} {record.spec['head']}{noise}{drawn}"
+    return f"{recorded_description(record.spec, params)}{noise}{drawn}"
 
 
 def _chosen(every: Sequence[Record], settings: ImportanceSettings) -> list[Record]:

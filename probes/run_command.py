@@ -1,6 +1,8 @@
 """`python -m probes run`: fit probes on stored features and keep their records."""
 
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic import Field
 
@@ -11,12 +13,12 @@ from .cells import ALL, arrays_of, requests
 from .checks import check_choices
 from .default_controls import accompanied
 from .fresh import is_fresh
+from .hints import hints
 from .runner import KIND, run_probe, store_result, unfinished_folder
-from .scoring import ProbeOutcome
 from .settings import ProbeSettings
-from .spec import build_spec, check_request
+from .spec import ProbeRequest, build_spec, check_request
 from .splits import Views
-from .stores import Arrays
+from .stores import Arrays, StoreChoice
 from .threads import blas_threads
 from .titles import score, title
 
@@ -44,8 +46,8 @@ class RunSettings(ProbeSettings):
 def run(settings: RunSettings) -> None:
     """Fit what has no fresh record and print one line per probe."""
     size = ALL if settings.train_size is None else settings.train_size
+    check_choices(settings.choices(seeds=(settings.seed,), train_sizes=(size,)))
     if settings.check:
-        check_choices(settings.choices(seeds=(settings.seed,), train_sizes=(size,)))
         return
     stores = settings.stores(draws=settings.draws)
     asked = accompanied(settings.cells(stores, seeds=(settings.seed,), train_sizes=(size,)), stores)
@@ -56,24 +58,31 @@ def run(settings: RunSettings) -> None:
         check_request(request)
         if (chosen.family, arrays) not in views_of:
             views_of[chosen.family, arrays] = chosen.views(arrays)
+    came_out: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = []
     for number, (request, chosen) in enumerate(wanted, start=1):
         views = views_of[chosen.family, arrays_of(request)]
-        name = run_id(KIND, build_spec(request, views))
-        place = f"[{number}/{len(wanted)}] {title(request)}"
-        if not settings.refit and is_fresh(settings.results, name, views):
-            _say(f"{place}: {score(read_record(settings.results, name).result, request.labels)} (on record)")
-            continue
-        about = {"encoder": chosen.encoder(views), "threads": settings.threads}
-        with blas_threads(settings.threads):
-            outcome = run_probe(request, views, about=about, unfinished=unfinished_folder(settings.results))
-        store_result(settings.results, outcome)
-        _say(f"{place}: {score(outcome.result, request.labels)} ({_seconds(outcome):.1f} s)")
+        spec = build_spec(request, views)
+        result, how = _scored(request, run_id(KIND, spec), views, chosen, settings)
+        came_out.append((spec, result))
+        place = f"[{number}/{len(wanted)}] {title(request, control=spec['control'])}"
+        _say(f"{place}: {score(result, request.labels)} ({how})")
     for words in asked.missing:
         _say(f"control not run: {words}")
+    for words in hints(came_out):
+        _say(words)
 
 
-def _seconds(outcome: ProbeOutcome) -> float:
-    return float(sum(outcome.run["seconds"].values()))
+def _scored(
+    request: ProbeRequest, name: str, views: Views, chosen: StoreChoice, settings: RunSettings
+) -> tuple[Mapping[str, Any], str]:
+    """The result of one probe, from its fresh record or fitted now, and which of the two in words."""
+    if not settings.refit and is_fresh(settings.results, name, views):
+        return read_record(settings.results, name).result, "on record"
+    about = {"encoder": chosen.encoder(views), "threads": settings.threads}
+    with blas_threads(settings.threads):
+        outcome = run_probe(request, views, about=about, unfinished=unfinished_folder(settings.results))
+    store_result(settings.results, outcome)
+    return outcome.result, f"{sum(outcome.run['seconds'].values()):.1f} s"
 
 
 def _say(line: str) -> None:

@@ -37,8 +37,8 @@ class ProbeSettings(Command):
     )
     controls: tuple[str, ...] = Field(
         (DEFAULT,),
-        description="default: none, and beside it shuffled labels, mean predictor, noisy flux and its PCA, random "
-        "encoder, as far as stored; or any of none, shuffled_labels, mean_predictor",
+        description="default: none, and beside it shuffled labels, mean predictor, noisy flux and its PCA, error "
+        "only, random encoder, as far as stored; or any of none, shuffled_labels, mean_predictor",
     )
     params: tuple[str, ...] = Field(
         (),

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from cache.arrays import stored_directions
 from cache.commandline import MENDABLE, Verb
-from cache.errors import CacheError
+from cache.errors import CacheError, NotExtracted
 from cache.progress import progress
 from cache.runlog import command_line
 
@@ -98,15 +98,18 @@ class SweepSettings(ProbeSettings):
 def run(settings: SweepSettings) -> int:
     """Fit what has no fresh record, print what failed and the best probes; exit status 2 when any cell failed."""
     axes = StoreAxes(noise_levels=settings.noise_levels, draws=settings.draws)
+    check_choices(settings.choices(seeds=settings.seeds, train_sizes=settings.train_sizes))
     if settings.print_extract:
-        check_choices(settings.choices(seeds=settings.seeds, train_sizes=settings.train_sizes))
-        for flags in needed(axes, combine=settings.combine):
-            _say(f"{_extract_flags(settings)} {flags}".rstrip())
+        for flags in _extractions(settings, axes):
+            _say(flags)
         return 0
     stores = settings.stores()
-    choices = settings.cells(stores, seeds=settings.seeds, train_sizes=settings.train_sizes)
-    asked = along_axes(choices, stores, axes, combine=settings.combine)
-    plans = plan_batches(asked.batches, results=settings.results, refit=settings.refit)
+    try:
+        choices = settings.cells(stores, seeds=settings.seeds, train_sizes=settings.train_sizes)
+        asked = along_axes(choices, stores, axes, combine=settings.combine)
+        plans = plan_batches(asked.batches, results=settings.results, refit=settings.refit)
+    except NotExtracted as error:
+        raise NotExtracted(f"{error}\n{_whole_sweep(settings, axes, stores.root)}") from error
     plan = whole([part for part, _ in plans])
     schedule = _schedule(settings, plan)
     tasks = [
@@ -179,6 +182,22 @@ def _counts(plan: SweepPlan, n_tasks: int, schedule: Schedule) -> str:
         f"{len(plan.groups)} groups of the same features, as {n_tasks} tasks, {schedule.n_workers} at once "
         f"({schedule.scheduler})"
     )
+
+
+def _extractions(settings: SweepSettings, axes: StoreAxes) -> list[str]:
+    """Flags of the runs of `extract run` that store what the sweep reads."""
+    flags = _extract_flags(settings)
+    return [f"{flags} {of_store}".rstrip() for of_store in needed(axes, combine=settings.combine)]
+
+
+def _whole_sweep(settings: SweepSettings, axes: StoreAxes, root: Path) -> str:
+    """The commands that store all that the sweep reads, where a cell lacks something."""
+    command, out = (
+        "python -m extract run --data FOLDER --checkpoint X --config-model X.yaml",
+        shlex.quote(str(root)),
+    )
+    commands = [f"  {command} {flags} --out {out}" for flags in _extractions(settings, axes)]
+    return "\n".join(["That was found for one cell. All that the sweep reads is stored by:", *commands])
 
 
 def _extract_flags(settings: SweepSettings) -> str:

@@ -22,10 +22,14 @@ from .stores import Arrays, StoreChoice
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One probe of a sweep, the name of its record, and what was said of its stores, to stand behind its title."""
+    """One probe of a sweep, name and control of its record, and what was said of its stores, to stand behind its title.
+
+    Where features come from an untrained encoder the record's control is another than the request's.
+    """
 
     request: ProbeRequest
     name: str
+    control: str = "none"
     told: str = ""
 
 
@@ -75,10 +79,11 @@ def plan_sweep(
             raise ConfigError(
                 f"--train-sizes {request.train_size}: train has {n_stars[arrays]} stars; leave that size out"
             )
-        name = run_id(KIND, spec_of(request, views))
+        spec = spec_of(request, views)
+        name = run_id(KIND, spec)
         if name in cells or name in planned:
             continue
-        cells[name] = Cell(request=request, name=name, told=stores.told())
+        cells[name] = Cell(request=request, name=name, control=spec["control"], told=stores.told())
         if refit or not is_fresh(results, name, views):
             groups.setdefault(group_key(request), []).append(cells[name])
     return SweepPlan(cells=tuple(cells.values()), groups=tuple(map(tuple, groups.values())))

@@ -54,7 +54,8 @@ def run_task(task: SweepTask, advance: Advance = lambda _: None) -> TaskDone:
     def keep(request: ProbeRequest, outcome: ProbeOutcome) -> None:
         store_result(task.results, outcome)
         if outcome.result["status"] != "ok":
-            failures.append((title(request) + task.stores.told(), str(outcome.result["error"])))
+            named = title(request, control=outcome.spec["control"]) + task.stores.told()
+            failures.append((named, str(outcome.result["error"])))
         advance(1)
 
     stopped = None

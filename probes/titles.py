@@ -1,34 +1,75 @@
 """Probes and their scores in one line each, as commands print them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from cache.canonical import canonical_json
+from cache.records import Record
 
 from .spec import ProbeRequest
 
 
-def title(request: ProbeRequest) -> str:
-    """What was asked, short."""
-    return f"{description(request)} {'+'.join(request.labels)}"
+def title(request: ProbeRequest, *, control: str | None = None) -> str:
+    """What was asked, short; `control` is that of the record, which features of an untrained encoder decide."""
+    return f"{description(request, control=control)} {'+'.join(request.labels)}"
 
 
-def description(request: ProbeRequest) -> str:
+def description(request: ProbeRequest, *, control: str | None = None) -> str:
     """What was asked, without the labels."""
-    first = request.features[0]
-    layers = "+".join(part.layer for part in request.features)
-    words = [f"{layers}/{first.direction}/{first.pooling}"]
-    if request.segments is not None:
-        words.append(f"segments {'+'.join(map(str, request.segments))}")
-    if request.pca is not None:
-        words.append(f"pca {request.pca}")
-    words.append(request.head)
-    words += [f"{name}={value}" for name, value in request.params.items()]
-    if request.control != "none":
-        words.append(f"({request.control})")
-    if request.train_size is not None:
-        words.append(f"on {request.train_size} stars")
-    if request.seed:
-        words.append(f"seed {request.seed}")
+    features = {
+        "parts": [part.to_json() for part in request.features],
+        "pca": request.pca,
+        "segments": request.segments,
+    }
+    asked = {
+        "features": features,
+        "head": request.head,
+        "control": request.control if control is None else control,
+        "train_size": request.train_size,
+        "seed": request.seed,
+    }
+    return recorded_description(asked, request.params)
+
+
+def recorded_description(spec: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+    """What the spec of a record asks, without the labels, with these parameters of its head."""
+    features = spec["features"]
+    first = features["parts"][0]
+    layers = "+".join(part["layer"] for part in features["parts"])
+    words = [f"{layers}/{first['direction']}/{first['pooling']}"]
+    if features.get("segments") is not None:
+        words.append(f"segments {'+'.join(map(str, features['segments']))}")
+    if features["pca"] is not None:
+        words.append(f"pca {features['pca']}")
+    words.append(spec["head"])
+    words += [f"{name}={value}" for name, value in params.items()]
+    if spec["control"] != "none":
+        words.append(f"({spec['control'].replace('_', ' ')})")
+    if spec.get("train_size") is not None:
+        words.append(f"on {spec['train_size']} stars")
+    if spec.get("seed"):
+        words.append(f"seed {spec['seed']}")
     return " ".join(words)
+
+
+def telling_params(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
+    """By run id, the parameters in which records of one kind and head differ, seeds apart: what all share tells none.
+
+    No head is made for it, so that commands which only read records import none of their libraries.
+    """
+    kin: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        kin.setdefault((record.kind, record.spec["head"]), []).append(record)
+    told: dict[str, dict[str, Any]] = {}
+    for alike in kin.values():
+        found: dict[str, set[str]] = {}
+        for name, value in (pair for record in alike for pair in record.spec["params"].items()):
+            found.setdefault(name, set()).add(canonical_json(value))
+        differing = {name for name, values in found.items() if len(values) > 1 and name != "seed"}
+        for record in alike:
+            params = record.spec["params"]
+            told[record.run_id] = {name: value for name, value in params.items() if name in differing}
+    return told
 
 
 def score(result: Mapping[str, Any], labels: tuple[str, ...]) -> str:

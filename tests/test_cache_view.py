@@ -121,8 +121,14 @@ def test_an_ambiguous_request_lists_what_differs_and_can_be_narrowed(tmp_path, c
     make_store(tmp_path)
     other = provenance(**change)
     make_store(tmp_path, other)
-    with pytest.raises(ConfigError, match=rf"several feature stores(?s:.*)differs in {told}(?s:.*)--family"):
+    with pytest.raises(ConfigError, match=rf"several feature stores(?s:.*)differs in {told}") as caught:
         find(tmp_path, "train", want())
+    words = str(caught.value)
+    assert ("--family" in words) == (narrowed == "family"), "only what helps is proposed"
+    assert ("--noise-level" in words) == ("noise_level" in (narrowed or {}))
+    assert ("was edited since" in words) == ("input" in (narrowed or {}))
+    assert ("--selection FILE" in words) == (narrowed is not None)
+    assert all(path.name in words for path in store_paths(tmp_path, "train"))
     if narrowed == "family":
         narrowed = {"family": family(other)[:12]}
     if narrowed is not None:

@@ -215,6 +215,21 @@ def test_again_changes_nothing_and_another_record_makes_it_anew(survey):
     assert len(after.result["rows"]) == len(before.result["rows"]) + 1
 
 
+def test_probes_with_other_parameters_are_told_apart(survey, capsys):
+    argv = flags(survey / "f", survey / "r", "--family", family_that_is_fed(survey, "zero"))
+    assert probes("run", *argv, "--params", "alpha=val,alpha=0.001,alpha=7") == 0
+    capsys.readouterr()
+    assert ceiling(survey, "--labels", "log_g") == 0
+    lines = capsys.readouterr().out.splitlines()
+    named = [line.split()[1:] for line in lines if "error input zero" in line and " ridge " in line]
+    assert {words[2] for words in named} >= {"alpha=val,", "alpha=0.001,", "alpha=7,"}
+
+
+def family_that_is_fed(survey, name):
+    stores = map(FeatureStore.open, store_paths(survey / "f", "train"))
+    return next(store.family for store in stores if store.provenance["error_input"] == name)
+
+
 def trained_end_to_end(root, error_input, *, frozen=False, mask=None):
     """A finetune record with the test predictions of a probe, fed some error input."""
     probe = next(

@@ -57,6 +57,15 @@ def test_parameters_go_to_the_heads_that_take_them():
     assert plain.params == {"alpha": 0.5}
 
 
+@pytest.mark.parametrize("head", list(HEADS))
+def test_parameters_of_heads_that_are_not_fitted_are_left_out(head):
+    """A grid names them once; which heads it is fitted with may be said beside it."""
+    (request,) = requests(choices(heads=(head,), params=("ridge.alpha=val", "lightgbm.preset=conservative")))
+    assert dict(request.params) == {"ridge": {"alpha": "val"}, "lightgbm": {"preset": "conservative"}}.get(
+        head, {}
+    )
+
+
 @pytest.mark.parametrize(
     ("params", "error", "message"),
     [
@@ -65,7 +74,8 @@ def test_parameters_go_to_the_heads_that_take_them():
         (("alpha=[",), ConfigError, r"--params 'alpha=\['"),
         (("aplha=3",), UnknownName, "unknown parameter of ridge 'aplha'; known: alpha"),
         (("ridge.aplha=3",), UnknownName, "unknown parameter of ridge 'aplha'"),
-        (("ols.alpha=3",), UnknownName, "unknown head in --params 'ols'; known: ridge"),
+        (("rigde.alpha=3",), UnknownName, "unknown head in --params 'rigde'; known: ols, ridge, lightgbm"),
+        (("ols.alpha=3",), UnknownName, "unknown parameter of ols 'alpha'"),
     ],
 )
 def test_wrong_parameters_are_refused_before_the_first_probe(params, error, message):

@@ -1,9 +1,12 @@
 """What commands of probes refuse before there is any store."""
 
+from pathlib import Path
+
 import pytest
 from test_probes_run_command import probes
 
 from cache.records import write_record
+from probes.registry import HEADS
 
 
 @pytest.fixture(autouse=True)
@@ -108,3 +111,41 @@ def test_a_ceiling_is_checked_against_the_records(tmp_path, capsys):
     ):
         assert probes("ceiling", *argv, *wrong) == 2
         assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["run", "sweep", "audit", "distil"])
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (("--heads", "rigde"), "unknown head 'rigde'"),
+        (("--params", "ridge.alfa=val"), "unknown parameter of ridge 'alfa'; known: alpha"),
+        (("--poolings", "mean"), "unknown pooling 'mean'"),
+    ],
+)
+def test_wrong_names_are_told_before_stores_that_are_not_there(verb, argv, told, capsys):
+    assert probes(verb, *argv) == 2
+    err = capsys.readouterr().err
+    assert told in err
+    assert "extract" not in err
+
+
+def test_a_sweep_without_stores_names_all_that_it_reads(capsys):
+    config = Path(__file__).parents[1] / "configs/sweep.yaml"
+    assert probes("sweep", "--config", config, "--noise-levels", "1,0", "--print-extract") == 0
+    wanted = capsys.readouterr().out.splitlines()
+    assert probes("sweep", "--config", config, "--noise-levels", "1,0", "--features", "f") == 2
+    err = capsys.readouterr().err
+    assert len(wanted) == 2
+    for flags in wanted:
+        assert (
+            f"python -m extract run --data FOLDER --checkpoint X --config-model X.yaml {flags} --out f\n"
+            in err
+        )
+
+
+@pytest.mark.parametrize("head", ["all", *HEADS])
+@pytest.mark.parametrize("grid", ["sweep", "robustness"])
+def test_the_grids_that_we_ship_can_be_fitted_with_any_head(grid, head, capsys):
+    config = Path(__file__).parents[1] / f"configs/{grid}.yaml"
+    assert probes("sweep", "--config", config, "--heads", head, "--print-extract") == 0
+    assert capsys.readouterr().out.startswith("--layers enc_pre_latent")

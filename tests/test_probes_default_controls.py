@@ -1,4 +1,4 @@
-"""What is fitted beside the probes asked for: controls on the same stores, on the flux, on a random encoder."""
+"""What is fitted beside the probes asked for: controls on the same stores, on flux and error, on a random encoder."""
 
 import shlex
 
@@ -14,6 +14,7 @@ from probes.default_controls import accompanied
 from probes.stores import StoreChoice
 
 FLUX = ArrayName("input_flux", "forward", "none")
+ERROR = ArrayName("input_error", "forward", "none")
 MADE = "python -m extract run --data d --draws 1 --draws 2 --checkpoint m.ckpt"
 EXTRACT = f"{MADE} --layers all --selection=s.json --poolings a,b"
 
@@ -24,11 +25,12 @@ def stores(root, **changes):
 
 @pytest.fixture(scope="module")
 def features(tmp_path_factory):
-    """Latents, the flux (20 pixels), and two random encoders beside them."""
+    """Latents, flux and error (20 pixels), and two random encoders beside them."""
     root = tmp_path_factory.mktemp("features")
     made = stores(root, about={"command": EXTRACT})
-    for split, flux in stores(root, arrays=(FLUX,), width=20).items():
-        made[split] += flux
+    for array in (FLUX, ERROR):
+        for split, inputs in stores(root, arrays=(array,), width=20).items():
+            made[split] += inputs
     for origin in ("random:10", "random:9"):
         stores(root, encoder={"origin": origin, "weights": origin.encode().hex().ljust(64, "0")})
     stores(root, encoder={"origin": "random:1", "config": {"num_layers": 4}})
@@ -58,8 +60,14 @@ def test_controls_that_are_named_stand_alone(features):
 def test_every_control_is_recorded_beside_the_probe(features, tmp_path, capsys):
     argv = flags(features, tmp_path, "--controls", "default", "--heads", "ols,ridge")
     assert probes("run", *argv, "--selection", features / "selection.json") == 0
-    assert "not run" not in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "not run" not in told
     records = read_records(tmp_path)
+    for control in ("random encoder", "shuffled labels", "mean predictor"):
+        recorded = [r for r in records if r.spec["control"] == control.replace(" ", "_")]
+        assert told.count(f"({control})") == len(recorded) > 0
+    named = [line.partition("] ")[2].partition(":")[0] for line in told.splitlines()]
+    assert len(set(named)) == len(records), "no two lines have the same words"
     found = sorted(
         (
             r.spec["control"],
@@ -73,6 +81,7 @@ def test_every_control_is_recorded_beside_the_probe(features, tmp_path, capsys):
     assert found == [
         ("mean_predictor", latent, "mean", 0),
         *[("none", latent, head, 0) for head in ("ols", "ridge")],
+        *[("none", "input_error", head, 0) for head in ("ols", "ridge")],
         *[("none", flux, head, axes) for head in ("ols", "ridge") for axes in (0, 16)],
         *[("random_encoder", latent, head, 0) for head in ("ols", "ridge")],
         *[("shuffled_labels", latent, head, 0) for head in ("ols", "ridge")],
@@ -85,7 +94,7 @@ def test_every_control_is_recorded_beside_the_probe(features, tmp_path, capsys):
 def test_a_sweep_makes_the_same_records_and_counts_them_once(features, tmp_path, capsys):
     where = ("--controls", "default", "--selection", features / "selection.json")
     assert probes("sweep", *flags(features, tmp_path / "sweep", *where)) == 0
-    assert "6 cells (ridge 5, mean 1): 0 on record, 6 to compute" in capsys.readouterr().out
+    assert "7 cells (ridge 6, mean 1): 0 on record, 7 to compute" in capsys.readouterr().out
     assert probes("run", *flags(features, tmp_path / "run", *where)) == 0
     first, second = (
         [(r.run_id, r.result) for r in read_records(tmp_path / name)] for name in ("sweep", "run")
@@ -93,7 +102,7 @@ def test_a_sweep_makes_the_same_records_and_counts_them_once(features, tmp_path,
     assert first == second
     argv = flags(features, tmp_path / "twice", *where, "--controls", "default,shuffled_labels")
     assert probes("sweep", *argv, "--dry-run") == 0
-    assert "6 cells (ridge 5, mean 1)" in capsys.readouterr().out
+    assert "7 cells (ridge 6, mean 1)" in capsys.readouterr().out
 
 
 def test_controls_are_fitted_once_to_the_largest_size(features):
@@ -135,13 +144,15 @@ def test_what_has_no_stores_is_named_with_its_command(tmp_path, capsys):
     stores(tmp_path / "f", about={"command": EXTRACT})
     argv = flags(tmp_path / "f", tmp_path / "r", "--controls", "default", "--directions", "concat")
     assert probes("run", *argv) == 0
-    flux, random = (
+    inputs, random = (
         line.partition("; run ")[2]
         for line in capsys.readouterr().out.splitlines()
         if "control not run" in line
     )
     common = "python -m extract run --data d --draws 2"
-    assert flux == f"{common} --checkpoint m.ckpt --layers input_flux --poolings none --directions forward"
+    assert inputs == (
+        f"{common} --checkpoint m.ckpt --layers input_flux,input_error --poolings none --directions forward"
+    )
     assert random == (
         f"{common} --config-model YAML_OF_THE_ENCODER --checkpoint random:0 --layers enc_pre_latent "
         f"--poolings {FORWARD.pooling} --directions forward,backward"
@@ -153,7 +164,7 @@ def test_what_has_no_stores_is_named_with_its_command(tmp_path, capsys):
     }
     assert probes("sweep", *argv, "--dry-run") == 0
     assert (
-        "control not run: raw noisy flux and its PCA: not stored; run python -m extract"
+        "control not run: raw noisy flux and its PCA, error only: not stored; run python -m extract"
         in capsys.readouterr().out
     )
 
@@ -188,19 +199,36 @@ def survey_families(root):
         yield header.family, header.provenance["encoder"]["origin"]
 
 
-def test_the_flux_is_taken_from_the_stores_of_the_encoder(tmp_path):
+def test_inputs_are_taken_from_the_stores_of_the_encoder(tmp_path):
     stores(tmp_path)
-    stores(tmp_path, arrays=(FLUX,), width=20)
-    stores(tmp_path, arrays=(FLUX,), width=20, encoder={"origin": "random:1", "weights": "77" * 32})
+    stores(tmp_path, arrays=(FLUX, ERROR), width=20)
+    stores(tmp_path, arrays=(FLUX, ERROR), width=20, encoder={"origin": "random:1", "weights": "77" * 32})
     own = next(family for family, origin in survey_families(tmp_path) if origin == "checkpoint")
     found = accompanied(choices(), StoreChoice(root=tmp_path))
-    assert told(found)[-1] == (("input_flux",), ("none",), ("none", 16), own)
+    assert told(found)[-2:] == [
+        (("input_flux",), ("none",), ("none", 16), own),
+        (("input_error",), ("none",), ("none",), own),
+    ]
     assert "random encoder on enc_pre_latent: not stored" in found.missing[0]
 
 
-def test_inputs_and_random_encoders_need_no_further_controls(features):
-    flux = choices(layers=("input_flux",), poolings=("none",))
-    found = accompanied(flux, StoreChoice(root=features, family=family_of(features)))
+@pytest.mark.parametrize(
+    ("stored", "absent", "words"),
+    [(FLUX, ERROR, "error only"), (ERROR, FLUX, "raw noisy flux and its PCA")],
+)
+def test_of_two_inputs_only_the_one_that_is_not_stored_is_named(stored, absent, words, tmp_path):
+    stores(tmp_path)
+    stores(tmp_path, arrays=(stored,), width=20)
+    found = accompanied(choices(), StoreChoice(root=tmp_path))
+    assert told(found)[-1][0] == (stored.layer,)
+    assert found.missing[0].startswith(f"{words}: not stored; run ")
+    assert f"--layers {absent.layer} --poolings none --directions forward" in found.missing[0]
+
+
+@pytest.mark.parametrize("layer", ["input_flux", "input_error"])
+def test_inputs_and_random_encoders_need_no_further_controls(layer, features):
+    asked = choices(layers=(layer,), poolings=("none",))
+    found = accompanied(asked, StoreChoice(root=features, family=family_of(features)))
     assert [controls for _, controls, _, _ in told(found)] == [
         ("none",),
         ("shuffled_labels",),
@@ -213,7 +241,7 @@ def test_inputs_and_random_encoders_need_no_further_controls(features):
         ("shuffled_labels",),
         ("mean_predictor",),
     ]
-    assert "raw noisy flux" in found.missing[0]
+    assert "raw noisy flux and its PCA, error only" in found.missing[0]
 
 
 def test_a_forced_leak_is_flagged_in_every_record(tmp_path, capsys):

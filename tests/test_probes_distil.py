@@ -162,7 +162,7 @@ def test_a_student_without_latents_or_of_nothing_is_refused():
     assert "student" not in HEADS, "HEAD=all fits ordinary heads"
 
 
-def survey(root):
+def survey(root, arrays=(LATENT, FLUX), **changes):
     """Stores in which latents are sums of pixels, noise apart, and labels are linear in the flux."""
     for split, n in N.items():
         rng = np.random.default_rng(list(N).index(split))
@@ -172,17 +172,18 @@ def survey(root):
         labels = {"log_g": flux @ [1.0, -1.0, 0.5, 0.0], "T_eff": flux[:, 3].astype(np.float64)}
         writer = StoreWriter.create(
             root,
-            provenance(split, arrays=(LATENT, FLUX), n=n, input=split.encode().hex().ljust(64, "0")),
+            provenance(split, arrays=arrays, n=n, input=split.encode().hex().ljust(64, "0"), **changes),
             rows=RowTable(
                 np.arange(n),
                 np.arange(first, first + n, dtype=np.uint64),
                 [str(k) for k in range(n)],
                 labels,
             ),
-            coordinates={array: coordinates() for array in (LATENT, FLUX)},
+            coordinates={array: coordinates() for array in arrays},
             block_rows=n,
         )
-        writer.commit(0, Block(arrays={LATENT: latents, FLUX: flux}, input=""), {"engine": "made up"})
+        made = {LATENT: latents, FLUX: flux}
+        writer.commit(0, Block(arrays={a: made[a] for a in arrays}, input=""), {"engine": "made up"})
         writer.record_run("2026-01-01T00-00-00Z", {"encoder": "tiny"})
 
 
@@ -247,6 +248,27 @@ def test_mistakes_are_told_before_anything_is_learned(features, tmp_path, capsys
     assert distil_command(features, tmp_path, *flags) == 2
     assert words in capsys.readouterr().err
     assert read_records(tmp_path) == []
+
+
+@pytest.mark.parametrize("array", [LATENT, FLUX])
+def test_twins_are_of_the_stores_where_flux_and_latents_are_together(array, tmp_path):
+    """Another encoder and another noise level hold one of the two as well."""
+    survey(tmp_path / "f")
+    survey(tmp_path / "f", (array,), encoder={"origin": "random:0", "weights": "77" * 32})
+    survey(tmp_path / "f", (array,), noise={"level": 0.5})
+    assert distil_command(tmp_path / "f", tmp_path / "r", "--student", "ols") == 0
+    records = read_records(tmp_path / "r")
+    assert len(records) == 3
+    assert len({record.spec["family"] for record in records}) == 1
+    assert all(set(record.spec["noise_levels"].values()) == {1.0} for record in records)
+
+
+def test_twins_that_could_be_of_several_stores_are_told_before_anything_is_learned(tmp_path, capsys):
+    survey(tmp_path / "f")
+    survey(tmp_path / "f", (LATENT,), rows={"n": N["train"], "selection": "others"})
+    assert distil_command(tmp_path / "f", tmp_path / "r", "--student", "ols") == 2
+    assert "several feature stores" in capsys.readouterr().err
+    assert read_records(tmp_path / "r") == []
 
 
 def test_probes_run_names_the_verb(features, tmp_path, capsys):

@@ -269,6 +269,23 @@ def test_it_is_made_once_until_its_probe_or_a_refit_changes(features, tmp_path, 
     assert list(again.result["refits"]["without"]) == [str(s) for s in range(K)]
 
 
+def test_probes_that_differ_in_a_parameter_are_told_apart(features, tmp_path, capsys):
+    layer = f"enc_pre_latent/forward/seg_mean_K{K}"
+    for more, expected in (
+        ((), {f"{layer} ridge, noise level 1"}),  # nothing to tell it from
+        (
+            ("--params", "ridge.alpha=0.001"),
+            {f"{layer} ridge alpha={alpha}, noise level 1" for alpha in ("val", "0.001")},
+        ),
+    ):
+        fit(features, tmp_path, *more)
+        capsys.readouterr()
+        assert importance(features, tmp_path) == 0
+        named = [line.partition(" ")[2].partition(":")[0] for line in capsys.readouterr().out.splitlines()]
+        assert len(named) == len(expected)
+        assert set(named) == expected
+
+
 def test_a_probe_without_skill_is_flagged_and_told(features, tmp_path, capsys):
     fit(features, tmp_path, "--labels", "log_g,noise,log_g+noise")
     assert importance(features, tmp_path) == 0

@@ -138,7 +138,7 @@ def test_controls_and_draws(features, tmp_path, capsys):
     assert r2["none"] > 0.9
     assert r2["shuffled_labels"] < 0.3
     assert r2["mean_predictor"] <= 0
-    assert "(shuffled_labels)" in capsys.readouterr().out
+    assert "(shuffled labels)" in capsys.readouterr().out
 
 
 def test_a_selection_names_the_stores(features, tmp_path, capsys):

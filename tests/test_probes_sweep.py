@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -285,6 +286,17 @@ def test_the_best_is_chosen_on_val(features, tmp_path, capsys):
     ]
     assert lines[2].startswith("log_g  enc_pre_latent/forward/seg_mean_K2 ridge alpha=0.001  0.99")
     assert lines[-1] == f"tables: python -m reports tables --results {tmp_path} --features {features}"
+
+
+def test_an_untrained_encoder_is_no_best_probe_unless_there_is_no_other(features, tmp_path):
+    """Its cells are asked for with no control, among the default ones; the record says what they are."""
+    assert probes("sweep", *flags(features, tmp_path, "--params", "alpha=1e-3,alpha=1e3")) == 0
+    good, bad = planned(features, tmp_path, params=("alpha=1e-3", "alpha=1e3")).cells
+    untrained = replace(good, control="random_encoder")
+    _, line = best_lines(tmp_path, (untrained, bad))
+    assert " ridge alpha=1000.0  " in line
+    _, line = best_lines(tmp_path, (untrained,))
+    assert " ridge alpha=0.001 (random encoder)  " in line
 
 
 def test_without_val_nothing_is_called_best(tmp_path, capsys):
