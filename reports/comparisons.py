@@ -33,6 +33,16 @@ class Paired:
         """Whether the one is better: its interval is above 0, and chance at most 5 % over all pairs compared."""
         return self.low is not None and self.low > 0 and self.p <= ALPHA
 
+    @property
+    def even_by(self) -> str:
+        """What fails where the two are not told apart, in words; the p-value where they are."""
+        p = f"{p_text(self.p)} after Holm"
+        if self.p > ALPHA:
+            return p
+        if self.low is None or self.high is None:
+            return f"the difference has no interval, though {p}"
+        return f"the interval of the difference holds 0, though {p}" if self.low <= 0 <= self.high else p
+
 
 @dataclass(frozen=True)
 class Comparisons:

@@ -7,7 +7,7 @@ from typing import Literal
 import pandas as pd
 
 from .comparable import plain_latents, ranked_sets
-from .comparisons import NOT_COMPARED, Comparisons, p_text
+from .comparisons import NOT_COMPARED, Comparisons
 from .page_cells import Bar, interval_bar
 from .render_markdown import estimate_text, number_text
 from .rows import Row
@@ -176,7 +176,7 @@ def _named(best: Row, rows: Sequence[Row], paired: Comparisons) -> str:
     texts = []
     for row in rows[:NAMED]:
         pair = paired.between(row, best)
-        judged = "" if pair is None else f", {p_text(pair.p)} after Holm"
+        judged = "" if pair is None else f", {pair.even_by}"
         texts.append(f"{row['name']} (R2 {number_text(row['test_r2'], DIGITS)}{judged})")
     more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
     return "; ".join(texts) + more

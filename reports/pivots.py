@@ -21,7 +21,8 @@ HEADS_NOTE = (
 )
 PAIRED_HEADS_NOTE = (
     "Bold: the best head of its row, only where its paired difference from every other head holds (p <= 0.05 after "
-    "Holm; of rows not compared in pairs, where its 95 % interval lies above); elsewhere the best is within noise."
+    "Holm, and 0 outside the interval; of rows not compared in pairs, where its 95 % interval lies above); elsewhere "
+    "the best is within noise."
 )
 LABELS_NOTE = "Nothing is bold: labels do not compete. Errors in dex and K are in the tables of each label."
 Group = list[Row]

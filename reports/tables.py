@@ -204,7 +204,7 @@ def _paired_notes(frame: pd.DataFrame, columns: Sequence[Column], paired: Compar
         yield (
             "Behind the best: R2 of the best row of the test set minus that of this row, on the same stars, with the "
             "95 % interval of that one difference, and its sign-flip p-value after Holm's correction for all pairs "
-            "compared: above 0.05 the two are not told apart."
+            "compared. The two are told apart only where that p is at most 0.05 and the interval leaves 0 out."
         )
     if SELECTIVITY in columns:
         yield (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from .comparable import best_on_val, comparable_rows, plain_latents
-from .comparisons import NOT_COMPARED, Comparisons, p_text
+from .comparisons import ALPHA, NOT_COMPARED, Comparisons
 from .render_markdown import estimate_text
 from .rows import Row
 from .table import Estimate
@@ -113,7 +113,7 @@ def _not_cleared(result: Contest, paired: Comparisons) -> str:
     pair = None if result.rival is None else paired.between(result.best, result.rival)
     if pair is None:
         return "its 95 % interval does not clear that of"
-    return f"in pairs ({p_text(pair.p)} after Holm) it cannot be told from"
+    return f"in pairs ({pair.even_by}) it cannot be told from"
 
 
 def verdicts(frame: pd.DataFrame, paired: Comparisons = NOT_COMPARED) -> tuple[str, ...]:
@@ -228,8 +228,9 @@ def _difference(upper: Row, lower: Row, paired: Comparisons) -> str:
     pair = paired.between(upper, lower)
     if pair is not None:
         by = estimate_text(Estimate(pair.difference, pair.low, pair.high), DIGITS)
-        judged = "paired" if pair.holds else "paired, not beyond chance once corrected"
-        return f"by {by}, {judged}: {p_text(pair.p)} after Holm over {pair.n_pairs} pairs"
+        corrected = " once corrected" if pair.p > ALPHA else ""
+        judged = "paired" if pair.holds else f"paired, not beyond chance{corrected}"
+        return f"by {by}, {judged}: {pair.even_by} over {pair.n_pairs} pairs"
     by = f"by {upper['test_r2'] - lower['test_r2']:.{DIGITS}f}"
     if beats_clearly(upper, lower):
         return f"{by}, beyond both 95 % intervals"

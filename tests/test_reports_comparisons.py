@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from reports_fakes import documents_of, fresh, record, write
+from reports_fakes import documents_of, fresh, record, source_of, write
 from reports_other_fakes import paired_by, with_predictions
 
 from reports.comparable import comparable_rows, names_without_seed
 from reports.comparisons import comparisons_of, p_text
 from reports.generate import red_flags
+from reports.page_answers import certainty_answer, field_of
 from reports.pivots import heads_table
 from reports.rows import frame_of
 from reports.tables import controls_table, layers_table
@@ -50,6 +51,26 @@ def test_a_small_p_does_not_hold_where_the_interval_has_0(three):
     for low in (-0.001, None):
         paired = comparisons_of([*pair, paired_by(pair, [(0.02, low, 0.03, 0.0004)])])
         assert not beats_clearly(best, third, paired)
+
+
+@pytest.mark.parametrize(
+    ("low", "p", "words"),
+    [
+        (-0.173, 0.0004, "the interval of the difference holds 0, though p below 0.001 after Holm"),
+        (None, 0.0004, "the difference has no interval, though p below 0.001 after Holm"),
+        (0.001, 0.4, "p = 0.4 after Holm"),
+        (-0.173, 0.4, "p = 0.4 after Holm"),
+    ],
+)
+def test_what_keeps_two_rows_from_being_told_apart_is_named(low, p, words):
+    pair = with_predictions(record(0.55), record(0.53, layer="enc_last"))
+    source = source_of([*pair, paired_by(pair, [(0.02, low, 0.03, p)])])
+    table = controls_table(source.frame, "log_g", source.paired)
+    text = " ".join((*table.lead, *table.notes))
+    assert f"in pairs ({words}) it cannot be told from enc_last" in text
+    assert "told apart only where that p is at most 0.05 and the interval leaves 0 out" in text
+    told = certainty_answer(field_of(source.frame, "log_g"), source.paired).sentences
+    assert any("Cannot be told from enc_last" in text and f", {words})" in text for text in told)
 
 
 def test_the_controls_table_says_how_far_rows_are_behind_and_what_pairs_decide(three):
