@@ -51,7 +51,7 @@ class Comparisons:
     pairs: Sequence["Pairs"] = ()
     """Of comparisons, the last to be asked first."""
     selectivity: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)
-    """R2 of a record minus R2 of its control, by name of the control."""
+    """R2 of a record minus R2 of its control as stored, by name of the control; to be shown by `selectivity_of`."""
     seeds: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     """Mean and spread of the fits that differ from a record in the seed alone, itself among them."""
 
@@ -62,6 +62,14 @@ class Comparisons:
             if found is not None:
                 return found
         return None
+
+    def selectivity_of(self, row: Row) -> dict[str, float]:
+        """R2 of a row minus that of each of its controls, by name; empty where none was compared.
+
+        A control below 0 counts as 0: a fit that exploded makes no row better, so selectivity is never above R2.
+        """
+        known = self.selectivity.get((row["label"], row["run_id"]), {})
+        return {name: min(difference, row["test_r2"]) for name, difference in known.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

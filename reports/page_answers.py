@@ -187,10 +187,10 @@ def _doubts(best: Row, paired: Comparisons) -> Iterator[str]:
     if seeds := paired.seeds.get(key):
         spread = f"mean {seeds['mean']:.{DIGITS}f}, standard deviation {seeds['std']:.{DIGITS}f}"
         yield f"{len(seeds['runs'])} seeds: {spread}."
-    if known := paired.selectivity.get(key):
+    if known := paired.selectivity_of(best):
         words = {"shuffled_labels": "shuffled labels", "random_encoder": "a random encoder"}
         yield (
-            "R2 minus that of controls: "
+            "R2 minus that of controls (0 where it is below): "
             + ", ".join(f"{words.get(n, n)} {value:.{DIGITS}f}" for n, value in sorted(known.items()))
             + "."
         )

@@ -189,7 +189,7 @@ def _behind(sets: Sequence[Sequence[Row]], paired: Comparisons) -> dict[str, str
 
 def _selectivity(row: Row, paired: Comparisons) -> str:
     """R2 minus those of the controls: shuffled labels, random encoder."""
-    known = paired.selectivity.get((row["label"], row["run_id"]))
+    known = paired.selectivity_of(row)
     if not known:
         return ""
     return " / ".join(
@@ -209,7 +209,7 @@ def _paired_notes(frame: pd.DataFrame, columns: Sequence[Column], paired: Compar
     if SELECTIVITY in columns:
         yield (
             "Selectivity: R2 minus that of the same probe on labels shuffled among stars, and on a random encoder "
-            "of the same shape."
+            "of the same shape; a control below 0 counts as 0."
         )
     told: set[tuple[str, ...]] = set()
     names = names_without_seed(frame) if paired.seeds else {}

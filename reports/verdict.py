@@ -15,6 +15,10 @@ from .vocabulary import CLEAN_FLUX, ERROR_ONLY, LATENT, RANDOM_ENCODER, RAW_FLUX
 
 DIGITS = 3
 BASELINES = (RAW_FLUX, ERROR_ONLY)
+FAR_BELOW = -0.1
+"""A score of shuffled labels whose whole interval is below this is no sound 0."""
+PENALISED = ("ols", "ridge")
+"""Heads that a larger penalty, chosen on val, makes less flexible."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,9 +209,27 @@ def _shuffled(ranking: Sequence[Row]) -> Iterator[str]:
     if low is None:
         yield f"Shuffled labels reach {scored_name(worst)}; it has no interval to judge it by."
     elif low <= 0:
-        yield f"Shuffled labels are compatible with 0 or below, as they must be: {scored_name(worst)}."
+        yield (
+            f"Shuffled labels are compatible with 0 or below, as they must be: {scored_name(worst)}."
+            f"{_far_below(rows, worst)}"
+        )
     else:
         yield f"Shuffled labels are above 0, which a sound set-up cannot give: {scored_name(worst)}. Look for a leak."
+
+
+def _far_below(rows: Sequence[Row], named: Row) -> str:
+    """Say so where a fit to shuffled labels is far worse than the mean: what it learns is mostly noise."""
+    row = min(
+        (row for row in rows if row["test_r2_hi"] is not None), key=lambda row: float(row["test_r2_hi"])
+    )
+    if row["test_r2_hi"] >= FAR_BELOW:
+        return ""
+    penalised = row["head"] in PENALISED and row["selection"] != "val_r2"
+    cure = (
+        "a larger penalty (ridge with alpha=val) helps" if penalised else "more stars or a simpler head help"
+    )
+    who = "It" if row is named else scored_name(row)
+    return f" {who} is far below 0: the fit is too flexible for {row['n_train']} train stars; {cure}."
 
 
 def _best(ranking: Sequence[Row], role: str) -> Row | None:

@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from reports_fakes import documents_of, fresh, record, source_of, write
+from hypothesis import given
+from hypothesis import strategies as st
+from reports_fakes import RANDOM_FAMILY, documents_of, fresh, record, source_of, write
 from reports_other_fakes import paired_by, with_predictions
 
 from reports.comparable import comparable_rows, names_without_seed
@@ -11,7 +13,7 @@ from reports.comparisons import comparisons_of, p_text
 from reports.generate import red_flags
 from reports.page_answers import certainty_answer, field_of
 from reports.pivots import heads_table
-from reports.rows import frame_of
+from reports.rows import frame_of, rows_of
 from reports.tables import controls_table, layers_table
 from reports.verdict import beats_clearly, contest
 
@@ -136,7 +138,7 @@ def test_selectivity_and_seeds_are_told(three):
     told = [
         {
             "run": records[0].run_id,
-            "shuffled_labels": {"run": shuffled.run_id, "difference": 0.551},
+            "shuffled_labels": {"run": shuffled.run_id, "difference": 0.549},
             "random_encoder": {"run": "gone", "difference": 0.3},
         }
     ]
@@ -152,10 +154,49 @@ def test_selectivity_and_seeds_are_told(three):
     compared = paired_by(records, [(0.005, -0.002, 0.012, 0.4)] * 3, selectivity=told, seeds=seeds)
     frame = frame_of([*records, shuffled], fresh)
     table = layers_table(frame, "log_g", comparisons_of([*records, shuffled, compared]))
-    assert [row["selectivity"] for row in table.rows] == ["0.551 / -", ""]
+    assert [row["selectivity"] for row in table.rows] == ["0.549 / -", ""]
     notes = " ".join(table.notes)
     assert "Selectivity: R2 minus that of the same probe on labels shuffled among stars" in notes
     assert notes.count("2 seeds: test R2 0.5475, standard deviation 0.0035, from 0.5450 to 0.5500.") == 1
+
+
+@given(
+    st.floats(-2, 1),
+    st.lists(st.floats(-12, 1), min_size=2, max_size=2),
+)
+def test_a_control_that_exploded_makes_no_row_more_selective(r2, controls):
+    (item,) = with_predictions(record(r2))
+    shuffled, other = (
+        record(controls[0], control="shuffled_labels"),
+        record(controls[1], family=RANDOM_FAMILY),
+    )
+    told = {
+        name: {"run": run.run_id, "difference": r2 - value}
+        for name, run, value in zip(
+            ("shuffled_labels", "random_encoder"), (shuffled, other), controls, strict=True
+        )
+    }
+    compared = paired_by([item], [(0.0, None, None, 1.0)], selectivity=[{"run": item.run_id, **told}])
+    source = source_of([item, shuffled, other, compared])
+    (row,) = [row for row in rows_of(source.frame) if row["run_id"] == item.run_id]
+    found = source.paired.selectivity_of(row)
+    assert list(found) == list(told)
+    for name, value in zip(told, controls, strict=True):
+        assert found[name] == pytest.approx(r2 - max(value, 0.0))
+        assert found[name] <= r2
+
+
+def test_selectivity_of_an_exploded_control_is_the_score_everywhere():
+    (item,) = with_predictions(record(0.55))
+    shuffled = record(-10.0, control="shuffled_labels")
+    told = [{"run": item.run_id, "shuffled_labels": {"run": shuffled.run_id, "difference": 10.55}}]
+    source = source_of([item, shuffled, paired_by([item], [(0.0, None, None, 1.0)], selectivity=told)])
+    for build in (layers_table, controls_table):
+        table = build(source.frame, "log_g", source.paired)
+        assert table.rows[0]["selectivity"] == "0.550 / -"
+        assert "a control below 0 counts as 0" in " ".join(table.notes)
+    answer = certainty_answer(field_of(source.frame, "log_g"), source.paired)
+    assert "R2 minus that of controls (0 where it is below): shuffled labels 0.550." in answer.sentences
 
 
 def test_several_seeds_together_are_named_without_one():
@@ -165,11 +206,11 @@ def test_several_seeds_together_are_named_without_one():
     assert not [name for name in names.values() if "seed" in name]
 
 
-@pytest.mark.parametrize(("seen", "told"), [("same", "0.551 / -"), ("another", "")])
+@pytest.mark.parametrize(("seen", "told"), [("same", "0.549 / -"), ("another", "")])
 def test_selectivity_falls_when_its_control_was_fitted_anew(three, seen, told):
     records, _ = three
     shuffled = replace(record(0.0, control="shuffled_labels"), files={"predictions": "same"})
-    control = {"run": shuffled.run_id, "predictions": seen, "difference": 0.551}
+    control = {"run": shuffled.run_id, "predictions": seen, "difference": 0.549}
     items = [{"run": records[0].run_id, "shuffled_labels": control}]
     compared = paired_by(records, [(0.005, -0.002, 0.012, 0.4)] * 3, selectivity=items)
     every = [*records, shuffled]

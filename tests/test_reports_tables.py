@@ -260,6 +260,30 @@ def test_the_verdict_names_what_beats_the_latents():
     assert "Shuffled labels are compatible with 0 or below" in text
 
 
+@pytest.mark.parametrize(
+    ("controls", "words"),
+    [
+        ([{"r2": -0.12}], ""),
+        (
+            [{"r2": -10.0}],
+            "It is far below 0: the fit is too flexible for 2000 train stars; a larger penalty (ridge",
+        ),
+        ([{"r2": -10.0, "selection": "val_r2"}], "train stars; more stars or a simpler head help."),
+        ([{"r2": -10.0, "head": "mlp_1"}], "train stars; more stars or a simpler head help."),
+        (
+            [{"r2": 0.0}, {"r2": -9.0, "head": "ols"}],
+            "ols), R2 -9.000 [-9.030, -8.970] is far below 0: the fit is too",
+        ),
+        ([{"r2": -10.0, "half_width": None}, {"r2": 0.0, "head": "ols"}], ""),
+    ],
+)
+def test_shuffled_labels_far_below_0_are_no_sound_control(controls, words):
+    told = verdicts(frame(record(0.5), *(record(**item, control="shuffled_labels") for item in controls)))
+    (text,) = [text for text in told if text.startswith("Shuffled labels are compatible with 0 or below")]
+    assert words in text
+    assert ("far below 0" in text) == bool(words)
+
+
 def test_the_verdict_when_the_latents_win():
     records = [record(0.6), record(0.5, layer="input_flux"), record(0.58, layer="input_error")]
     text = " ".join(verdicts(frame(*records)))
