@@ -23,6 +23,7 @@ from .vocabulary import LATENT, unit_of
 R2 = "R²"
 INTERVALS = "95\u00a0% intervals"
 """With a no-break space."""
+SIDEWAYS = "points of a bin are set apart sideways; each stands for the whole bin"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,21 @@ from cache.records import Record
 
 from .comparable import best_on_val
 from .comparisons import KIND
-from .drawn import INTERVALS, R2, Drawn, data_note, main_rows, names_apart, plain, stale_alarm
+from .drawn import INTERVALS, R2, SIDEWAYS, Drawn, data_note, main_rows, names_apart, plain, stale_alarm
 from .render_markdown import estimate_text, number_text
 from .rows import Row
 from .source import Source
-from .style import FAINT, GRID, ONE_COLUMN, TWO_COLUMNS, Words, horizontal_grid, new_figure, style_of, tell
+from .style import (
+    FAINT,
+    ONE_COLUMN,
+    TWO_COLUMNS,
+    Words,
+    bin_edges,
+    horizontal_grid,
+    new_figure,
+    style_of,
+    tell,
+)
 from .table import Estimate
 from .verdict import independent_apart
 from .vocabulary import LATENT, MEAN_PREDICTOR, ROLE_ORDER, SHUFFLED_LABELS
@@ -53,7 +63,7 @@ def by_bin(source: Source, label: str) -> list[Drawn]:
         title=_title(label, series[0], panels),
         note=(
             f"Each the best of its kind by val {R2}. {R2} compares with the mean of the bin, so compare rows within a "
-            f"bin, not bins. Bars: {INTERVALS}; {data_note(series)}."
+            f"bin, not bins; {SIDEWAYS}. Bars: {INTERVALS}; {data_note(series)}."
         ),
         alarm=stale_alarm(series),
         key=tuple(names_apart(series)),
@@ -118,8 +128,7 @@ def _draw(panels: Panels, series: Sequence[Row], words: Words) -> Figure:
             axes.plot(place, value, color=color, linewidth=0.7, alpha=0.6)
             handles.append(drawn)
             lowest = min(lowest, float(np.nanmin([0.0, *value, *low])))
-        for edge in edges:
-            axes.axvline(edge, color=GRID, linewidth=0.6, zorder=0)
+        bin_edges(axes, edges)
         axes.set_xlabel(QUANTITIES[name])
     grid[0].set_ylabel(f"test {R2} within the bin (no unit)")
     grid[0].set_ylim(max(lowest - 0.03, FLOOR), 1.03)

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from cache.records import Record
 
 from .comparable import comparable_rows, name_of
-from .drawn import INTERVALS, R2, Drawn, data_text, noise_text, stale_stores
+from .drawn import INTERVALS, R2, SIDEWAYS, Drawn, data_text, noise_text, stale_stores
 from .render_markdown import estimate_text
 from .rows import Row
 from .source import Source
-from .style import FAINT, INK, TWO_COLUMNS, Words, horizontal_grid, new_figure, style_of, tell
+from .style import FAINT, INK, TWO_COLUMNS, Words, bin_edges, horizontal_grid, new_figure, style_of, tell
 from .table import Estimate
 from .vocabulary import MEAN_PREDICTOR, SHUFFLED_LABELS
 
@@ -65,7 +65,7 @@ def _drawn(source: Source, record: Record, quantity: str, rows: Mapping[str, Row
         title=_title(label, result, items, rows),
         note=(
             f"Ceiling: {R2} that the prior-aware bound allows, mean over stars (docs/ceiling.md); dotted: the "
-            f"median over stars of the unbiased Cramér-Rao figure. {R2} is against the mean of the bin. "
+            f"median over stars of the unbiased Cramér-Rao figure. {R2} is against the mean of the bin; {SIDEWAYS}. "
             + (
                 f"Not held against it: {outside} that see the true error, or are not to be judged. "
                 if outside
@@ -140,10 +140,13 @@ def _draw(bins: Mapping[str, Any], runs: Sequence[str], quantity: str, words: Wo
     edges = np.asarray(bins["edges"], dtype=np.float64)
     centres, widths = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
     ceiling = _numbers(bins["ceiling"])
-    (line,) = left.plot(centres, ceiling[:, 0], color=INK, linewidth=1.6)
-    left.fill_between(centres, ceiling[:, 1], ceiling[:, 2], color=INK, alpha=0.15, linewidth=0)
+    (line,) = left.plot(edges, _over_bins(ceiling[:, 0]), color=INK, linewidth=1.6, drawstyle="steps-post")
+    low, high = (_over_bins(ceiling[:, end]) for end in (1, 2))
+    left.fill_between(edges, low, high, step="post", color=INK, alpha=0.15, linewidth=0)
     median = np.array([np.nan if v is None else v for v in bins["unbiased_median"]], dtype=np.float64)
-    (dotted,) = left.plot(centres, median, color=INK, linewidth=1.0, linestyle=":")
+    (dotted,) = left.plot(
+        edges, _over_bins(median), color=INK, linewidth=1.0, linestyle=":", drawstyle="steps-post"
+    )
     handles: list[Any] = [line, dotted]
     # Share times ceiling is R2; its interval is not the product of theirs, so none is drawn.
     reached = [ceiling[:, 0] * _numbers(bins["share"][run])[:, 0] for run in runs]
@@ -161,6 +164,7 @@ def _draw(bins: Mapping[str, Any], runs: Sequence[str], quantity: str, words: Wo
         axes.set_xlabel(QUANTITIES[quantity][1])
         axes.axhline(0, color=FAINT, linewidth=0.8)
         horizontal_grid(axes)
+        bin_edges(axes, edges)
     if not runs:
         right.text(0.5, 0.5, "no row to hold against it", transform=right.transAxes, ha="center", color=FAINT)
     tell(figure, words, handles=handles)
@@ -173,6 +177,11 @@ def _series(axes: Axes, place: Any, values: Any, index: int) -> Any:
     return axes.errorbar(
         place, values[:, 0], yerr=bars, color=color, marker=marker, linewidth=0.7, elinewidth=1
     )
+
+
+def _over_bins(values: Any) -> Any:
+    """(bins + 1,): a value per bin as steps over its edges, the last one held to the last edge."""
+    return np.append(values, values[-1:])
 
 
 def _share_limits(shares: Sequence[Any]) -> tuple[float, float]:

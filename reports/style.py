@@ -1,7 +1,7 @@
 """The one look of every figure: colours, sizes, titles that fit, and files with equal bytes."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -272,3 +272,9 @@ def style_of(index: int) -> tuple[str, str]:
 def horizontal_grid(axes: Axes) -> None:
     """Faint lines at the ticks of the vertical axis."""
     axes.grid(axis="y")
+
+
+def bin_edges(axes: Axes, edges: Iterable[float]) -> None:
+    """Faint vertical lines where bins meet and end."""
+    for edge in edges:
+        axes.axvline(edge, color=GRID, linewidth=0.6, zorder=0)

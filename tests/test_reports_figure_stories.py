@@ -247,6 +247,32 @@ def test_bins_of_the_best_latent_row():
     assert drawn.title.endswith("and 0.06 [0.01, 0.11] at 15.8 to 20.0, not told apart")
 
 
+def lines_across(axes, edges):
+    """The vertical lines of a panel that stand at these places."""
+    return [line for line in axes.lines if np.ptp(line.get_xdata()) == 0 and line.get_xdata()[0] in edges]
+
+
+def test_points_of_a_bin_stand_within_it_and_the_caption_says_that_they_are_set_apart():
+    probes = [written(record(0.5)), written(record(0.4, layer="input_flux", pooling="none"))]
+    source = source_of([*probes, comparison("log_g", probes), ceiling("log_g", probes)])
+    for make in (by_bin, ceilings):
+        (drawn,) = make(source, "log_g")
+        assert "points of a bin are set apart sideways; each stands for the whole bin" in drawn.caption
+        edges = np.linspace(3, 20, 5)
+        left, right = drawn.figure.axes
+        for axes in (left, right) if make is ceilings else (left,):
+            assert len(lines_across(axes, edges)) == len(edges)
+            points = [
+                line.get_xdata() for line in axes.lines if line.get_marker() not in ("", "None", "|", "_")
+            ]
+            places = [place for place in points if len(place) == len(edges) - 1]
+            assert len(places) >= len(probes)
+            assert all((place > edges[:-1]).all() and (place < edges[1:]).all() for place in places)
+    (steps, *_) = left.lines
+    assert steps.get_drawstyle() == "steps-post"
+    assert steps.get_xdata().tolist() == edges.tolist()
+
+
 def test_curves_mark_the_epoch_whose_weights_are_kept():
     probe = record(0.5, head="mlp_1")
     (drawn,) = learning_curves(source_of([probe], arrays={probe.run_id: history(20)}), "log_g")
