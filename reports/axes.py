@@ -31,7 +31,8 @@ class Axis:
     """What stands across a table: a row's `value` on the axis, by `rank` in order; `keys` lead the lines.
 
     `covers` names settings (of `settings.VARYING`) that differ along the axis by its nature. Rows that are equal in all
-    of a line but the columns `rivals` compete for bold. A table needs a line with at least `least` values.
+    of a line but the columns `rivals` compete for bold; without rivals nothing is bold. A table needs a line with at
+    least `least` values.
     """
 
     title: str
@@ -67,11 +68,11 @@ AXES: Mapping[str, Axis] = {
         value=lambda row: str(row["pooling"]),
         rank=lambda row: pooling_rank(str(row["pooling"])),
         keys=(ROLE, LAYER, DIRECTION, HEAD),
-        rivals=(ACROSS, LAYER.key),
+        rivals=(),
         roles=lambda role: role in (LATENT, *CONTROLS),
         note=(
-            "Bold: the best layer and pooling of one direction, head and setting, only where it is better than every "
-            "other beyond chance."
+            "Nothing is bold: the best of so many cells owes part of its score to the choice. The layers table marks a "
+            "row that is better than every other beyond chance."
         ),
         least=1,
     ),
@@ -149,7 +150,7 @@ def axis_table(frame: pd.DataFrame, label: str, name: str, paired: Comparisons) 
 def _enough(rows: Sequence[Row], axis: Axis) -> list[bool]:
     """Of each row whether it has such a role, and whether its like, equal in all but the axis, have enough values."""
     told = [column.key for column in axis.keys] + [key for key in VARYING if key not in axis.covers]
-    if axis.rivals != (ACROSS,):  # what competes across lines counts across lines
+    if set(axis.rivals) - {ACROSS}:  # what competes across lines counts across lines
         told = [key for key in told if key not in axis.rivals]
     values: dict[tuple[str, ...], set[str]] = {}
     shown = settings_rows(rows)

@@ -78,7 +78,7 @@ def test_pca_dimensions_end_in_all_features():
     assert names(made) == ["16 axes", "64 axes", "all features"]
 
 
-def test_the_grid_marks_the_best_of_all_its_cells():
+def test_the_grid_marks_none_of_its_cells():
     made = table(
         "grid",
         record(0.2, pooling="global_mean"),
@@ -89,13 +89,14 @@ def test_the_grid_marks_the_best_of_all_its_cells():
     )
     assert names(made) == ["global_mean", "seg_mean_K8"]
     assert [row["layer"] for row in made.rows] == ["enc_pre_latent", "enc_last"]
-    assert made.emphasis == {(0, score_key("seg_mean_K8"))}
+    assert made.emphasis == frozenset()
+    assert made.notes[0].startswith("Nothing is bold")
     control = {"control": "random_encoder", "family": RANDOM_FAMILY}
     made = table("grid", record(0.2), record(0.5, **control), record(0.1, pooling="global_mean", **control))
     assert [row["role"] for row in made.rows] == ["latent", "random encoder"]
     assert made.emphasis == frozenset()
-    close = table("grid", record(0.5), record(0.49, layer="enc_last"))
-    assert close.emphasis == frozenset()
+    same = [record(0.5, group="a"), record(0.1, group="b")]
+    assert table("grid", *same).emphasis == frozenset()
 
 
 def test_the_gain_along_a_line_is_paired():
