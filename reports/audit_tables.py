@@ -7,6 +7,7 @@ import pandas as pd
 
 from cache.records import Record
 
+from .audits import KIND, subject
 from .comparisons import p_text
 from .footnotes import MOCK_NOTE
 from .rows import FRESH
@@ -15,7 +16,6 @@ from .standing import origin, origin_notes
 from .table import Cell, Column, Estimate, Table
 from .vocabulary import error_digits, unit_of
 
-KIND = "audit"
 ROWS_NOTE = (
     "R2 of a residual is relative to the variance of the residual, not of the label. A1: error alone (A1 ridge: by "
     "ridge with alpha=val, beside another head); A2: the same on train, out of fold, the only row that is not of test; "
@@ -67,12 +67,6 @@ def _tables(record: Record, source: Source) -> tuple[Table, ...]:
         note=SURVIVAL_NOTE,
     )
     return rows, survival
-
-
-def subject(record: Record) -> str:
-    """What an audit is of, in words: 'enc_pre_latent / seg_mean_K8 / concat / ridge'."""
-    features = record.spec["features"]
-    return " / ".join([*(features[name] for name in ("layer", "pooling", "direction")), record.spec["head"]])
 
 
 def _row_columns(unit: str) -> tuple[Column, ...]:

@@ -12,6 +12,7 @@ from cache.atomic import publish_bytes
 from cache.errors import UnknownName
 
 from .audit_tables import audit_tables
+from .audits import current_audits
 from .axes import AXES, axis_table
 from .bins_tables import bins_tables
 from .ceiling_tables import ceiling_tables
@@ -50,7 +51,9 @@ OF_SCORES: Mapping[str, Builder] = {
     "layers": lambda source, label: [layers_table(source.frame, label, source.paired)],
     "grid": _axis("grid"),
     "heads": lambda source, label: [heads_table(source.frame, label, source.paired)],
-    "controls": lambda source, label: [controls_table(source.frame, label, source.paired)],
+    "controls": lambda source, label: [
+        controls_table(source.frame, label, source.paired, audits=current_audits(source, label))
+    ],
     **{name: _axis(name) for name in AXES if name != "grid"},
 }
 OF_OTHERS: Mapping[str, Builder] = {

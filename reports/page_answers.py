@@ -6,14 +6,18 @@ from typing import Literal
 
 import pandas as pd
 
+from cache.records import Record
+
+from .audits import error_command, not_run
 from .comparable import plain_latents, ranked_sets
 from .comparisons import NOT_COMPARED, Comparisons
 from .page_cells import Bar, interval_bar
 from .render_markdown import estimate_text, number_text
 from .rows import Row
+from .table import Estimate
 from .tables import of_label
 from .verdict import DIGITS, beats_clearly, r2_estimate, scored
-from .vocabulary import JUDGED_BESIDE, error_digits
+from .vocabulary import ERROR_ONLY, error_digits
 
 Tone = Literal["good", "bad", "unclear", "missing", "plain"]
 NAMED = 2
@@ -107,8 +111,13 @@ def best_answer(field: Field, paired: Comparisons = NOT_COMPARED) -> Answer:
     )
 
 
-def certainty_answer(field: Field, paired: Comparisons, *, alarms: Sequence[str] = ()) -> Answer:
-    """How sure the score is, and whether other configurations can be told from it; not at all with red flags."""
+def certainty_answer(
+    field: Field, paired: Comparisons, *, alarms: Sequence[str] = (), audits: Sequence[Record] = ()
+) -> Answer:
+    """How sure the score is, and whether other configurations can be told from it; not at all with red flags.
+
+    `audits` of the label may hold the error alone where no row does.
+    """
     question = "How sure are we?"
     best = field.best
     if best is None:
@@ -121,10 +130,10 @@ def certainty_answer(field: Field, paired: Comparisons, *, alarms: Sequence[str]
     low, high = best["test_r2_lo"], best["test_r2_hi"]
     others = [row for row in field.latents if row is not best]
     unbeaten = [row for row in scored(others) if not beats_clearly(best, row, paired)]
-    absent = [role for role in JUDGED_BESIDE if all(row["role"] != role for row in field.rows)]
+    absent, alone = not_run(field.rows, audits)
     sentences = (
         _where(field, best),
-        *([f"Not on record: {', '.join(absent)}; without them a score cannot be judged."] if absent else []),
+        *_judged_beside(field.label, absent, None if alone is None else alone[1]),
         *_against_others(best, others, unbeaten, paired),
         *_doubts(best, paired),
     )
@@ -140,6 +149,14 @@ def certainty_answer(field: Field, paired: Comparisons, *, alarms: Sequence[str]
         runs=tuple(row["run_id"] for row in unbeaten[:NAMED]),
         bar=interval_bar(r2_estimate(best)),
     )
+
+
+def _judged_beside(label: str, absent: Sequence[str], alone: Estimate | None) -> Iterator[str]:
+    if alone is not None:
+        yield f"The error alone, by the audit on record (A1): R2 {estimate_text(alone, DIGITS)}."
+    if absent:
+        how = f" {ERROR_ONLY}: {error_command(label)}." if ERROR_ONLY in absent else ""
+        yield f"Not on record: {', '.join(absent)}; without them a score cannot be judged.{how}"
 
 
 def _even(row: Row, other: Row, paired: Comparisons) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from cache.records import Record
 
 from .page_answers import Answer, Field
-from .page_audit import interval_text, outdated, records_of
+from .page_audit import interval_text, outdated
 from .page_cells import Bar, interval_bar
 from .rows import FINE_TUNED, Row, rows_of
 from .source import Source
@@ -20,9 +20,7 @@ NO_SHARE = "no share: the ceiling is not clear of 0"
 def ceiling_answer(source: Source, field: Field) -> Answer:
     """How far the encoder is from the best that noisy flux allows."""
     question = "How far from the ceiling?"
-    ceilings = [
-        record for record in records_of(source, "ceiling", field.label) if record.result["status"] == "ok"
-    ]
+    ceilings = [record for record in _ceilings(source, field.label) if record.result["status"] == "ok"]
     if not ceilings:
         return Answer(
             question=question,
@@ -65,9 +63,13 @@ def ceiling_answer(source: Source, field: Field) -> Answer:
     )
 
 
+def _ceilings(source: Source, label: str) -> list[Record]:
+    return [record for record in source.of_kind("ceiling") if record.spec.get("label") == label]
+
+
 def ceiling_alarms(source: Source, label: str) -> Iterator[str]:
     """Red flags of the ceiling records of a label: a score above what is possible."""
-    for record in records_of(source, "ceiling", label):
+    for record in _ceilings(source, label):
         above = [row for row in record.result.get("rows") or [] if row["above"]]
         if above:
             more = f" and {len(above) - 1} more" if len(above) > 1 else ""

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from .audits import current_audits
 from .gallery import Skipped
 from .generate import labels_of, red_flags
 from .page_answers import Answer, best_answer, certainty_answer, field_of
@@ -106,7 +107,9 @@ def _answers(source: Source, label: str) -> tuple[Answer, ...]:
     field = field_of(source.frame, label)
     return (
         best_answer(field, source.paired),
-        certainty_answer(field, source.paired, alarms=_alarms(source, label)),
+        certainty_answer(
+            field, source.paired, alarms=_alarms(source, label), audits=current_audits(source, label)
+        ),
         shortcut_answer(source, field),
         ceiling_answer(source, field),
     )

@@ -4,6 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from cache.records import Record
+
+from .audits import error_command, not_run, subject
 from .comparable import comparable_rows, names_without_seed
 from .comparisons import NOT_COMPARED, Comparisons, p_text
 from .footnotes import footnotes
@@ -20,7 +23,7 @@ from .verdict import (
     scored,
     verdicts_of,
 )
-from .vocabulary import JUDGED_BESIDE, LATENT, error_digits, unit_of
+from .vocabulary import ERROR_ONLY, LATENT, error_digits, unit_of
 
 PUBLISHED_TEST = Column(key="published_test_r2", heading="published, real BOSZ/PFS data, test R2", digits=4)
 PUBLISHED_VAL = Column(key="published_val_r2", heading="published, real BOSZ/PFS data, val R2", digits=4)
@@ -59,8 +62,13 @@ def layers_table(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COMP
     )
 
 
-def controls_table(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COMPARED) -> Table:
-    """Latents beside inputs, random encoder, shuffled labels and the mean, best test R2 first, with the verdict."""
+def controls_table(
+    frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COMPARED, *, audits: Sequence[Record] = ()
+) -> Table:
+    """Latents beside inputs, random encoder, shuffled labels and the mean, best test R2 first, with the verdict.
+
+    `audits` of the label stand in for the question whether the error channel is used.
+    """
     rows = of_label(frame, label)
     sets = comparable_rows(rows)
     return _flat(
@@ -70,19 +78,25 @@ def controls_table(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_CO
         label=label,
         base=(ROLE, *FEATURES, HEAD),
         scores=_test_scores(label),
-        lead=(*verdicts_of(sets, paired), *_not_run(rows)),
+        lead=(*verdicts_of(sets, paired, audits=audits), *_not_run(label, rows_of(rows), audits)),
         notes=tuple(best_note(sets, paired)),
         paired=paired,
     )
 
 
-def _not_run(rows: pd.DataFrame) -> Iterator[str]:
+def _not_run(label: str, rows: Sequence[Row], audits: Sequence[Record]) -> Iterator[str]:
     """Name the controls without which a latent's score says little."""
-    absent = [role for role in JUDGED_BESIDE if role not in set(rows["role"])]
+    absent, alone = not_run(rows, audits)
+    if alone is not None:
+        audit, r2 = alone
+        yield (
+            f"The error alone is on record in the audit of {subject(audit)} (A1): R2 {estimate_text(r2, DIGITS)}."
+        )
     if absent:
+        by_itself = f"; {ERROR_ONLY} by itself: {error_command(label)}" if ERROR_ONLY in absent else ""
         yield (
             f"Not run: {', '.join(absent)}; without them the latents' scores cannot be judged "
-            "(probes run and sweep fit them by default, and name the extractions they lack)."
+            f"(probes run and sweep fit them by default, and name the extractions they lack{by_itself})."
         )
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from cache.records import Record
+
+from .audits import audit_of, said_by
 from .comparable import best_on_val, comparable_rows, plain_latents
 from .comparisons import ALPHA, NOT_COMPARED, Comparisons
 from .render_markdown import estimate_text
@@ -120,17 +123,24 @@ def _not_cleared(result: Contest, paired: Comparisons) -> str:
     return f"in pairs ({pair.even_by}) it cannot be told from"
 
 
-def verdicts(frame: pd.DataFrame, paired: Comparisons = NOT_COMPARED) -> tuple[str, ...]:
-    """Plain sentences on one label's rows, one set per test set; empty without scores."""
-    return verdicts_of(comparable_rows(frame), paired)
+def verdicts(
+    frame: pd.DataFrame, paired: Comparisons = NOT_COMPARED, *, audits: Sequence[Record] = ()
+) -> tuple[str, ...]:
+    """Plain sentences on one label's rows, one set per test set; empty without scores.
+
+    `audits` of the label answer for the error channel where one is of the test set.
+    """
+    return verdicts_of(comparable_rows(frame), paired, audits=audits)
 
 
-def verdicts_of(sets: Sequence[Sequence[Row]], paired: Comparisons = NOT_COMPARED) -> tuple[str, ...]:
+def verdicts_of(
+    sets: Sequence[Sequence[Row]], paired: Comparisons = NOT_COMPARED, *, audits: Sequence[Record] = ()
+) -> tuple[str, ...]:
     """The sentences of `verdicts`, from the test sets of `comparable_rows`."""
-    return tuple(sentence for rows in sets for sentence in _verdict(rows, paired))
+    return tuple(sentence for rows in sets for sentence in _verdict(rows, paired, audits))
 
 
-def _verdict(rows: Sequence[Row], paired: Comparisons) -> Iterator[str]:
+def _verdict(rows: Sequence[Row], paired: Comparisons, audits: Sequence[Record]) -> Iterator[str]:
     ranking = [row for row in scored(rows) if CLEAN_FLUX not in row["role"]]
     result = contest(ranking, paired)
     if result is None:
@@ -141,7 +151,7 @@ def _verdict(rows: Sequence[Row], paired: Comparisons) -> Iterator[str]:
         yield f"Careful: {stale} of the {len(ranking)} rows compared are stale (their stores are missing or changed)."
     yield f"{_setting(result.best)}: {scored_name(result.best)} {_margin(result)}."
     if latents:
-        yield from _against_latents(plain_latents(latents), ranking, paired)
+        yield from _against_latents(plain_latents(latents), ranking, paired, audits)
     else:
         yield "No latent row has a score here, so nothing can be said about the encoder."
     for role in (*BASELINES, RANDOM_ENCODER):
@@ -163,7 +173,9 @@ def _margin(result: Contest) -> str:
     return f"scores highest, but is not told apart from {scored_name(result.rival)}"
 
 
-def _against_latents(latents: Sequence[Row], ranking: Sequence[Row], paired: Comparisons) -> Iterator[str]:
+def _against_latents(
+    latents: Sequence[Row], ranking: Sequence[Row], paired: Comparisons, audits: Sequence[Record]
+) -> Iterator[str]:
     """Of the latent row that val chooses: the best of many on test owes part of its score to the choice."""
     latent = best_on_val(latents) or latents[0]
     chosen = "val" if latent["val_r2"] is not None else "test for lack of val scores"
@@ -185,9 +197,10 @@ def _against_latents(latents: Sequence[Row], ranking: Sequence[Row], paired: Com
     alone = next((row for row in baselines if row["role"] == ERROR_ONLY), None)
     if alone is not None and (alone in winners or alone in even or above_zero(alone)):
         part = "what" if alone in winners or alone in even else "part of what"
+        may = f"So {part} the latents know of {latent['label']} may have come through the error channel"
+        audit = audit_of(audits, latent)
         yield (
-            f"So {part} the latents know of {latent['label']} may have come through the error channel; make audit asks "
-            "whether it did."
+            f"{may}; make audit asks whether it did." if audit is None else f"{may}. {said_by(audit, latent)}"
         )
     control = _best(ranking, RANDOM_ENCODER)
     if control is not None:
