@@ -1,5 +1,6 @@
 """An audit of the error channel as bars: what the error tells, what it leaves, what survives without it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,13 +8,13 @@ from matplotlib.axes import Axes
 
 from cache.records import Record
 
+from .audits import KIND, subject
 from .drawn import INTERVALS, R2, Drawn, data_text, noise_text, stale_stores
 from .render_markdown import estimate_text
 from .source import Source
 from .style import FAINT, INK, STYLES, TWO_COLUMNS, Words, new_figure, tell
 from .table import Estimate
 
-KIND = "audit"
 MOST_AUDITS = 6
 """Figures of one label; the rest stand in the tables."""
 BAR, GAP = 0.19, 0.1
@@ -30,28 +31,29 @@ BLUE, VERMILION, GREEN, PURPLE = (color for color, _ in STYLES[:4])
 def audits(source: Source, label: str) -> list[Drawn]:
     """One figure per audit of the label: bars of R2 with intervals, titled by the verdict."""
     records = [r for r in source.of_kind(KIND) if r.spec["label"] == label and r.result["status"] == "ok"]
-    records.sort(key=lambda record: (_about(record), record.run_id))
+    records.sort(key=lambda record: (subject(record), record.run_id))
     shown = records[:MOST_AUDITS]
     left_out = len(records) - len(shown)
-    return [_drawn(source, r, left_out=left_out, part=_about(r) if len(records) > 1 else "") for r in shown]
-
-
-def _about(record: Record) -> str:
-    features = record.spec["features"]
-    return f"{features['layer']} / {features['pooling']} / {features['direction']} / {record.spec['head']}"
+    alike = Counter(map(subject, records))
+    parts = [f"{subject(r)} / {r.run_id[:8]}" if alike[subject(r)] > 1 else subject(r) for r in shown]
+    return [
+        _drawn(source, record, left_out=left_out, part=part if len(records) > 1 else "")
+        for record, part in zip(shown, parts, strict=True)
+    ]
 
 
 def _drawn(source: Source, record: Record, *, left_out: int, part: str) -> Drawn:
     spec, result = record.spec, record.result
     groups = [group for group in _groups(spec["label"], result["rows"]) if group]
     n = next((row["n"] for group in groups for _, row, _ in group), 0)
+    fed = ", ".join(dict.fromkeys(str(row["error_input"]) for row in result["rows"]))
     more = f" {left_out} more audits of {spec['label']} stand in the tables." if left_out else ""
     words = Words(
         title=result["verdict"]["headline"].rstrip("."),
         note=(
-            f"{_about(record)}. Test {R2} (no unit), bars with {INTERVALS}; what the error leaves is the residual of "
+            f"{subject(record)}. Test {R2} (no unit), bars with {INTERVALS}; what the error leaves is the residual of "
             f"the error-only probe, and {R2} of it is against its own variance. Fed: what stood in the network's error "
-            f"channel. {n} test stars, {data_text([spec.get('data_kind', '')])}"
+            f"channel ({fed}). {n} test stars, {data_text([spec.get('data_kind', '')])}"
             f"{noise_text([(spec.get('noise_levels') or {}).get('test')])}.{more}"
         ),
         alarm=" ".join(

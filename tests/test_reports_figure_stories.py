@@ -296,6 +296,15 @@ def test_audits_are_titled_by_their_verdict_and_show_every_row():
     assert audits(source, "T_eff") == []
 
 
+def test_two_audits_of_one_probe_are_told_apart_by_what_was_fed():
+    both, one = audit(), audit(folds=5)
+    one.result["rows"] = [row for row in one.result["rows"] if row["error_input"] in ("true", "zero")]
+    drawn = audits(source_of([record(0.5), both, one]), "log_g")
+    told = {item.caption.partition("error channel ")[2].partition(". ")[0] for item in drawn}
+    assert told == {"(true, zero, constant, shuffled, from-noisy)", "(true, zero)"}
+    assert len({item.part for item in drawn}) == 2
+
+
 def test_ceilings_name_the_share_of_the_row_that_val_prefers_or_say_that_there_is_none():
     probes = [record(0.3, layer="enc_0"), record(0.5), record(0.0, head="mean", control="mean_predictor")]
     (drawn,) = ceilings(source_of([*probes, ceiling("log_g", probes)]), "log_g")
