@@ -1,5 +1,6 @@
 """The comparison tables of one result folder: pure functions from the tidy frame to a Table."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
@@ -23,7 +24,7 @@ from .verdict import (
     scored,
     verdicts_of,
 )
-from .vocabulary import ERROR_ONLY, LATENT, error_digits, unit_of
+from .vocabulary import CLEAN_FLUX, ERROR_ONLY, LATENT, MEAN_PREDICTOR, RAW_FLUX, error_digits, unit_of
 
 PUBLISHED_TEST = Column(key="published_test_r2", heading="published, real BOSZ/PFS data, test R2", digits=4)
 PUBLISHED_VAL = Column(key="published_val_r2", heading="published, real BOSZ/PFS data, val R2", digits=4)
@@ -39,6 +40,13 @@ FEATURES = (
     Column(key="pooling", heading="pooling", align="left"),
     Column(key="direction", heading="direction", align="left"),
 )
+
+_FED = "error_input_text"
+UNRELATED: Mapping[str, tuple[str, ...]] = {
+    MEAN_PREDICTOR: (*(column.key for column in FEATURES), "d", _FED),
+    **dict.fromkeys((RAW_FLUX, ERROR_ONLY, CLEAN_FLUX), (_FED,)),
+}
+"""By role, the cells that say where a record was fitted, on which its score does not depend."""
 
 
 def layers_table(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COMPARED) -> Table:
@@ -142,10 +150,11 @@ def _flat(
     shown = settings_frame(frame)
     varying = varying_columns(shown, told_apart_by=[column.key for column in base])
     behind = _behind(sets, paired)
-    rows = tuple(
+    cells = tuple(
         row_cells(row) | {BEHIND.key: behind.get(row["run_id"]), SELECTIVITY.key: _selectivity(row, paired)}
         for row in rows_of(shown)
     )
+    rows = _without_unrelated(cells, (*base, *varying))
     optional = present((BEHIND, SELECTIVITY, PUBLISHED_TEST, PUBLISHED_VAL, FLAGS), rows)
     notes = (*notes, *_paired_notes(frame, optional, paired))
     columns = (*base, *varying, *scores, *optional, *state_column(shown))
@@ -157,6 +166,18 @@ def _flat(
         notes=(*notes, *footnotes(shown, columns)) if rows else (f"No rows for {label} here.", *notes),
         tidy=frame,
         emphasis=_emphasis(frame, sets, paired),
+    )
+
+
+def _without_unrelated(
+    rows: Sequence[dict[str, Cell]], told_by: Sequence[Column]
+) -> tuple[dict[str, Cell], ...]:
+    """The rows without what their scores do not depend on, as far as they do not look alike then."""
+    bare = [row | dict.fromkeys(UNRELATED.get(str(row["role"]), ())) for row in rows]
+    looks = [tuple(row.get(column.key) for column in told_by) for row in bare]
+    alike = Counter(looks)
+    return tuple(
+        short if alike[look] == 1 else row for row, short, look in zip(rows, bare, looks, strict=True)
     )
 
 

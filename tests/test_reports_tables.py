@@ -243,6 +243,29 @@ def test_controls_stand_best_first_and_failures_last():
     assert table.rows[0]["role"] == "error only"
 
 
+def test_what_a_score_does_not_depend_on_is_left_out_unless_rows_would_look_alike():
+    latents = [record(0.5), record(0.4, error_input="zero")]
+    mean = record(0.0, head="mean", control="mean_predictor")
+    flux = record(0.3, layer="input_flux", pooling="none")
+    rows = {row["role"]: row for row in controls_table(frame(*latents, mean, flux), "log_g").rows}
+    unrelated = ("layer", "pooling", "direction", "d", "error_input_text")
+    assert [rows["mean predictor"][key] for key in unrelated] == [None] * 5
+    assert [rows["raw noisy flux"][key] for key in unrelated] == ["input_flux", "none", "forward", 384, None]
+    assert rows["latent"]["error_input_text"] in ("true", "zero")
+    means = [mean, record(0.0, head="mean", control="mean_predictor", layer="enc_last")]
+    fluxes = [flux, record(0.3, layer="input_flux", pooling="none", error_input="zero")]
+    table = controls_table(frame(*latents, *means, *fluxes), "log_g")
+    assert {row["layer"] for row in table.rows if row["role"] == "mean predictor"} == {
+        "enc_pre_latent",
+        "enc_last",
+    }
+    assert {row["error_input_text"] for row in table.rows if row["role"] == "raw noisy flux"} == {
+        "true",
+        "zero",
+    }
+    assert len(set(shown_keys(table))) == len(table.rows)
+
+
 def test_the_verdict_names_what_beats_the_latents():
     text = " ".join(controls_table(frame(*demo_records()), "log_g").lead)
     assert (
