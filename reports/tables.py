@@ -8,14 +8,15 @@ import pandas as pd
 from cache.records import Record
 
 from .audits import error_command, not_run, subject
-from .comparable import comparable_rows, names_without_seed
-from .comparisons import NOT_COMPARED, Comparisons, p_text
+from .comparable import comparable_rows
+from .comparisons import NOT_COMPARED, Comparisons
 from .footnotes import footnotes
 from .ordering import ordered
+from .paired_columns import PAIRED, paired_cells, paired_notes
 from .render_markdown import estimate_text
 from .rows import FRESH, SPLITS, Row, rows_of
 from .settings import settings_frame, varying_columns
-from .table import Cell, Column, Estimate, Table, Value
+from .table import Cell, Column, Table, Value
 from .verdict import (
     DIGITS,
     best_note,
@@ -29,8 +30,6 @@ from .vocabulary import CLEAN_FLUX, ERROR_ONLY, LATENT, MEAN_PREDICTOR, RAW_FLUX
 PUBLISHED_TEST = Column(key="published_test_r2", heading="published, real BOSZ/PFS data, test R2", digits=4)
 PUBLISHED_VAL = Column(key="published_val_r2", heading="published, real BOSZ/PFS data, val R2", digits=4)
 TEST_R2 = Column(key="test_r2", heading="test R2 (95 % interval)")
-BEHIND = Column(key="behind", heading="behind the best, paired (95 % interval)")
-SELECTIVITY = Column(key="selectivity", heading="selectivity: shuffled / random")
 FLAGS = Column(key="flags", heading="flags", align="left")
 STATE = Column(key="state", heading="stores", align="left")
 ROLE = Column(key="role", heading="row", align="left")
@@ -149,14 +148,14 @@ def _flat(
 ) -> Table:
     shown = settings_frame(frame)
     varying = varying_columns(shown, told_apart_by=[column.key for column in base])
-    behind = _behind(sets, paired)
+    beside = paired_cells(sets, paired)
     cells = tuple(
-        row_cells(row) | {BEHIND.key: behind.get(row["run_id"]), SELECTIVITY.key: _selectivity(row, paired)}
+        row_cells(row) | dict.fromkeys(column.key for column in PAIRED) | beside.get(row["run_id"], {})
         for row in rows_of(shown)
     )
     rows = _without_unrelated(cells, (*base, *varying))
-    optional = present((BEHIND, SELECTIVITY, PUBLISHED_TEST, PUBLISHED_VAL, FLAGS), rows)
-    notes = (*notes, *_paired_notes(frame, optional, paired))
+    optional = present((*PAIRED, PUBLISHED_TEST, PUBLISHED_VAL, FLAGS), rows)
+    notes = (*notes, *paired_notes(frame, optional, paired))
     columns = (*base, *varying, *scores, *optional, *state_column(shown))
     return Table(
         title=f"{title} (test split, {_data_kinds(frame)} data)",
@@ -208,54 +207,6 @@ def _best_first(frame: pd.DataFrame, sets: Sequence[Sequence[Row]]) -> pd.DataFr
     ranked = [by_run[row["run_id"]] for rows in sets for row in scored(rows)]
     rest = [index for index in range(len(frame)) if index not in set(ranked)]
     return frame.iloc[[*ranked, *rest]].reset_index(drop=True)
-
-
-def _behind(sets: Sequence[Sequence[Row]], paired: Comparisons) -> dict[str, str]:
-    """By run id, how far a row is behind the best of its test set, where the two were compared in pairs."""
-    texts: dict[str, str] = {}
-    for best, *others in filter(None, map(scored, sets)):
-        for row in others:
-            pair = paired.between(best, row)
-            if pair is not None:
-                by = estimate_text(Estimate(pair.difference, pair.low, pair.high), DIGITS)
-                texts[row["run_id"]] = f"{by}, {p_text(pair.p)}"
-    return texts
-
-
-def _selectivity(row: Row, paired: Comparisons) -> str:
-    """R2 minus those of the controls: shuffled labels, random encoder."""
-    known = paired.selectivity_of(row)
-    if not known:
-        return ""
-    return " / ".join(
-        f"{known[name]:.{DIGITS}f}" if name in known else "-"
-        for name in ("shuffled_labels", "random_encoder")
-    )
-
-
-def _paired_notes(frame: pd.DataFrame, columns: Sequence[Column], paired: Comparisons) -> Iterator[str]:
-    """What the columns on pairs and controls are, and the spread over seeds."""
-    if BEHIND in columns:
-        yield (
-            "Behind the best: R2 of the best row of the test set minus that of this row, on the same stars, with the "
-            "95 % interval of that one difference, and its sign-flip p-value after Holm's correction for all pairs "
-            "compared. The two are told apart only where that p is at most 0.05 and the interval leaves 0 out."
-        )
-    if SELECTIVITY in columns:
-        yield (
-            "Selectivity: R2 minus that of the same probe on labels shuffled among stars, and on a random encoder "
-            "of the same shape; a control below 0 counts as 0."
-        )
-    told: set[tuple[str, ...]] = set()
-    names = names_without_seed(frame) if paired.seeds else {}
-    for row in rows_of(frame[["label", "run_id"]]):
-        seeds = paired.seeds.get((row["label"], row["run_id"]))
-        if seeds is not None and tuple(seeds["runs"]) not in told:
-            told.add(tuple(seeds["runs"]))
-            yield (
-                f"{names[row['run_id']]}, {len(seeds['runs'])} seeds: test R2 {seeds['mean']:.4f}, standard deviation "
-                f"{seeds['std']:.4f}, from {seeds['lowest']:.4f} to {seeds['highest']:.4f}."
-            )
 
 
 def _emphasis(

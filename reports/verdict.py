@@ -91,6 +91,12 @@ def above_zero(row: Row) -> bool:
     return bool(low > 0)
 
 
+def chosen_latent(rows: Sequence[Row]) -> Row | None:
+    """The plain latent row that val chooses, by test where none has a val score; None without a scored one."""
+    latents = plain_latents(scored(rows))
+    return best_on_val(latents) or next(iter(latents), None)
+
+
 def scored_name(row: Row) -> str:
     """A row of `comparable_rows` in words with its test R2."""
     return f"{row['name']}, R2 {estimate_text(r2_estimate(row), DIGITS)}"
@@ -177,7 +183,7 @@ def _against_latents(
     latents: Sequence[Row], ranking: Sequence[Row], paired: Comparisons, audits: Sequence[Record]
 ) -> Iterator[str]:
     """Of the latent row that val chooses: the best of many on test owes part of its score to the choice."""
-    latent = best_on_val(latents) or latents[0]
+    latent = chosen_latent(latents) or latents[0]
     chosen = "val" if latent["val_r2"] is not None else "test for lack of val scores"
     best = "only latent row" if len(latents) == 1 else f"latent row best on {chosen} (of {len(latents)})"
     baselines = [row for role in BASELINES if (row := _best(ranking, role))]

@@ -91,6 +91,38 @@ def test_the_controls_table_says_how_far_rows_are_behind_and_what_pairs_decide(t
     assert "behind" not in {column.key for column in alone.columns}
 
 
+def test_latents_are_told_apart_from_the_one_that_val_chooses():
+    flux, chosen, near, far = with_predictions(
+        record(0.9, layer="input_flux", pooling="none"),
+        record(0.5),
+        record(0.51, layer="enc_0"),
+        record(0.3, layer="enc_1"),
+    )
+    chosen.result["scores"]["val"]["log_g"]["r2"] = 0.8
+    compared = paired_by(
+        [chosen, near, far, flux],
+        [
+            *((-0.01, -0.02, 0.01, 0.6), (0.2, 0.1, 0.3, 0.0004), (-0.4, -0.5, -0.3, 0.0004)),
+            *[(0.21, 0.1, 0.3, 0.0004)] * 3,
+        ],
+    )
+    records = [flux, chosen, near, far]
+    source = source_of([*records, compared])
+    table = controls_table(source.frame, "log_g", source.paired)
+    behind = {row["run_id"]: row["behind_latent"] for row in table.rows}
+    assert [behind[item.run_id] for item in records] == [
+        None,
+        None,
+        "-0.010 [-0.020, 0.010], p = 0.6",
+        "0.200 [0.100, 0.300], p below 0.001",
+    ]
+    assert any(note.startswith("Behind the latent row of val") for note in table.notes)
+    latents = [chosen, near, far, paired_by([chosen, near], [(-0.01, -0.02, 0.01, 0.6)])]
+    source = source_of(latents)
+    table = controls_table(source.frame, "log_g", source.paired)
+    assert "behind_latent" not in {column.key for column in table.columns}
+
+
 def test_the_best_by_pairs_is_bold(three):
     records, _ = three
     pair = [records[0], records[2]]

@@ -1,0 +1,86 @@
+"""Columns of what rows are in pairs: how far behind the best and behind a latent row, and above their controls."""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from .comparable import names_without_seed
+from .comparisons import Comparisons, p_text
+from .render_markdown import estimate_text
+from .rows import Row, rows_of
+from .table import Cell, Column, Estimate
+from .verdict import DIGITS, chosen_latent, scored
+from .vocabulary import LATENT
+
+BEHIND = Column(key="behind", heading="behind the best, paired (95 % interval)")
+BEHIND_LATENT = Column(key="behind_latent", heading="behind the latent row of val, paired (95 % interval)")
+SELECTIVITY = Column(key="selectivity", heading="selectivity: shuffled / random")
+PAIRED = (BEHIND, BEHIND_LATENT, SELECTIVITY)
+
+
+def _behind(reference: Row, rows: Sequence[Row], paired: Comparisons) -> dict[str, str]:
+    """By run id, how far rows are behind another one, where the two were compared in pairs."""
+    texts: dict[str, str] = {}
+    for row in rows:
+        pair = paired.between(reference, row)
+        if pair is not None:
+            by = estimate_text(Estimate(pair.difference, pair.low, pair.high), DIGITS)
+            texts[row["run_id"]] = f"{by}, {p_text(pair.p)}"
+    return texts
+
+
+def paired_cells(sets: Sequence[Sequence[Row]], paired: Comparisons) -> dict[str, dict[str, Cell]]:
+    """By run id, the cells of PAIRED: behind the best of the test set, behind the latent row of val, selectivity."""
+    cells: dict[str, dict[str, Cell]] = {}
+    for ranking in filter(None, map(scored, sets)):
+        chosen = None if ranking[0]["role"] == LATENT else chosen_latent(ranking)
+        latents = [row for row in ranking if row["role"] == LATENT]
+        found = {BEHIND.key: _behind(ranking[0], ranking, paired)}
+        if chosen is not None:
+            found[BEHIND_LATENT.key] = _behind(chosen, latents, paired)
+        found[SELECTIVITY.key] = {row["run_id"]: _selectivity(row, paired) for row in ranking}
+        for key, texts in found.items():
+            for run, text in texts.items():
+                cells.setdefault(run, {})[key] = text
+    return cells
+
+
+def _selectivity(row: Row, paired: Comparisons) -> str:
+    """R2 minus those of the controls: shuffled labels, random encoder."""
+    known = paired.selectivity_of(row)
+    if not known:
+        return ""
+    return " / ".join(
+        f"{known[name]:.{DIGITS}f}" if name in known else "-"
+        for name in ("shuffled_labels", "random_encoder")
+    )
+
+
+def paired_notes(frame: pd.DataFrame, columns: Sequence[Column], paired: Comparisons) -> Iterator[str]:
+    """What the columns on pairs and controls are, and the spread over seeds."""
+    if BEHIND in columns:
+        yield (
+            "Behind the best: R2 of the best row of the test set minus that of this row, on the same stars, with the "
+            "95 % interval of that one difference, and its sign-flip p-value after Holm's correction for all pairs "
+            "compared. The two are told apart only where that p is at most 0.05 and the interval leaves 0 out."
+        )
+    if BEHIND_LATENT in columns:
+        yield (
+            "Behind the latent row of val: the same from the latent row that val chooses (empty in its own line), for "
+            "latent rows. One not told apart from it stands above or below it by chance."
+        )
+    if SELECTIVITY in columns:
+        yield (
+            "Selectivity: R2 minus that of the same probe on labels shuffled among stars, and on a random encoder "
+            "of the same shape; a control below 0 counts as 0."
+        )
+    told: set[tuple[str, ...]] = set()
+    names = names_without_seed(frame) if paired.seeds else {}
+    for row in rows_of(frame[["label", "run_id"]]):
+        seeds = paired.seeds.get((row["label"], row["run_id"]))
+        if seeds is not None and tuple(seeds["runs"]) not in told:
+            told.add(tuple(seeds["runs"]))
+            yield (
+                f"{names[row['run_id']]}, {len(seeds['runs'])} seeds: test R2 {seeds['mean']:.4f}, standard deviation "
+                f"{seeds['std']:.4f}, from {seeds['lowest']:.4f} to {seeds['highest']:.4f}."
+            )
