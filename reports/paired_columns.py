@@ -67,7 +67,7 @@ def paired_notes(frame: pd.DataFrame, columns: Sequence[Column], paired: Compari
     if BEHIND_LATENT in columns:
         yield (
             "Behind the latent row of val: the same from the latent row that val chooses (empty in its own line), for "
-            "latent rows. One not told apart from it stands above or below it by chance."
+            "latent rows. One not told apart from it may stand above or below it by chance."
         )
     if SELECTIVITY in columns:
         yield (
