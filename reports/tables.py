@@ -96,8 +96,10 @@ def _not_run(label: str, rows: Sequence[Row], audits: Sequence[Record]) -> Itera
     absent, alone = not_run(rows, audits)
     if alone is not None:
         audit, r2 = alone
+        headline = str(audit.result["verdict"]["headline"]).rstrip(".")
         yield (
-            f"The error alone is on record in the audit of {subject(audit)} (A1): R2 {estimate_text(r2, DIGITS)}."
+            f"The error alone is on record in the audit of {subject(audit)} (A1): R2 {estimate_text(r2, DIGITS)}. "
+            f"It says: {headline}."
         )
     if absent:
         by_itself = f"; {ERROR_ONLY} by itself: {error_command(label)}" if ERROR_ONLY in absent else ""

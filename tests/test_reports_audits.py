@@ -78,7 +78,7 @@ def test_the_error_alone_of_an_audit_is_on_record():
     assert "LAYER=input_error" not in told
     assert (
         "The error alone is on record in the audit of enc_pre_latent / seg_mean_K8 / forward / ridge (A1): R2 0.900 "
-        "[0.880, 0.920]."
+        "[0.880, 0.920]. It says: 12 % [8, 16] of it survives."
     ) in told
     source = source_of([record(0.5), audit_record()])
     answer = certainty_answer(
