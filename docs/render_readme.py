@@ -71,7 +71,10 @@ def table() -> str:
     one_way = frame["direction"].isin(["concat"]) | frame["layer"].isin(["input_flux", "input_error"])
     baseline = frame["control"] == "mean_predictor"
     rows = frame[(same_head & one_way) | baseline].reset_index(drop=True)
-    return markdown([controls_table(rows, LABEL, comparisons_of(records))])
+    audits = [
+        r for r in records if r.kind == "audit" and r.spec["label"] == LABEL and r.result["status"] == "ok"
+    ]
+    return markdown([controls_table(rows, LABEL, comparisons_of(records), audits=audits)])
 
 
 def with_table(text: str, rendered: str) -> str:
