@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from cache.records import read_records
+from cache.records import read_records, record_path
 from reports.comparisons import comparisons_of
 from reports.figures import overview_figure
 from reports.render_markdown import markdown
@@ -48,9 +48,10 @@ def main() -> int:
 
 
 def copy(artifacts: Path) -> None:
-    """Replace the committed records by those of a run; refuse stale ones."""
+    """Replace the committed records by those of a run, without the pairs of labels not shown; refuse stale ones."""
     state = store_state(artifacts / "features")
-    for record in read_records(artifacts / "results"):
+    records = read_records(artifacts / "results")
+    for record in records:
         stale = [
             key for key, digest in record.result.get("stores", {}).items() if state(key, digest) != "fresh"
         ]
@@ -59,7 +60,10 @@ def copy(artifacts: Path) -> None:
                 f"record {record.run_id}: store {stale[0]} is {state(stale[0], None)}; run make demo first"
             )
     shutil.rmtree(RECORDS, ignore_errors=True)
-    shutil.copytree(artifacts / "results" / "records", RECORDS / "records")
+    (RECORDS / "records").mkdir(parents=True)
+    for record in records:
+        if record.kind != "comparison" or record.spec["label"] == LABEL:
+            shutil.copy(record_path(artifacts / "results", record.run_id), RECORDS / "records")
 
 
 def table() -> str:
