@@ -149,7 +149,7 @@ def test_a_snapshot_of_another_recipe_names_the_settings_that_differ(tmp_path):
 def test_every_kind_of_network_trains_and_is_read_back_with_its_yaml(tmp_path, changes):
     settings = {**TINY.to_json(), **changes, "steps": 2, "out": str(tmp_path), "val_stars": 4}
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
-    assert main("extract", {"pretrain": lambda: command.VERB}, ["pretrain", *flags]) == 0
+    assert main("extract", {"pretrain": command.VERB}, ["pretrain", *flags]) == 0
     checkpoint = tmp_path / "encoder.ckpt"
     loaded = load_encoder(checkpoint, tmp_path / "encoder.yaml")
     bare = {
@@ -171,7 +171,7 @@ def test_every_kind_of_network_trains_and_is_read_back_with_its_yaml(tmp_path, c
 def test_the_command_keeps_a_finished_encoder_and_refuses_to_replace_it(tmp_path, capsys):
     settings = {**TINY.to_json(), "steps": 1, "out": str(tmp_path), "val_stars": 2}
     flags = ["pretrain", *(f"--{name.replace('_', '-')}={value}" for name, value in settings.items())]
-    verbs = {"pretrain": lambda: command.VERB}
+    verbs = {"pretrain": command.VERB}
     assert main("extract", verbs, flags) == 0
     made = (tmp_path / "encoder.ckpt").stat().st_mtime_ns
     assert "val S/N denoised" in capsys.readouterr().out
