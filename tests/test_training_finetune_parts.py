@@ -329,6 +329,9 @@ def test_a_package_that_is_not_installed_is_named(survey, tmp_path, monkeypatch)
 
 
 def test_help_of_extract_imports_no_lightning():
-    code = "import sys; from extract.cli import VERBS; [v.load() for v in VERBS.values()]; print('lightning' in sys.modules)"
+    code = (
+        "import sys; from extract.cli import VERBS; [verb.load() for verb in VERBS.values()]; "
+        "print('lightning' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
