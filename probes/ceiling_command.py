@@ -25,7 +25,7 @@ from cache.runlog import run_log
 
 from .ceiling_inputs import CeilingGroup, KeptStores, groups_of
 from .ceiling_record import KIND, Ceiling, ceiling_of
-from .comparison import PREDICTING, Comparable, comparable
+from .comparable import PREDICTING, Comparable, comparable
 from .on_record import check_named, starting_with
 from .titles import recorded_description, telling_params
 

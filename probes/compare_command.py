@@ -17,7 +17,8 @@ from cache.records import (
 )
 from cache.runlog import run_log
 
-from .comparison import KIND, PREDICTING, Comparable, binned, comparable, comparison_spec, described, paired
+from .comparable import PREDICTING, Comparable, comparable
+from .comparison import KIND, binned, comparison_spec, described, paired
 from .on_record import check_named, starting_with
 
 ALPHA = 0.05

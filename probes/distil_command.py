@@ -13,7 +13,7 @@ from cache.records import Record, read_predictions, read_record, run_id
 
 from .cells import JOIN, arrays_of, requests, with_alpha_on_val
 from .checks import check_choices
-from .comparison import comparable
+from .comparable import comparable
 from .distil_fits import Distillation, outcomes
 from .features import FeaturePart
 from .fresh import is_fresh

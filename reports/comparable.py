@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from .rows import FINE_TUNED, Row, rows_of
+from .columns import FINE_TUNED
+from .rows import Row, rows_of
 from .settings import settings_rows, varying_of
 from .vocabulary import LATENT
 

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 
 from cache.records import Record
 
+from .columns import FRESH_NOISE
 from .comparable import name_of, ranked_sets
 from .ordering import ordered
 from .render_markdown import estimate_text, number_text
-from .rows import FRESH, FRESH_NOISE, Row
+from .rows import FRESH, Row
 from .settings import unseeded, variant_of, varying_columns
 from .source import Source
 from .table import Estimate

@@ -25,17 +25,8 @@ from .ordering import PARTS
 from .render_markdown import number_text
 from .rows import Row
 from .source import Source
-from .style import (
-    ONE_COLUMN,
-    SMALL,
-    TWO_COLUMNS,
-    Words,
-    horizontal_grid,
-    new_figure,
-    style_of,
-    tell,
-    text_width,
-)
+from .style import ONE_COLUMN, TWO_COLUMNS, Words, horizontal_grid, new_figure, style_of, tell
+from .typesetting import SMALL, text_width
 from .verdict import contest
 from .vocabulary import RAW_FLUX, label_rank, layer_rank
 

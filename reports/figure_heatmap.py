@@ -27,19 +27,8 @@ from .ordering import PARTS
 from .render_markdown import number_text
 from .rows import Row
 from .source import Source
-from .style import (
-    INK,
-    ONE_COLUMN,
-    SEQUENTIAL,
-    SMALL,
-    TWO_COLUMNS,
-    Words,
-    line_height,
-    new_figure,
-    tell,
-    text_width,
-    wrapped,
-)
+from .style import INK, ONE_COLUMN, SEQUENTIAL, TWO_COLUMNS, Words, new_figure, tell
+from .typesetting import SMALL, line_height, text_width, wrapped
 from .verdict import contest
 from .vocabulary import layer_rank, pooling_rank
 

@@ -17,31 +17,13 @@ from .drawn import (
     r2_text,
     stale_alarm,
 )
-from .figure_sweeps import (
-    FLOOR,
-    Series,
-    bare_r2,
-    changed,
-    draw_series,
-    finish,
-    question,
-    short_name,
-    sound,
-    val_of,
-)
+from .figure_sweeps import FLOOR, bare_r2, changed, draw_series, finish, short_name
 from .ordering import ordered
 from .rows import Row
+from .series import Series, question, sound, val_of
 from .source import Source
-from .style import (
-    ONE_COLUMN,
-    SMALL,
-    TWO_COLUMNS,
-    Words,
-    new_figure,
-    style_of,
-    tell,
-    wrapped,
-)
+from .style import ONE_COLUMN, TWO_COLUMNS, Words, new_figure, style_of, tell
+from .typesetting import SMALL, wrapped
 
 MOST_PANELS = 4
 _NOISE = ("noise_level_train", "noise_level_test", "cross")

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .columns import FINE_TUNED, FRESH_NOISE
 from .footnotes import provenance_notes
 from .ordering import ordered
 from .progress_table import has_history
 from .published import PUBLISHED, SETTINGS, UNFINISHED, Published
-from .rows import FINE_TUNED, FRESH, FRESH_NOISE, SHORT, Row, rows_of
+from .rows import FRESH, SHORT, Row, rows_of
 from .settings import params_of, settings_frame
 from .source import Source
 from .table import Cell, Column, Estimate, Table

@@ -8,13 +8,14 @@ import pandas as pd
 from cache.records import Record
 
 from .audits import error_command, not_run, subject
+from .columns import SPLITS
 from .comparable import comparable_rows
 from .comparisons import NOT_COMPARED, Comparisons
 from .footnotes import footnotes
 from .ordering import ordered
 from .paired_columns import PAIRED, paired_cells, paired_notes
 from .render_markdown import estimate_text
-from .rows import FRESH, SPLITS, Row, rows_of
+from .rows import FRESH, Row, rows_of
 from .settings import settings_frame, varying_columns
 from .table import Cell, Column, Table, Value
 from .verdict import (

@@ -192,7 +192,7 @@ def test_layers_of_a_random_encoder_that_are_not_stored_are_named(tmp_path):
 
 def survey_families(root):
     from cache.header import read_header
-    from cache.view import store_paths
+    from cache.store_folders import store_paths
 
     for path in store_paths(root, "train"):
         header = read_header(path)
