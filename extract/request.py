@@ -10,10 +10,9 @@ from cache.arrays import PSEUDO_LAYERS, STORED_DIRECTIONS, safe_name
 from cache.dask_cluster import check_dask_flags
 from cache.errors import ConfigError, InputError, UnknownName, did_you_mean
 
-from .choices import ENGINES, ERROR_INPUTS, MICRO_BATCH, PRECISIONS, devices_of
+from .choices import ENGINES, ERROR_INPUTS, MICRO_BATCH, NOISE_MODES, PRECISIONS, devices_of
 
 SPLITS = ("train", "val", "test")
-NOISE_MODES = ("draw", "stored", "none")
 SCHEDULERS = ("local", "processes", "dask")
 BAD_ROW_POLICIES = ("fail", "drop")
 SHIPPED = "shipped"

@@ -1,13 +1,12 @@
 """`python -m extract run`: settings of the command line, turned into an extraction."""
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from cache.commandline import Command, Verb, importing
+from cache.commandline import Command, Verb, importing, say
 from cache.errors import ConfigError
 from cache.runlog import command_line
 from cache.selection import select, write_selection
@@ -174,15 +173,10 @@ def run(settings: RunSettings) -> None:
         with importing():
             from .pipeline import extract_features  # noqa: PLC0415  imports torch
 
-        paths = extract_features(request, say=_say, begun=begun)
+        paths = extract_features(request, say=say, begun=begun)
     if settings.selection is not None:
         name = request.checkpoint if ":" in request.checkpoint else Path(request.checkpoint).stem
         write_selection(settings.selection, select(request.out, paths, encoder=name))
 
 
 VERB = Verb(RunSettings, run)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()

@@ -12,11 +12,10 @@ from .bins import binned_r2, quantile_bins
 from .comparable import Comparable
 from .metrics import r2
 from .paired import paired_table
+from .rounding import DIGITS
 from .statistics import PAIRED_METHOD, Resamples, spread
 
 KIND = "comparison"
-DIGITS = 6
-"""Significant digits that are kept; the bootstrap has three."""
 
 
 def comparison_spec(found: Comparable, *, runs: Sequence[str]) -> dict[str, Any]:

@@ -1,13 +1,12 @@
 """`python -m probes distil`: whether a small network can say the latents from the noisy flux alone."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
 
-from cache.commandline import Verb
+from cache.commandline import Verb, say
 from cache.errors import ConfigError, UnknownName
 from cache.records import Record, read_predictions, read_record, run_id
 
@@ -67,13 +66,13 @@ def run(settings: DistilSettings) -> None:
     with blas_threads(settings.threads):
         for one, twins in asked:
             names = _students(one, settings, stores.encoder(one.views))
-            _say(
+            say(
                 f"{one.target.path} from {one.flux.path} by {one.network}: {_latents_told(settings, names[0])}"
             )
             for probe, name, others_of in zip(one.probes, names, twins, strict=True):
                 others = [_on_record(twin, views, settings, stores) for twin, views in others_of]
                 for line in _probe_told(settings, probe, [name, *others]):
-                    _say(line)
+                    say(line)
 
 
 def _distillations(settings: DistilSettings, stores: StoreChoice) -> Iterator[Distillation]:
@@ -136,7 +135,7 @@ def _students(one: Distillation, settings: DistilSettings, encoder: str) -> list
     """Run ids of the students of every probe, learned now where one has no fresh record."""
     names = [run_id(KIND, build_spec(one.student(probe), one.views)) for probe in one.probes]
     if settings.refit or not all(is_fresh(settings.results, name, one.views) for name in names):
-        _say(f"{one.target.path}: learning from {one.flux.path} by {one.network}")
+        say(f"{one.target.path}: learning from {one.flux.path} by {one.network}")
         about = {"encoder": encoder, "threads": settings.threads}
         for _, outcome in outcomes(one, about=about):
             store_result(settings.results, outcome)
@@ -187,8 +186,3 @@ def _differences(settings: DistilSettings, records: Sequence[Record]) -> Iterato
 
 
 VERB = Verb(DistilSettings, run)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()

@@ -1,12 +1,11 @@
 """`python -m probes run`: fit probes on stored features and keep their records."""
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
 
-from cache.commandline import Verb
+from cache.commandline import Verb, say
 from cache.records import read_record, run_id
 
 from .cells import ALL, arrays_of, requests
@@ -65,11 +64,11 @@ def run(settings: RunSettings) -> None:
         result, how = _scored(request, run_id(KIND, spec), views, chosen, settings)
         came_out.append((spec, result))
         place = f"[{number}/{len(wanted)}] {title(request, control=spec['control'])}"
-        _say(f"{place}: {score(result, request.labels)} ({how})")
+        say(f"{place}: {score(result, request.labels)} ({how})")
     for words in asked.missing:
-        _say(f"control not run: {words}")
+        say(f"control not run: {words}")
     for words in hints(came_out):
-        _say(words)
+        say(words)
 
 
 def _scored(
@@ -83,11 +82,6 @@ def _scored(
         outcome = run_probe(request, views, about=about, unfinished=unfinished_folder(settings.results))
     store_result(settings.results, outcome)
     return outcome.result, f"{sum(outcome.run['seconds'].values()):.1f} s"
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 VERB = Verb(RunSettings, run)

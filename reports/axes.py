@@ -22,7 +22,7 @@ from .vocabulary import CONTROLS, LATENT, MEAN_PREDICTOR, pooling_rank
 ACROSS = "axis"
 TRAIN_LEVEL = Column(key="noise_level_train", heading="train noise level", digits=2)
 GAIN = Column(key="gain", heading="last minus first, paired (95 % interval)")
-LAYER, POOLING, DIRECTION = FEATURES
+LAYER, _, DIRECTION = FEATURES
 
 Rank = Callable[[Row], Any]
 

@@ -85,9 +85,9 @@ def latents_of(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row["role"] == LATENT]
 
 
-def named_apart(rows: Sequence[Row], *, without: Sequence[str] = ()) -> list[str]:
+def heads_apart(rows: Sequence[Row]) -> list[str]:
     """Of each row its head and whatever else differs among them (but layer and pooling), in words."""
-    columns = varying_columns(pd.DataFrame(rows), without=("settings_text", "seed_text", *without))
+    columns = varying_columns(pd.DataFrame(rows), without=("settings_text", "seed_text"))
     directions = {row["direction"] for row in rows}
     names = []
     for row in rows:
@@ -133,11 +133,10 @@ def with_unit(label: str) -> str:
     return f"{label} [{unit}]" if unit else label
 
 
-def in_unit(value: float, label: str, *, digits: int | None = None) -> str:
+def in_unit(value: float, label: str) -> str:
     """A difference of a label with its unit: '0.79 dex', '112 K'."""
     unit = unit_of(label)
-    shown = number_text(value, (0 if unit == "K" else 2) if digits is None else digits)
-    return f"{shown} {unit}".rstrip()
+    return f"{number_text(value, 0 if unit == 'K' else 2)} {unit}".rstrip()
 
 
 def in_unit_with_interval(estimate: Estimate, label: str) -> str:

@@ -13,11 +13,11 @@ from .drawn import (
     cut_note,
     data_note,
     error_bars,
+    heads_apart,
     latents_of,
     limit_r2,
     listed,
     main_rows,
-    named_apart,
     plain,
     stale_alarm,
 )
@@ -56,7 +56,7 @@ def depth(source: Source, labels: Sequence[str]) -> list[Drawn]:
     flux = {label: _of_flux(rows[label], choice) for label in lines}
     title = _depth_title(lines, source.paired)
     first = shown[0]
-    note = f"{first['pooling']}, {first['direction']}, {named_apart([first])[0]}; bars: {INTERVALS}"
+    note = f"{first['pooling']}, {first['direction']}, {heads_apart([first])[0]}; bars: {INTERVALS}"
     note += f"; {data_note(shown)}."
     if any(flux.values()):
         note += f" Open markers: the same head on the {RAW_FLUX} itself."

@@ -16,9 +16,9 @@ from .drawn import (
     R2,
     Drawn,
     data_note,
+    heads_apart,
     latents_of,
     main_rows,
-    named_apart,
     plain,
     r2_text,
     stale_alarm,
@@ -48,7 +48,7 @@ def heat_maps(source: Source, label: str) -> list[Drawn]:
     if not rows:
         return []
     panels: dict[str, list[Row]] = {}
-    for row, name in zip(rows, named_apart(rows), strict=True):
+    for row, name in zip(rows, heads_apart(rows), strict=True):
         panels.setdefault(name, []).append(row)
     kept = _fullest(panels)
     shown = [row for panel in kept.values() for row in panel]

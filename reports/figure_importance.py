@@ -5,7 +5,6 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from cache.records import Record
@@ -20,7 +19,6 @@ from .table import Estimate
 KIND = "importance"
 MOST_PANELS = 4
 Panel = Mapping[str, Any]
-Floats = npt.NDArray[np.float64]
 CONTEXT: Mapping[str, str] = {
     "forward": "forward: a segment holds context up to its upper end, from the blue",
     "backward": "backward: a segment holds context from its lower end, from the red",

@@ -20,7 +20,8 @@ from .drawn import (
     stale_alarm,
     with_unit,
 )
-from .predicted import BY, LEAST_ROWS, Floats, Predicted, best_predicted
+from .predicted import BY, LEAST_ROWS, Predicted, best_predicted
+from .quantity_bins import Floats
 from .render_markdown import estimate_text, number_text
 from .resampling import change_of_scatter, robust_scatter, slope_of
 from .source import Source

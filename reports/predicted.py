@@ -10,16 +10,14 @@ from cache.errors import CacheError
 
 from .comparable import best_on_val
 from .drawn import latents_of, main_rows, plain
+from .quantity_bins import QUANTITIES, Floats
 from .rows import Row
 from .source import Columns, Source
-
-Floats = npt.NDArray[np.float64]
 
 LEAST_ROWS = 20
 """Fewer predictions than this tell nothing about a distribution."""
 BY: Mapping[str, str] = {
-    "snr": "S/N (label snr, no unit)",
-    "mag": "magnitude [mag]",
+    **QUANTITIES,
     "T_eff": "true T_eff [K]",
 }
 """What residuals are drawn against, and its name on the axis; magnitude stands in where S/N is not stored."""
