@@ -1,4 +1,4 @@
-"""R2 against what a sweep varies: training size, noise draws, principal axes, and noise levels of train and test."""
+"""R2 against what a sweep varies: training size, noise draws, principal axes."""
 
 import math
 from collections.abc import Sequence

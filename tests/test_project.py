@@ -53,7 +53,7 @@ def test_no_other_distribution_owns_our_names():
 
 def test_reports_and_cache_import_nothing_heavy():
     code = (
-        "import sys; import cache, cache.cli, reports.cli, reports.generate, reports.figures;"
+        "import sys; import cache, cache.cli, reports.cli, reports.generate, reports.figure_overview;"
         "print([m for m in ('torch', 'sklearn', 'lightgbm', 'h5py', 'extract', 'probes') if m in sys.modules])"
     )
     done = run(sys.executable, "-c", code)
