@@ -6,8 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+from commands import probes
+from small_survey import N, flags, survey_store
 from store_fakes import BACKWARD, FORWARD, provenance
-from test_probes_run_command import N, flags, probes, survey_store
 
 from cache import FeatureStore
 from cache.errors import Stale

@@ -5,7 +5,8 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from test_probes_run_command import N, flags, probes, survey_store
+from commands import probes
+from small_survey import N, flags, survey_store
 
 from cache.canonical import canonical_json
 from cache.errors import ProbeError

@@ -3,8 +3,9 @@
 import shlex
 
 import pytest
+from commands import probes
+from small_survey import N, flags, survey_store
 from store_fakes import FORWARD
-from test_probes_run_command import N, flags, probes, survey_store
 
 from cache.arrays import ArrayName
 from cache.records import read_records
