@@ -10,7 +10,7 @@ from cache.errors import ConfigError, NotExtracted, UnknownName
 from cache.provenance import family
 from cache.store_folders import readable_stores
 
-from .default_controls import extract_command
+from .extract_command import extract_command
 from .splits import Views, check_views
 from .stores import Arrays, StoreChoice
 from .views import draw_of, noise_level_of

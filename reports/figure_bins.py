@@ -10,6 +10,7 @@ from cache.records import Record
 
 from .comparable import best_on_val
 from .comparisons import KIND
+from .contest import independent_apart
 from .drawn import INTERVALS, R2, SIDEWAYS, Drawn, data_note, main_rows, names_apart, plain, stale_alarm
 from .quantity_bins import QUANTITIES, WORDS, bars, places, with_ends
 from .render_markdown import estimate_text, number_text
@@ -27,7 +28,6 @@ from .style import (
     tell,
 )
 from .table import Estimate
-from .verdict import independent_apart
 from .vocabulary import LATENT, MEAN_PREDICTOR, ROLE_ORDER, SHUFFLED_LABELS
 
 FLOOR = -0.5

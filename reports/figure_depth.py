@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from .comparisons import Comparisons
+from .contest import contest
 from .drawn import (
     INTERVALS,
     R2,
@@ -27,7 +28,6 @@ from .rows import Row
 from .source import Source
 from .style import ONE_COLUMN, TWO_COLUMNS, Words, horizontal_grid, new_figure, style_of, tell
 from .typesetting import SMALL, text_width
-from .verdict import contest
 from .vocabulary import RAW_FLUX, label_rank, layer_rank
 
 FLOOR = -0.25

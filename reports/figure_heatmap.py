@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from .comparable import best_on_val
 from .comparisons import Comparisons
+from .contest import contest
 from .drawn import (
     R2,
     Drawn,
@@ -29,7 +30,6 @@ from .rows import Row
 from .source import Source
 from .style import INK, ONE_COLUMN, SEQUENTIAL, TWO_COLUMNS, Words, new_figure, tell
 from .typesetting import SMALL, line_height, text_width, wrapped
-from .verdict import contest
 from .vocabulary import layer_rank, pooling_rank
 
 CELL_WIDTH, NARROW_CELL, CELL_HEIGHT, PANEL_GAP = 0.6, 0.42, 0.22, 0.15

@@ -8,6 +8,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.ticker import NullLocator
 
 from .comparisons import Comparisons
+from .contest import beats_clearly
 from .drawn import (
     INTERVALS,
     R2,
@@ -26,7 +27,6 @@ from .series import AXES, DRAWS, SIZE, Axis, Series, series_of
 from .source import Source
 from .style import ONE_COLUMN, Words, horizontal_grid, new_figure, style_of, tell
 from .typesetting import SMALL, text_width
-from .verdict import beats_clearly
 
 MOST_SERIES = 6
 FLOOR = -0.25

@@ -8,11 +8,12 @@ import pandas as pd
 
 from .comparable import best_on_val
 from .comparisons import NOT_COMPARED, Comparisons
+from .contest import beats_clearly, scored
 from .drawn import data_note
 from .render_markdown import number_text
 from .rows import Row
 from .settings import variant_of, varying_columns
-from .verdict import BASELINES, beats_clearly, scored
+from .verdict import BASELINES
 from .vocabulary import LATENT, head_rank
 
 AXES_WIDTH = 5.2
@@ -96,7 +97,7 @@ def placed_flags(references: Sequence[Row], limits: tuple[float, float]) -> list
 def title_of(label: str, rows: Sequence[Row], paired: Comparisons = NOT_COMPARED) -> str:
     """The story of the figure: which baselines beat the latents, which cannot be told from the latent row of val.
 
-    Beyond chance is judged in pairs where rows were compared so (`verdict.beats_clearly`).
+    Beyond chance is judged in pairs where rows were compared so (`contest.beats_clearly`).
     """
     latent = chosen_of(rows, LATENT)
     assert latent is not None
