@@ -28,3 +28,9 @@ def survey(tmp_path_factory):
     from survey_fakes import write_survey  # torch, for the tests that need it
 
     return write_survey(tmp_path_factory.mktemp("survey"))
+
+
+@pytest.fixture(scope="session")
+def spectra_file(survey):
+    """The test file of the survey, for reading only."""
+    return survey / "test/dataset.h5"
