@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .ambiguity import ambiguous
 from .arrays import PSEUDO_LAYERS, ArrayName, check_spelling, stored_directions
 from .chunks import Array
@@ -13,7 +11,7 @@ from .commits import is_finished
 from .errors import ConfigError, NotExtracted
 from .header import Header
 from .provenance import group
-from .store import FeatureStore, combine_directions
+from .store import FeatureStore, combine_coordinates, combine_directions
 from .store_folders import readable_stores
 from .want import Want
 
@@ -56,9 +54,7 @@ class FeatureView:
             self._holder(ArrayName(layer, stored, pooling)).coordinates(layer, pooling, stored)
             for stored in stored_directions(direction)
         ]
-        if direction == "mean":
-            return {name: value for name, value in parts[0].items() if not name.startswith("wave")}
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return combine_coordinates(parts, direction)
 
     def _holder(self, name: ArrayName) -> FeatureStore:
         if name not in self._by_array:

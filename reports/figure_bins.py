@@ -12,7 +12,7 @@ from .comparable import best_on_val
 from .comparisons import KIND
 from .contest import independent_apart
 from .drawn import INTERVALS, R2, SIDEWAYS, Drawn, data_note, main_rows, names_apart, plain, stale_alarm
-from .quantity_bins import QUANTITIES, WORDS, bars, places, with_ends
+from .quantity_bins import QUANTITIES, WORDS, bars, places, value_and_ends
 from .render_markdown import estimate_text, number_text
 from .rows import Row
 from .source import Source
@@ -114,7 +114,7 @@ def _draw(panels: Panels, series: Sequence[Row], words: Words) -> Figure:
         axes.axhline(0, color=FAINT, linewidth=0.8)
         horizontal_grid(axes)
         for index, row in enumerate(series):
-            values = with_ends(found["r2"][row["run_id"]])
+            values = value_and_ends(found["r2"][row["run_id"]])
             value, low, _ = values.T
             color, marker = style_of(index)
             place = places(edges, index, len(series))

@@ -12,7 +12,7 @@ from cache.records import Record
 
 from .comparable import comparable_rows, name_of
 from .drawn import INTERVALS, R2, SIDEWAYS, Drawn, data_text, noise_text, stale_stores
-from .quantity_bins import QUANTITIES, WORDS, bars, places, with_ends
+from .quantity_bins import QUANTITIES, WORDS, bars, places, value_and_ends
 from .render_markdown import estimate_text
 from .rows import Row
 from .source import Source
@@ -131,7 +131,7 @@ def _draw(bins: Mapping[str, Any], runs: Sequence[str], quantity: str, words: Wo
     figure = new_figure(TWO_COLUMNS, words.room(TWO_COLUMNS) + 2.2)
     left, right = figure.subplots(1, 2, sharex=True)
     edges = np.asarray(bins["edges"], dtype=np.float64)
-    ceiling = with_ends(bins["ceiling"])
+    ceiling = value_and_ends(bins["ceiling"])
     (line,) = left.plot(edges, _over_bins(ceiling[:, 0]), color=INK, linewidth=1.6, drawstyle="steps-post")
     low, high = (_over_bins(ceiling[:, end]) for end in (1, 2))
     left.fill_between(edges, low, high, step="post", color=INK, alpha=0.15, linewidth=0)
@@ -141,16 +141,16 @@ def _draw(bins: Mapping[str, Any], runs: Sequence[str], quantity: str, words: Wo
     )
     handles: list[Any] = [line, dotted]
     # Share times ceiling is R2; its interval is not the product of theirs, so none is drawn.
-    reached = [ceiling[:, 0] * with_ends(bins["share"][run])[:, 0] for run in runs]
+    reached = [ceiling[:, 0] * value_and_ends(bins["share"][run])[:, 0] for run in runs]
     for index, run in enumerate(runs):
         place = places(edges, index, len(runs))
         color, marker = style_of(index)
         left.plot(place, reached[index], color=color, marker=marker, linewidth=0.7)
-        handles.append(_series(right, place, 100 * with_ends(bins["share"][run]), index))
+        handles.append(_series(right, place, 100 * value_and_ends(bins["share"][run]), index))
     left.set_ylim(max(FLOOR, float(np.nanmin([0.0, *ceiling[:, 1], *np.ravel(reached)])) - 0.03), 1.03)
     left.set_ylabel(f"{R2} within the bin (no unit)")
     right.axhline(100, color=INK, linewidth=1.6)
-    right.set_ylim(*_share_limits([with_ends(bins["share"][run]) for run in runs]))
+    right.set_ylim(*_share_limits([value_and_ends(bins["share"][run]) for run in runs]))
     right.set_ylabel("share of the ceiling [%]")
     for axes in (left, right):
         axes.set_xlabel(QUANTITIES[quantity])

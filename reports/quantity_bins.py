@@ -14,7 +14,7 @@ SPREAD = 0.5
 """Share of a bin's width over which several series are spread."""
 
 
-def with_ends(triples: Sequence[Sequence[float | None]]) -> Floats:
+def value_and_ends(triples: Sequence[Sequence[float | None]]) -> Floats:
     """[value, lower end, upper end] bin by bin as (bins, 3), NaN where undefined."""
     return np.array([[np.nan if x is None else x for x in triple] for triple in triples], dtype=np.float64)
 
@@ -26,6 +26,6 @@ def places(edges: Floats, index: int, n_series: int) -> Floats:
 
 
 def bars(values: Floats) -> tuple[Floats, Floats]:
-    """Lengths of the error bars below and above, (bins,) each, of values (bins, 3) `with_ends`."""
+    """Lengths of the error bars below and above, (bins,) each, of `value_and_ends`."""
     value, low, high = values.T
     return np.maximum(value - low, 0), np.maximum(high - value, 0)

@@ -39,9 +39,7 @@ def _unet(model: BlindspotModel1D, x: Tensor, axis: int) -> Tensor:
     depth = model.config.num_layers
     x = _block(model.encoders[0], x, axis)
     for index in range(1, depth):
-        x = functional.max_pool2d(
-            _shift_right(_block(model.encoders[index], x, axis), axis), along(2, axis)
-        )
+        x = functional.max_pool2d(_shift_right(_block(model.encoders[index], x, axis), axis), along(2, axis))
         skips.append(x)
     skips.pop()  # the deepest pool is no skip
     x = _block(model.encoders[depth], x, axis)
