@@ -42,8 +42,6 @@ PRESETS: dict[str, Preset] = {
     ),
 }
 """The settings of the published tables (REFERENCE 5)."""
-
-
 PRESET_FIELDS = tuple(Preset.__dataclass_fields__)
 
 

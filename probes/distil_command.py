@@ -18,7 +18,7 @@ from .features import FeaturePart
 from .fresh import is_fresh
 from .paired import paired_table
 from .runner import KIND, run_probe, store_result, unfinished_folder
-from .spec import ProbeRequest, build_spec
+from .spec import ProbeRequest, checked_spec
 from .splits import Views
 from .statistics import Resamples
 from .stores import StoreChoice
@@ -28,8 +28,6 @@ from .titles import score, title
 from .views import noise_level_of
 
 FLUX = "input_flux"
-
-
 STUDENTS = ("mlp_1", "mlp_2", "ridge", "ols")
 """Heads that learn hundreds of outputs at once."""
 
@@ -110,7 +108,7 @@ def _distillations(settings: DistilSettings, stores: StoreChoice) -> Iterator[Di
                 device=settings.device,
             )
             for probe in of_target:
-                build_spec(one.student(probe), one.views)
+                checked_spec(one.student(probe), one.views)
             yield one
 
 
@@ -118,7 +116,7 @@ def _twins(one: Distillation, stores: StoreChoice) -> list[list[tuple[ProbeReque
     """For every probe its twins on the true latents and on the flux, with the views that `probes run` would read.
 
     They are of the family and the noise level in which flux and latents were found together, though others hold one
-    of the two as well. Raises what `StoreChoice.views` and `build_spec` raise.
+    of the two as well. Raises what `StoreChoice.views` and `checked_spec` raise.
     """
     first = one.views["train"][0]
     stores = replace(stores, family=first.family, noise_level=noise_level_of(first))
@@ -127,13 +125,13 @@ def _twins(one: Distillation, stores: StoreChoice) -> list[list[tuple[ProbeReque
         for probe in one.probes
     ]
     for twin, views in (pair for pairs in found for pair in pairs):
-        build_spec(twin, views)
+        checked_spec(twin, views)
     return found
 
 
 def _students(one: Distillation, settings: DistilSettings, encoder: str) -> list[str]:
     """Run ids of the students of every probe, learned now where one has no fresh record."""
-    names = [run_id(KIND, build_spec(one.student(probe), one.views)) for probe in one.probes]
+    names = [run_id(KIND, checked_spec(one.student(probe), one.views)) for probe in one.probes]
     if settings.refit or not all(is_fresh(settings.results, name, one.views) for name in names):
         say(f"{one.target.path}: learning from {one.flux.path} by {one.network}")
         about = {"encoder": encoder, "threads": settings.threads}
@@ -144,7 +142,7 @@ def _students(one: Distillation, settings: DistilSettings, encoder: str) -> list
 
 def _on_record(request: ProbeRequest, views: Views, settings: DistilSettings, stores: StoreChoice) -> str:
     """Run id of an ordinary probe, fitted now where it has no fresh record."""
-    name = run_id(KIND, build_spec(request, views))
+    name = run_id(KIND, checked_spec(request, views))
     if not is_fresh(settings.results, name, views):
         about = {"encoder": stores.encoder(views), "threads": settings.threads}
         outcome = run_probe(request, views, about=about, unfinished=unfinished_folder(settings.results))

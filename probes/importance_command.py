@@ -20,6 +20,7 @@ from .features import n_segments
 from .on_record import check_named, starting_with
 from .recorded import refits
 from .segment_importance import KIND, NO_SKILL_FLAG, importance_spec, rests_on, segment_importance, skilled
+from .splits import NOISE_LEVEL
 from .threads import blas_threads
 from .titles import recorded_description, telling_params
 
@@ -153,7 +154,7 @@ def _is_plain(spec: Mapping[str, Any]) -> bool:
         spec["control"] == "none"
         and spec["train_size"] is None
         and features["pca"] is None
-        and "noise-level" not in spec["cross"]
+        and NOISE_LEVEL not in spec["cross"]
         and all((n_segments(part["pooling"]) or 1) > 1 for part in features["parts"])
     )
 

@@ -15,7 +15,7 @@ from .fresh import is_fresh
 from .hints import hints
 from .runner import KIND, run_probe, store_result, unfinished_folder
 from .settings import ProbeSettings
-from .spec import ProbeRequest, build_spec, check_request
+from .spec import ProbeRequest, check_request, checked_spec
 from .splits import Views
 from .stores import Arrays, StoreChoice
 from .threads import blas_threads
@@ -60,7 +60,7 @@ def run(settings: RunSettings) -> None:
     came_out: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = []
     for number, (request, chosen) in enumerate(wanted, start=1):
         views = views_of[chosen.family, arrays_of(request)]
-        spec = build_spec(request, views)
+        spec = checked_spec(request, views)
         result, how = _scored(request, run_id(KIND, spec), views, chosen, settings)
         came_out.append((spec, result))
         place = f"[{number}/{len(wanted)}] {title(request, control=spec['control'])}"
