@@ -22,6 +22,8 @@ from .table import Estimate
 from .vocabulary import LATENT, unit_of
 
 R2 = "R²"
+FLOOR = -0.25
+"""R2 below this is cut off."""
 INTERVALS = "95\u00a0% intervals"
 """With a no-break space."""
 SIDEWAYS = "points of a bin are set apart sideways; each stands for the whole bin"
@@ -165,19 +167,19 @@ def data_text(kinds: Iterable[str]) -> str:
     return f"{' and '.join(there)} data{warning}"
 
 
-def cut_note(rows: Sequence[Row], floor: float) -> str:
-    """What to say where some scores lie below the lower end of an axis; '' where none does."""
-    n = sum(row["test_r2"] < floor for row in rows)
-    return f" Cut off below {floor:g}: {n} of {len(rows)} scores." if n else ""
+def cut_note(rows: Sequence[Row]) -> str:
+    """What to say where some scores lie below FLOOR; '' where none does."""
+    n = sum(row["test_r2"] < FLOOR for row in rows)
+    return f" Cut off below {FLOOR:g}: {n} of {len(rows)} scores." if n else ""
 
 
-def limit_r2(axes: Axes, rows: Sequence[Row], floor: float) -> None:
-    """Let the axis of R2 hold all scores with their intervals, but nothing below `floor`; see `cut_note`."""
+def limit_r2(axes: Axes, rows: Sequence[Row]) -> None:
+    """Let the axis of R2 hold all scores with their intervals, but nothing below FLOOR; see `cut_note`."""
     low = min(v for row in rows for v in (row["test_r2"], row["test_r2_lo"]) if v is not None)
     high = max(v for row in rows for v in (row["test_r2"], row["test_r2_hi"]) if v is not None)
-    low, high = max(low, floor), max(high, floor + 0.1)
+    low, high = max(low, FLOOR), max(high, FLOOR + 0.1)
     margin = 0.05 * (high - low) or 0.05
-    axes.set_ylim(low - (0 if low == floor else margin), high + margin)
+    axes.set_ylim(low - (0 if low == FLOOR else margin), high + margin)
 
 
 def counted(number: float) -> str:

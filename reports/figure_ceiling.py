@@ -1,6 +1,5 @@
 """How far probes are from what the noisy flux can tell at all, by bin of S/N."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from matplotlib.figure import Figure
 
 from cache.records import Record
 
-from .comparable import comparable_rows, name_of
+from .comparable import comparable_rows, name_of, val_of
 from .drawn import INTERVALS, R2, SIDEWAYS, Drawn, data_text, noise_text, stale_stores
 from .quantity_bins import QUANTITIES, WORDS, bars, places, value_and_ends
 from .render_markdown import estimate_text
@@ -93,8 +92,7 @@ def _shown(result: Mapping[str, Any], rows: Mapping[str, Row], quantity: str) ->
     """The rows that the ceiling holds for: of each kind and error input the best by val R2, best first."""
 
     def val(item: Mapping[str, Any]) -> float:
-        row = rows.get(item["run"])
-        return -math.inf if row is None or row["val_r2"] is None else float(row["val_r2"])
+        return val_of(rows.get(item["run"]))
 
     shares = result["bins"][quantity]["share"]
     kinds: dict[tuple[str, str], Mapping[str, Any]] = {}

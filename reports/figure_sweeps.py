@@ -29,8 +29,6 @@ from .style import ONE_COLUMN, Words, horizontal_grid, new_figure, style_of, tel
 from .typesetting import SMALL, text_width
 
 MOST_SERIES = 6
-FLOOR = -0.25
-"""R2 below this is cut off."""
 
 
 def against_size(source: Source, label: str) -> list[Drawn]:
@@ -63,7 +61,7 @@ def _against(source: Source, label: str, axis: Axis) -> list[Drawn]:
                 if len(shown) < len(every)
                 else ""
             )
-            + f"Bars: {INTERVALS}; {data_note(rows)}.{cut_note(rows, FLOOR)}"
+            + f"Bars: {INTERVALS}; {data_note(rows)}.{cut_note(rows)}"
         ),
         alarm=stale_alarm(rows),
         key=tuple(series.name for series in shown),
@@ -129,7 +127,7 @@ def finish(axes: Axes, rows: Sequence[Row], *, labelled: bool = True) -> None:
     """Grid, name of the R2 axis, and its lower end."""
     if labelled:
         axes.set_ylabel(f"test {R2} (no unit)")
-    limit_r2(axes, rows, FLOOR)
+    limit_r2(axes, rows)
     horizontal_grid(axes)
 
 

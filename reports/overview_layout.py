@@ -1,12 +1,11 @@
 """What the overview figure shows and where its labels stand: all of it but the drawing."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from .comparable import best_on_val
+from .comparable import best_on_val, val_of
 from .comparisons import NOT_COMPARED, Comparisons
 from .contest import beats_clearly, scored
 from .drawn import data_note
@@ -67,7 +66,7 @@ def best_lines(lines: Sequence[Line], most: int) -> list[Line]:
     """At most so many lines, in their order: those whose best head has the highest val R2."""
 
     def val(place: int) -> float:
-        return max(-math.inf if row["val_r2"] is None else float(row["val_r2"]) for row in lines[place].rows)
+        return max(val_of(row) for row in lines[place].rows)
 
     kept = sorted(sorted(range(len(lines)), key=lambda place: (-val(place), place))[:most])
     return [lines[place] for place in kept]

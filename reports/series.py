@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from .comparable import val_of
 from .drawn import n_draws, names_apart
 from .rows import Row
 from .vocabulary import MEAN_PREDICTOR, SHUFFLED_LABELS
@@ -94,8 +95,3 @@ def sound(rows: Sequence[Row]) -> list[Row]:
 def question(row: Row, *, varied: Sequence[str]) -> tuple[str, ...]:
     """What must be the same along a series."""
     return tuple(str(row[name]) for name in (*_IDENTITY, *_SETTINGS) if name not in varied)
-
-
-def val_of(row: Row) -> float:
-    """Val R2, lowest of all where there is none."""
-    return -math.inf if row["val_r2"] is None else float(row["val_r2"])
