@@ -12,7 +12,7 @@ from cache.runlog import command_line
 from cache.selection import select, write_selection
 
 from .head_start import head_start
-from .request import ExtractConfig, find_data
+from .request import SPLITS, ExtractConfig, named_data
 
 OUTPUT = frozenset(("config", "print_config", "selection", "dry_run", "as_json", "n_parts"))
 """Settings of the verbs about what is shown and written beside the stores."""
@@ -141,14 +141,8 @@ def to_request(settings: RunSettings) -> ExtractConfig:
 
 def stated_request(settings: RunSettings) -> ExtractConfig:
     """The request that the settings say themselves."""
-    by_split = {s: getattr(settings, s) for s in ("train", "val", "test") if getattr(settings, s)}
-    if by_split and settings.data:
-        raise ConfigError("say either --data, or --train, --val and --test, not both")
-    if by_split:
-        data = {split: tuple(Path(part) for part in files.split(",")) for split, files in by_split.items()}
-    elif settings.data:
-        data = find_data(settings.data, settings.split)
-    else:
+    data = named_data(settings.data, {s: getattr(settings, s) for s in SPLITS}, split=settings.split)
+    if not data:
         raise ConfigError(
             "no data: say --data FOLDER (with train/, val/, test/) or --data FILE --split NAME; "
             "python -m extract mock makes a mock survey"
