@@ -9,8 +9,9 @@ import numpy as np
 from cache.errors import ProbeError, UnknownName
 
 from .bootstrap import LEVEL, N_RESAMPLES, SEED, Interval, Resamples
+from .flips import N_FLIPS, flip_values
 from .metrics import METRICS
-from .paired import N_FLIPS, PairedTable, flip_values, holm, paired_table
+from .paired import PairedTable, holm, paired_table
 from .robust_intervals import robust_intervals
 from .score_intervals import score_intervals
 

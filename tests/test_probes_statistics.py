@@ -18,7 +18,8 @@ from statistics_fakes import (
 from cache.errors import ProbeError, UnknownName
 from probes import metrics
 from probes.bootstrap import Resamples
-from probes.paired import flip_values, holm
+from probes.flips import flip_values
+from probes.paired import holm
 from probes.statistics import (
     INTERVAL_METHOD,
     LEVEL,
@@ -293,7 +294,7 @@ def test_where_no_flip_reaches_the_sum_p_is_a_bound_on_the_enumeration():
 def test_slabs_of_flips_do_not_matter(monkeypatch):
     squared = np.random.default_rng(8).random((30, 4))
     whole = flip_values(squared, n_flips=500)
-    monkeypatch.setattr("probes.paired._SIGNS_AT_ONCE", 30 * 7)
+    monkeypatch.setattr("probes.flips._SIGNS_AT_ONCE", 30 * 7)
     np.testing.assert_array_equal(flip_values(squared, n_flips=500), whole)
 
 
