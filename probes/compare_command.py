@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field
 
 from cache.commandline import Command, Verb, say
+from cache.errors import ProbeError
 from cache.records import (
     Record,
     read_predictions,
@@ -38,28 +39,40 @@ class CompareSettings(Command):
         (), description="first digits of run ids: only these records (default: all)"
     )
     limit: int = Field(
-        200, ge=2, description="most records in one comparison; time and size grow as its square"
+        500, ge=2, description="most records in one comparison; time and size grow as its square"
     )
 
 
 def run(settings: CompareSettings) -> None:
-    """Write one record per label and test set, and print a line for each."""
+    """Write one record per label and test set, and print a line for each.
+
+    Raises ProbeError once all others are written, if some have more records than the limit: what is on record of those
+    is of other records.
+    """
     every = read_records(settings.results)
     chosen = starting_with([record for record in every if record.kind in PREDICTING], settings.runs)
     check_named("label", settings.labels, chosen, field="labels")
     groups = list(comparable(chosen, lambda name: read_predictions(settings.results, name)))
     if not groups:
         say(f"{settings.results}: nothing to compare: no two of {len(chosen)} records share their test rows")
+    too_many: dict[str, int] = {}
     for found in groups:
         label, m = found.rows.label, len(found.records)
         if settings.labels and label not in settings.labels:
             continue
         if m > settings.limit:
-            say(
-                f"{label}: {m} records are more than --limit {settings.limit}; name some with --runs, or raise it"
-            )
+            too_many[label] = max(m, too_many.get(label, 0))
             continue
         say(f"{label}, {_told(found, settings, every)}")
+    if too_many:
+        most = max(too_many.values())
+        named = ", ".join(f"{label} ({m} records)" for label, m in too_many.items())
+        raise ProbeError(
+            f"not compared: {named}: more on the same test rows than --limit {settings.limit}. Tables mark what no "
+            "comparison on record is of, and judge it by intervals alone. Compare all with "
+            f"--limit {most} (make tables COMPARE='--limit {most}'; time and memory grow as the square of records), "
+            "or some with --runs, or keep studies in results folders of their own"
+        )
 
 
 def _told(found: Comparable, settings: CompareSettings, every: list[Record]) -> str:

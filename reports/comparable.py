@@ -79,15 +79,18 @@ def plain_latents(rows: Sequence[Row]) -> list[Row]:
     A fine-tuned encoder is no frozen one, so its rows are left out wherever there are others.
     """
     scores = [row for row in rows if row["role"] == LATENT and row["test_r2"] is not None]
-    latents = [row for row in scores if row["training"] != FINE_TUNED] or scores
-    plain = [row for row in latents if row["error_input"].lower() == "true" and not row["cross"]]
-    return plain or latents
+    return plain([row for row in scores if row["training"] != FINE_TUNED] or scores)
+
+
+def plain(rows: Sequence[Row]) -> list[Row]:
+    """The rows fed the true error and tested as trained; all where there is none."""
+    return [row for row in rows if row["error_input"].lower() == "true" and not row["cross"]] or list(rows)
 
 
 def best_on_val(rows: Sequence[Row]) -> Row | None:
-    """The row with the highest val R2, the first of equal ones: test scores what is shown, and chooses nothing."""
+    """The row with the highest val R2, of equal ones the first by run id: test chooses nothing, nor does the order."""
     ranked = [row for row in rows if row["val_r2"] is not None]
-    return max(ranked, key=lambda row: float(row["val_r2"]), default=None)
+    return min(ranked, key=lambda row: (-float(row["val_r2"]), str(row["run_id"])), default=None)
 
 
 def val_of(row: Row | None) -> float:

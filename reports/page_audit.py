@@ -15,6 +15,7 @@ from .audits import (
 )
 from .contest import beats_clearly, r2_estimate, scored
 from .page_answers import Answer, Field, Tone
+from .planned import headline_of
 from .render_markdown import estimate_text
 from .rows import Row
 from .source import Source
@@ -104,12 +105,13 @@ def _error_rows(field: Field) -> list[Row]:
 
 def _error_alone(source: Source, field: Field) -> Iterator[str]:
     """What is known without an audit: the score of the error alone beside the latents'."""
-    rows = _error_rows(field)
-    if not rows or field.best is None:
+    planned = headline_of(field.rows, source.paired)
+    alone = None if planned is None else planned.controls.get(ERROR_ONLY)
+    if planned is None or alone is None:
         yield "Nothing was fitted to the error alone."
         return
-    text = estimate_text(r2_estimate(rows[0]), DIGITS)
-    if beats_clearly(rows[0], field.best, source.paired):
+    text = estimate_text(r2_estimate(alone), DIGITS)
+    if beats_clearly(alone, planned.latent, planned.family):
         yield f"The error alone gives R2 {text}, more than the latents: it cannot be excluded."
     else:
         yield f"The error alone gives R2 {text}; that does not show what the latents use."

@@ -5,12 +5,14 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from .comparable import names_without_seed
-from .comparisons import Comparisons, p_text
+from .comparisons import Comparisons, Judge, p_text
 from .contest import scored
+from .planned import LATENT_ROWS, chosen_latent, family_of
 from .render_markdown import estimate_text
 from .rows import Row, rows_of
 from .table import Cell, Column, Estimate
-from .verdict import DIGITS, chosen_latent
+from .uncompared import MARK
+from .verdict import DIGITS
 from .vocabulary import LATENT
 
 BEHIND = Column(key="behind", heading="behind the best, paired (95 % interval)")
@@ -19,7 +21,7 @@ SELECTIVITY = Column(key="selectivity", heading="selectivity: shuffled / random"
 PAIRED = (BEHIND, BEHIND_LATENT, SELECTIVITY)
 
 
-def _behind(reference: Row, rows: Sequence[Row], paired: Comparisons) -> dict[str, str]:
+def _behind(reference: Row, rows: Sequence[Row], paired: Judge) -> dict[str, str]:
     """By run id, how far rows are behind another one, where the two were compared in pairs."""
     texts: dict[str, str] = {}
     for row in rows:
@@ -30,6 +32,14 @@ def _behind(reference: Row, rows: Sequence[Row], paired: Comparisons) -> dict[st
     return texts
 
 
+def _mark(texts: dict[str, str], reference: Row, rows: Sequence[Row], paired: Comparisons) -> None:
+    """Say of rows without a difference that they, or the one they are set against, were not compared."""
+    if any(map(paired.holds, (reference, *rows))):
+        for row in rows:
+            if paired.lacks(row) or (paired.lacks(reference) and paired.holds(row)):
+                texts[row["run_id"]] = MARK
+
+
 def paired_cells(sets: Sequence[Sequence[Row]], paired: Comparisons) -> dict[str, dict[str, Cell]]:
     """By run id, the cells of PAIRED: behind the best of the test set, behind the latent row of val, selectivity."""
     cells: dict[str, dict[str, Cell]] = {}
@@ -38,7 +48,12 @@ def paired_cells(sets: Sequence[Sequence[Row]], paired: Comparisons) -> dict[str
         latents = [row for row in ranking if row["role"] == LATENT]
         found = {BEHIND.key: _behind(ranking[0], ranking, paired)}
         if chosen is not None:
-            found[BEHIND_LATENT.key] = _behind(chosen, latents, paired)
+            others = [row for row in latents if row is not chosen]
+            found[BEHIND_LATENT.key] = _behind(
+                chosen, others, family_of(chosen, others, paired, of=LATENT_ROWS)
+            )
+            _mark(found[BEHIND_LATENT.key], chosen, others, paired)
+        _mark(found[BEHIND.key], ranking[0], ranking[1:], paired)
         found[SELECTIVITY.key] = {row["run_id"]: _selectivity(row, paired) for row in ranking}
         for key, texts in found.items():
             for run, text in texts.items():
@@ -68,7 +83,8 @@ def paired_notes(frame: pd.DataFrame, columns: Sequence[Column], paired: Compari
     if BEHIND_LATENT in columns:
         yield (
             "Behind the latent row of val: the same from the latent row that val chooses (empty in its own line), for "
-            "latent rows. One not told apart from it may stand above or below it by chance."
+            "latent rows, after Holm's correction for these alone. One not told apart from it may stand above or below "
+            "it by chance."
         )
     if SELECTIVITY in columns:
         yield (
