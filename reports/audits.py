@@ -1,11 +1,11 @@
 """Audits on record: which is nearest to a row, in what it is not of that row, and what it says."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from cache.records import Record
 
 from .rows import SHORT, Row
-from .settings import params_of
+from .settings import draws_text, params_of, without_seed
 from .source import Source
 from .standing import standing
 from .table import Estimate
@@ -105,13 +105,29 @@ def unlike_otherwise(audit: Record, best: Row) -> list[str]:
     """In what else an audit is not of the best row, in words; what its record does not tell is taken for the same."""
     spec, level, own = audit.spec, _level(audit, "train"), params_of(best)
     train = "+".join(digest[:SHORT] for digest in (spec.get("inputs") or {}).get("train") or ())
+    draws = "+".join(map(str, (spec.get("draws") or {}).get("train") or ()))
+    params, other_head = spec.get("params", own), bool(unlike_head(audit, best))
+    seed = params.get("seed", spec.get("seed", best["seed"]))
     found = (
         ("another encoder or input", spec.get("family", best["family"]) == best["family"]),
-        ("other parameters", unlike_head(audit, best) or spec.get("params", own) == own),
+        ("other parameters", other_head or without_seed(params) == without_seed(own)),
+        (f"seed {seed}", other_head or "seed" not in own or seed == own["seed"]),
         ("other train stars", not train or f"train {train}" in best["inputs"].split(", ")),
         (f"trained at noise level {_number(level)}", level == best["noise_level_train"]),
+        (f"trained on noise draw {draws_text(draws)}", draws in ("", best["draws_train"])),
+        *_narrower(best),
     )
     return [words for words, same in found if not same]
+
+
+def _narrower(best: Row) -> Iterator[tuple[str, bool]]:
+    """What every audit is of, in words, and whether the row is too: all of train, all columns, one label, no crossing."""
+    yield f"on all of train, not {best['train_size']} stars", best["train_size"] is None
+    yield f"on all columns, not PCA {best['pca']}", not best["pca"]
+    yield f"on all segments, not {best['segments']}", not best["segments"]
+    others = [name for name in best["fitted_labels"].split() if name != best["label"]]
+    yield f"fitted alone, not with {', '.join(others)}", not others
+    yield "tested with the error input of train", "error-input" not in best["cross"].split(", ")
 
 
 def of_other_test(record: Record, best: Row | None) -> tuple[str, ...]:

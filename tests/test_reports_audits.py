@@ -8,6 +8,7 @@ from reports.audits import audit_of, current_audits, error_alone, said_by
 from reports.comparable import comparable_rows
 from reports.generate import build_tables
 from reports.page_answers import certainty_answer, field_of
+from reports.page_audit import shortcut_answer
 
 ASKS = "make audit asks whether it did"
 
@@ -16,6 +17,11 @@ def lead(*records, **changed):
     """The sentences above the controls table."""
     (table,) = build_tables(source_of(records, **changed))["controls_log_g"]
     return " ".join(table.lead)
+
+
+def features(**changed):
+    parts = [{"layer": "enc_pre_latent", "direction": "forward", "pooling": "seg_mean_K8"}]
+    return {"parts": parts, "pca": None, "segments": None, **changed}
 
 
 def latent_and_error():
@@ -43,6 +49,43 @@ def test_the_verdict_says_what_the_audit_on_record_found():
 def test_an_audit_of_another_row_says_of_what_it_is(changed, words):
     told = lead(*latent_and_error(), audit_record(**changed))
     assert f"The nearest audit on record ({words}) says: 12 % [8, 16] of it survives." in told
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"draws": {"train": [0, 1, 2, 3], "val": [0], "test": [0]}}, "trained on noise draw 0"),
+        ({"train_size": 500}, "on all of train, not 500 stars"),
+        ({"features": features(pca=64)}, "on all columns, not PCA 64"),
+        ({"features": features(segments=[7])}, "on all segments, not [7]"),
+        ({"labels": ["log_g", "T_eff"]}, "fitted alone, not with T_eff"),
+        ({"params": {"alpha": 0.001, "seed": 5}, "seed": 5}, "seed 0"),
+        ({"cross": ["error-input"]}, "tested with the error input of train"),
+    ],
+)
+def test_a_row_that_was_never_audited_is_acquitted_by_no_other(changed, words):
+    if "labels" in changed:
+        row, changed = record({"log_g": 0.5, "T_eff": 0.9}), {}
+    else:
+        row = record(0.5, **changed)
+    audit = audit_record(
+        "no",
+        draws={split: [0] for split in ("train", "val", "test")},
+        params={"alpha": 0.001, **({"seed": 0} if "params" in changed else {})},
+        seed=0,
+    )
+    told = lead(row, latent_and_error()[1], audit)
+    assert (
+        f"The nearest audit on record (enc_pre_latent / seg_mean_K8 / forward / ridge, {words}) says" in told
+    )
+    source = source_of([row, audit])
+    answer = shortcut_answer(source, field_of(source.frame, "log_g"))
+    assert (answer.value, answer.tone) == (f"no (audited: {words})", "unclear")
+
+
+def test_the_seed_of_a_head_that_takes_none_parts_no_audit():
+    told = lead(record(0.5, seed=5), latent_and_error()[1], audit_record("no", seed=0))
+    assert "The audit of that row says" in told
 
 
 @pytest.mark.parametrize(
