@@ -121,7 +121,7 @@ def unlike_otherwise(audit: Record, best: Row) -> list[str]:
 
 
 def _narrower(best: Row) -> Iterator[tuple[str, bool]]:
-    """What every audit is of, in words, and whether the row is too: all of train, all columns, one label, no crossing."""
+    """What every audit is of, in words, and whether the row is too: all of train, all columns, one label."""
     yield f"on all of train, not {best['train_size']} stars", best["train_size"] is None
     yield f"on all columns, not PCA {best['pca']}", not best["pca"]
     yield f"on all segments, not {best['segments']}", not best["segments"]
