@@ -215,6 +215,7 @@ def _selectivity(
     """R2 of each record minus that of its control: the same probe on shuffled labels, and on a random encoder.
 
     A control is fitted with one seed, so that of the record is not asked for; of several the first by seed counts.
+    The random encoder has the shape of the record's; where several such were drawn, none of them counts.
     """
     shuffled = _by_question(
         [r for r in every if r.spec.get("control") == "shuffled_labels" and r.result["status"] == "ok"],
@@ -226,8 +227,8 @@ def _selectivity(
         if record.spec["control"] != "none":
             continue
         controls = {
-            "shuffled_labels": shuffled.get(_question(record, without=())),
-            "random_encoder": random.get(_question(record, without=elsewhere)),
+            "shuffled_labels": next(iter(shuffled.get(_question(record, without=()), ())), None),
+            "random_encoder": _twin(record, random.get(_question(record, without=elsewhere), ())),
         }
         told = {
             name: {
@@ -242,12 +243,27 @@ def _selectivity(
             yield {"run": record.run_id, **told}
 
 
-def _by_question(records: Sequence[Record], *, without: Sequence[str]) -> dict[str, Record]:
-    """The first record by seed that asks each question."""
-    found: dict[str, Record] = {}
+def _by_question(records: Sequence[Record], *, without: Sequence[str]) -> dict[str, list[Record]]:
+    """The records that ask each question, by seed."""
+    found: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda r: (r.spec["seed"], r.run_id)):
-        found.setdefault(_question(record, without=without), record)
+        found.setdefault(_question(record, without=without), []).append(record)
     return found
+
+
+def _twin(record: Record, controls: Sequence[Record]) -> Record | None:
+    """The first control on an encoder of the same shape; None without one, and where encoders of other weights fit too.
+
+    The shape is told by the digest of the encoder's configuration; by the number of features where an older record
+    lacks it.
+    """
+
+    def alike(name: str, other: Record) -> bool:
+        own, theirs = record.result.get(name), other.result.get(name)
+        return own is None or theirs is None or own == theirs
+
+    fit = [c for c in controls if alike("architecture", c) and alike("d", c)]
+    return fit[0] if len({c.result.get("weights") for c in fit}) == 1 else None
 
 
 def _question(record: Record, *, without: Sequence[str]) -> str:

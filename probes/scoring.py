@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cache.canonical import digest_json
+
 from .features import prediction_columns
 from .metrics import METRICS, scores
 from .persistence import model_digest
@@ -112,6 +114,7 @@ def _bare_result(views: Views, samples: Samples) -> dict[str, Any]:
         "chosen": {},
         "flags": [],
         "weights": encoder.get("weights"),
+        "architecture": digest_json(encoder.get("config")),
         "model": None,
         "stores": {
             key: digest

@@ -123,6 +123,37 @@ def test_selectivity_is_the_score_minus_those_of_the_controls(results):
             assert item[control]["predictions"] == other.files["predictions"]
 
 
+def test_a_random_encoder_of_another_shape_is_no_control_and_of_several_none_is(results):
+    found, records = of_label(results, "log_g")
+    own = next(r for r in found.records if r.spec["control"] == "none" and r.spec["head"] == "ols")
+    twin = next(
+        r for r in found.records if r.spec["control"] == "random_encoder" and r.spec["head"] == "ols"
+        and r.spec["labels"] == own.spec["labels"]
+    )  # fmt: skip
+    assert own.result["architecture"] == twin.result["architecture"]
+
+    def told(**changed):
+        """What is told of `own` where the random encoder, or a second one beside it, has other results."""
+        other = replace(twin, run_id="ff" * 32, result={**twin.result, **changed.pop("second", {})})
+        first = replace(twin, result={**twin.result, **changed})
+        rest = tuple(r for r in found.records if r is not twin)
+        both = replace(
+            found,
+            records=(*rest, first, other),
+            y_hat=np.zeros((len(found.rows.y), len(rest) + 2)),
+        )
+        (item,) = [i for i in described(both, records)["selectivity"] if i["run"] == own.run_id]
+        return item.get("random_encoder", {}).get("run")
+
+    elsewhere = {"architecture": "00" * 32}
+    assert told() == twin.run_id
+    assert told(second=elsewhere) == twin.run_id
+    assert told(**elsewhere) == "ff" * 32
+    assert told(**elsewhere, second=elsewhere) is None
+    assert told(architecture=None, d=1, second=elsewhere) is None
+    assert told(second={"weights": "88" * 32}) is None
+
+
 def test_seeds_are_told_as_mean_and_spread(results):
     found, records = of_label(results, "log_g")
     seeds = described(found, records)["seeds"]
