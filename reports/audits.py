@@ -136,6 +136,7 @@ def of_other_test(record: Record, best: Row | None) -> tuple[str, ...]:
         return ()
     spec = record.spec
     level, own = _level(record, "test"), best["noise_level_test"]
+    seed = spec.get("noise_seed", 0)
     found = (
         (
             f"{spec.get('data_kind')} data, not {best['data_kind']}",
@@ -147,6 +148,7 @@ def of_other_test(record: Record, best: Row | None) -> tuple[str, ...]:
             (spec.get("noise_mode") or "") == best["noise_mode"],
         ),
         (f"noise level {_number(level)}, not {_number(own)}", level == own),
+        (f"noise seed {seed}, not {best['noise_seed']}", best["noise_seed"] in (None, seed)),
     )
     return tuple(words for words, same in found if not same)
 

@@ -36,7 +36,7 @@ SPEC_FIELDS = {
 }  # fmt: skip
 RESULT_FIELDS = {
     "status", "error", "d", "n", "n_rows", "scores", "intervals", "interval_method", "chosen", "flags",
-    "weights", "model", "stores",
+    "weights", "architecture", "model", "stores",
 }  # fmt: skip
 
 

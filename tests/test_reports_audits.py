@@ -105,6 +105,13 @@ def test_audits_of_other_stars_and_stale_ones_say_nothing(changed):
     assert "Not run: raw noisy flux, error only," in told
 
 
+def test_an_audit_of_another_noise_seed_says_nothing():
+    drawn = {"noise_mode": "draw"}
+    rows = [record(0.5, **drawn), record(0.9, layer="input_error", pooling="none", **drawn)]
+    assert "The audit of that row says" in lead(*rows, audit_record(**drawn))
+    assert ASKS in lead(*rows, audit_record(**drawn, noise_seed=7))
+
+
 def test_the_audit_nearest_to_a_row_answers():
     far, near = audit_record("no", layer="enc_last"), audit_record("yes")
     source = source_of([record(0.5), far, near])

@@ -19,7 +19,7 @@ from figures_fakes import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reports_fakes import finetuned, history, record, source_of, written
+from reports_fakes import SPLITS, finetuned, history, record, source_of, written
 
 from reports.comparable import best_on_val
 from reports.drawn import data_note, file_part, in_unit, listed, main_rows, names_apart, plain
@@ -437,6 +437,16 @@ def test_small_words():
     assert in_unit(0.5, "redshift") == "0.50"
     assert [listed(list("abc")[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
     assert file_part("enc_0 / mean, x") == "enc_0-mean-x"
+
+
+def test_noise_of_another_seed_stands_in_no_panel_with_it():
+    def at(level, **changed):
+        return record(
+            0.7 - 0.1 * level, noise_mode="draw", noise_levels=dict.fromkeys(SPLITS, level), **changed
+        )
+
+    assert against_noise(source_of([at(1.0), at(2.0)]), "log_g")
+    assert not against_noise(source_of([at(1.0), at(2.0, noise_seed=7)]), "log_g")
 
 
 def test_fresh_noise_is_no_number_of_draws():
