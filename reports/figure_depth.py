@@ -41,6 +41,8 @@ from .vocabulary import RAW_FLUX, label_rank, layer_rank
 
 FLOOR = -0.25
 """R2 below this is cut off."""
+_FEATURES = ("kind", "training", "pooling", "direction", "family", "weights")
+_FIT = ("head", "params", "selection", "error_input", "inputs", "draws_train")
 
 
 def depth(source: Source, labels: Sequence[str]) -> list[Drawn]:
@@ -80,7 +82,7 @@ def depth(source: Source, labels: Sequence[str]) -> list[Drawn]:
 
 def _question(row: Row) -> tuple[str, ...]:
     """What is the same along a line of the figure."""
-    return tuple(str(row[name]) for name in ("kind", "pooling", "direction", "head", "params", "error_input"))
+    return tuple(str(row[name]) for name in (*_FEATURES, *_FIT))
 
 
 def _most_layers(rows: Mapping[str, Sequence[Row]]) -> tuple[str, ...] | None:
@@ -101,13 +103,9 @@ def _most_layers(rows: Mapping[str, Sequence[Row]]) -> tuple[str, ...] | None:
 
 
 def _of_flux(rows: Sequence[Row], choice: tuple[str, ...]) -> Row | None:
-    """The raw flux under the same head, whatever its pooling and direction."""
-    _, _, _, *head = choice
-    alike = (
-        r
-        for r in rows
-        if r["role"] == RAW_FLUX and [str(r["head"]), str(r["params"]), str(r["error_input"])] == head
-    )
+    """The raw flux under the same fit, whatever its pooling and direction, and the encoder stored beside it."""
+    fit = choice[len(_FEATURES) :]
+    alike = (r for r in rows if r["role"] == RAW_FLUX and tuple(str(r[name]) for name in _FIT) == fit)
     return next(alike, None)
 
 

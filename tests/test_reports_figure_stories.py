@@ -425,6 +425,25 @@ def test_a_series_holds_what_differs_in_one_thing_alone():
     assert series.x == (10, 20)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [{"family": "fb" * 32}, {"inputs": {"train": ["77" * 32]}}, {"selection": "val_r2"}],
+)
+def test_no_line_goes_from_one_encoder_to_another(other):
+    eight = {"train": list(range(8)), "val": [0], "test": [0]}
+    quiet = dict.fromkeys(SPLITS, 0.5)
+    first = record(0.3)
+    few = fitted_to(record(0.3, train_size=500), 500)
+    for draw, start, changed in (
+        (against_size, few, {}),
+        (against_draws, first, {"draws": eight}),
+        (against_noise, first, {"noise_levels": quiet}),
+        (lambda source, label: depth(source, [label]), first, {"layer": "enc_last"}),
+    ):
+        assert draw(source_of([start, record(0.7, **changed)]), "log_g")
+        assert not draw(source_of([start, record(0.7, **changed, **other)]), "log_g")
+
+
 def test_crossed_noise_levels_stand_in_one_panel():
     (drawn,) = against_noise(full_source(), "log_g")
     assert len(drawn.figure.axes) == 1
