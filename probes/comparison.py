@@ -12,12 +12,15 @@ from cache.records import Record
 
 from .bins import binned_r2, quantile_bins
 from .bootstrap import Array
+from .carried import LEAST_EFFECTIVE
 from .features import prediction_columns
 from .metrics import r2
 from .paired import paired_table
 from .statistics import PAIRED_METHOD, Resamples, spread
 
 KIND = "comparison"
+VERSION = 2
+"""Raised when more is said of pairs: older comparisons are made anew. 2: how many stars carry a difference."""
 PREDICTING = ("probe", "finetune")
 """Kinds of records that predict labels of test rows."""
 BIN_BY = ("snr", "mag")
@@ -140,6 +143,7 @@ def described(found: Comparable, every: Sequence[Record]) -> dict[str, Any]:
     rows = found.rows
     scores = [r2(rows.y, y_hat) for y_hat in found.y_hat.T]
     return {
+        "version": VERSION,
         "n": {"test": int(np.unique(rows.stars).size)},
         "n_rows": {"test": rows.y.size},
         "runs": [record.run_id for record in found.records],
@@ -154,7 +158,7 @@ def paired(found: Comparable) -> dict[str, Any]:
     """What it says of its pairs (0, 1), (0, 2), ... of `runs`, each a list.
 
     `difference` is R2 of the first minus R2 of the second, `lo` and `hi` are the ends of its interval; `p` is the
-    sign-flip value, `p_holm` that which holds for all pairs at once.
+    sign-flip value, `p_holm` that which holds for all pairs at once, `n_eff` how many stars carry the difference.
     """
     rows = found.rows
     table = paired_table(Resamples(rows.stars), rows.y, found.y_hat)
@@ -164,7 +168,17 @@ def paired(found: Comparable) -> dict[str, Any]:
         "hi": _rounded(interval.hi for interval in table.intervals),
         "p": _rounded(table.p),
         "p_holm": _rounded(table.p_holm),
+        "n_eff": _rounded(table.n_eff),
     }
+
+
+def n_holding(result: Mapping[str, Any], *, alpha: float) -> int:
+    """How many differences hold: p at most alpha for all pairs at once, 0 outside the interval, many stars behind."""
+    pairs = zip(*(result[name] for name in ("lo", "hi", "p_holm", "n_eff")), strict=True)
+    return sum(
+        lo is not None and (lo > 0 or hi < 0) and p <= alpha and n_eff >= LEAST_EFFECTIVE
+        for lo, hi, p, n_eff in pairs
+    )
 
 
 def binned(found: Comparable) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from .bootstrap import LEVEL, SEED, Interval, Resamples, percentile_ends, studentised_ends, widest
+from .carried import effective_stars
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -24,13 +25,14 @@ class PairedTable:
 
     Every member holds the pairs (0, 1), (0, 2), ... (m - 2, m - 1), m (m - 1) / 2 of them: `difference`, R2 of the
     first minus R2 of the second; its `intervals`; `p`, two-sided sign-flip values; `p_holm`, those that hold for all
-    pairs at once.
+    pairs at once; `n_eff`, how many stars carry the difference (`carried.effective_stars`).
     """
 
     difference: Array
     intervals: list[Interval]
     p: Array
     p_holm: Array
+    n_eff: Array
 
 
 def paired_table(
@@ -52,7 +54,7 @@ def paired_table(
     squared = resamples.star_sums((y_hat - y[:, None]) ** 2)
     observed = _Unexplained.of(_over_all_stars, label, squared)
     drawn = _Unexplained.of(resamples.totals, label, squared)
-    differences, intervals = [], []
+    differences, intervals, n_eff = [], [], []
     for first in range(y_hat.shape[1] - 1):
         value, error = (part[0] for part in observed.differences(first))
         replicates, errors = drawn.differences(first)
@@ -61,9 +63,14 @@ def paired_table(
         studentised = np.where(_one_star_decides(_later(squared, first)), np.nan, ends)
         intervals += widest(percentile, studentised)
         differences.append(value)
+        n_eff.append(effective_stars(_later(squared, first)))
     p = flip_values(squared, n_flips=n_flips, seed=seed)
     return PairedTable(
-        difference=np.concatenate([*differences, np.empty(0)]), intervals=intervals, p=p, p_holm=holm(p)
+        difference=np.concatenate([*differences, np.empty(0)]),
+        intervals=intervals,
+        p=p,
+        p_holm=holm(p),
+        n_eff=np.concatenate([*n_eff, np.empty(0)]),
     )
 
 
@@ -72,9 +79,10 @@ def flip_values(squared: Array, *, n_flips: int = N_FLIPS, seed: int = SEED) -> 
 
     Null hypothesis: the difference d of a star, one prediction's sum minus the other's, is as likely as -d. The sign
     of all rows of a star is flipped together; p = (1 + flips whose |sum d| reaches the observed one) / (1 + n_flips).
-    Labels are the same for both, so the test is one of the difference in R2, in RMSE, and in the mean squared
-    residual. Where no flip reaches it, p is not above 2 exp(-(sum d)^2 / (2 sum d^2)) (Hoeffding 1963, for random
-    signs), so that small values are told apart and a correction for many pairs leaves something.
+    That is symmetry of d about 0, which is more than equal R2: where few stars carry the difference it may fail while
+    R2 is the same (`carried.LEAST_EFFECTIVE` guards against it). Where no flip reaches it, p is not above
+    2 exp(-(sum d)^2 / (2 sum d^2)) (Hoeffding 1963, for random signs), so that small values are told apart and a
+    correction for many pairs leaves something.
     """
     centred = squared - squared.mean(axis=1, keepdims=True)
     m = squared.shape[1]

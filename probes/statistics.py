@@ -9,6 +9,7 @@ import numpy as np
 from cache.errors import ProbeError, UnknownName
 
 from .bootstrap import LEVEL, N_RESAMPLES, SEED, Interval, Resamples
+from .carried import doubts
 from .metrics import METRICS
 from .paired import N_FLIPS, PairedTable, flip_values, holm, paired_table
 from .robust_intervals import robust_intervals
@@ -26,6 +27,7 @@ __all__ = [
     "PairedTable",
     "Resamples",
     "Spread",
+    "doubts",
     "flip_values",
     "holm",
     "intervals",

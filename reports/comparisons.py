@@ -1,7 +1,7 @@
 """Paired comparisons of records, as far as the records compared are still those on record."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cache.records import Record
@@ -9,8 +9,11 @@ from cache.records import Record
 from .rows import SCORED_KINDS, Row
 
 ALPHA = 0.05
+LEAST_EFFECTIVE = 12
+"""A difference that fewer stars carry does not hold (docs/statistics.md)."""
 KIND = "comparison"
 NUMBERS = ("difference", "lo", "hi", "p_holm")
+FEW = "carried by few stars"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,16 +25,23 @@ class Paired:
     high: float | None
     p: float
     n_pairs: int
+    n_eff: float | None = None
+    """How many stars carry the difference; None in comparisons made before that was told."""
 
     def reversed(self) -> "Paired":
         """The other row minus the one."""
         low, high = (None if end is None else -end for end in (self.high, self.low))
-        return Paired(difference=-self.difference, low=low, high=high, p=self.p, n_pairs=self.n_pairs)
+        return replace(self, difference=-self.difference, low=low, high=high)
 
     @property
     def holds(self) -> bool:
-        """Whether the one is better: its interval is above 0, and chance at most 5 % over all pairs compared."""
-        return self.low is not None and self.low > 0 and self.p <= ALPHA
+        """Whether the one is better: interval above 0, chance at most 5 % over all pairs, many stars behind it."""
+        return self.low is not None and self.low > 0 and self.p <= ALPHA and not self.on_few
+
+    @property
+    def on_few(self) -> bool:
+        """Whether few stars carry the difference, so that the next sample may have another."""
+        return self.n_eff is not None and self.n_eff < LEAST_EFFECTIVE
 
     @property
     def even_by(self) -> str:
@@ -41,7 +51,9 @@ class Paired:
             return p
         if self.low is None or self.high is None:
             return f"the difference has no interval, though {p}"
-        return f"the interval of the difference holds 0, though {p}" if self.low <= 0 <= self.high else p
+        if self.low <= 0 <= self.high:
+            return f"the interval of the difference holds 0, though {p}"
+        return f"{FEW}, though {p}" if self.on_few else p
 
 
 @dataclass(frozen=True)
@@ -86,6 +98,8 @@ class Pairs:
     """Those whose predictions are still the ones compared."""
     numbers: Mapping[str, Sequence[float | None]]
     """`difference`, `lo`, `hi` and `p_holm` of each pair."""
+    n_eff: Sequence[float] | None
+    """How many stars carry each difference; None in a comparison made before that was told."""
 
     def between(self, label: str, one: str, other: str) -> Paired | None:
         """The difference of two runs; None when this comparison does not hold them or they were fitted anew."""
@@ -100,7 +114,14 @@ class Pairs:
         difference, low, high, p = (self.numbers[name][at] for name in NUMBERS)
         assert difference is not None
         assert p is not None
-        return Paired(difference=difference, low=low, high=high, p=p, n_pairs=len(self.numbers["p_holm"]))
+        return Paired(
+            difference=difference,
+            low=low,
+            high=high,
+            p=p,
+            n_pairs=len(self.numbers["p_holm"]),
+            n_eff=None if self.n_eff is None else self.n_eff[at],
+        )
 
 
 NOT_COMPARED = Comparisons()
@@ -143,7 +164,8 @@ def _is_of(control: Mapping[str, Any], digests: Mapping[str, str | None]) -> boo
 
 def _pairs(label: str, result: Mapping[str, Any], same: frozenset[str]) -> Pairs:
     order = {run: place for place, run in enumerate(result["runs"])}
-    return Pairs(label=label, order=order, same=same, numbers={name: result[name] for name in NUMBERS})
+    numbers = {name: result[name] for name in NUMBERS}
+    return Pairs(label=label, order=order, same=same, numbers=numbers, n_eff=result.get("n_eff"))
 
 
 def p_text(p: float) -> str:
