@@ -1,6 +1,7 @@
 """Audits on record: which is nearest to a row, in what it is not of that row, and what it says."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from cache.records import Record
 
@@ -12,8 +13,19 @@ from .table import Estimate
 from .vocabulary import ERROR_ONLY, JUDGED_BESIDE
 
 KIND = "audit"
+OF_ERROR = ("A1", "A1 ridge")
+"""Rows of an audit that fit the error alone: by the head audited, and by ridge beside another head."""
 VERDICTS = ("yes", "unclear", "no")
 """What an audit says of a shortcut, the gravest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorAlone:
+    """What the error alone tells by an audit: test R2 of its row `name`."""
+
+    audit: Record
+    name: str
+    r2: Estimate
 
 
 def audits_of(source: Source, label: str) -> list[Record]:
@@ -51,9 +63,7 @@ def error_command(label: str) -> str:
     return f"make probe LAYER=input_error POOL=none LABEL={label}"
 
 
-def not_run(
-    rows: Sequence[Row], audits: Sequence[Record]
-) -> tuple[list[str], tuple[Record, Estimate] | None]:
+def not_run(rows: Sequence[Row], audits: Sequence[Record]) -> tuple[list[str], ErrorAlone | None]:
     """The roles of JUDGED_BESIDE that no row has; the error alone where an audit has it instead (see `error_alone`)."""
     roles = {row["role"] for row in rows}
     alone = None if ERROR_ONLY in roles else error_alone(audits, rows)
@@ -61,17 +71,18 @@ def not_run(
     return [role for role in JUDGED_BESIDE if role not in known], alone
 
 
-def error_alone(audits: Iterable[Record], rows: Sequence[Row]) -> tuple[Record, Estimate] | None:
-    """R2 of the error alone (A1) by an audit of the test set of some of these rows; None where none has it."""
-    for audit in audits:
-        for item in audit.result["rows"]:
-            if (
-                item["name"] == "A1"
-                and item["r2"] is not None
-                and any(not of_other_test(audit, r) for r in rows)
-            ):
-                return audit, Estimate(item["r2"], *(item["interval"] or (None, None)))
-    return None
+def error_alone(audits: Iterable[Record], rows: Sequence[Row]) -> ErrorAlone | None:
+    """The highest R2 of the error alone by the audits of the test set of some of these rows; None where none has it."""
+    found = [
+        ErrorAlone(
+            audit=audit, name=item["name"], r2=Estimate(item["r2"], *(item["interval"] or (None, None)))
+        )
+        for audit in audits
+        if any(not of_other_test(audit, row) for row in rows)
+        for item in audit.result["rows"]
+        if item["name"] in OF_ERROR and item["r2"] is not None
+    ]
+    return max(found, key=lambda one: one.r2.value, default=None)
 
 
 def distance(record: Record, best: Row | None) -> tuple[int, int, int, str]:

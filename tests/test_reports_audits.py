@@ -159,6 +159,24 @@ def without_error_alone(item):
     return item
 
 
+def test_the_error_alone_is_what_any_head_found_of_it():
+    """LightGBM finds nothing in the error, ridge nearly all; another audit by ridge alone finds less."""
+    weak = audit_record("no", head="lightgbm")
+    (row,) = weak.result["rows"]
+    weak.result["rows"] = [
+        {**row, "r2": -0.124, "interval": [-0.164, -0.085]},
+        {**row, "name": "A1 ridge", "r2": 0.928, "interval": [0.92, 0.935]},
+    ]
+    for audits in ((weak, audit_record("no")), (audit_record("no"), weak)):
+        told = lead(record(0.5), *audits)
+        assert "forward / lightgbm (A1 ridge): R2 0.928 [0.920, 0.935]" in told
+        source = source_of([record(0.5), *audits])
+        answer = certainty_answer(
+            field_of(source.frame, "log_g"), source.paired, audits=current_audits(source, "log_g")
+        )
+        assert any("on record (A1 ridge): R2 0.928" in text for text in answer.sentences)
+
+
 def test_a_stale_store_makes_an_audit_no_answer():
     stale = {"5a" * 32: "missing", key_of("val"): "fresh"}
     source = source_of([record(0.5), audit_record()], state=lambda key, _: stale.get(key, "fresh"))

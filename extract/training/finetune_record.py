@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.canonical import digest_json
+
 from ..checkpoint import weights_digest
 from ..mask import mask_digest
 from ..prepare import Prepared
@@ -106,6 +108,7 @@ def result_of(
             *doubts(labels, splits["test"].y, y_hat["test"], stars=splits["test"].stars),
         ],
         "weights": weights,
+        "architecture": digest_json(module.features.encoder.config.to_json()),
         "encoder_after": weights_digest(module.features.encoder),
         "model": weights_digest(module.head),
         "stores": {},
