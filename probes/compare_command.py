@@ -18,7 +18,7 @@ from cache.records import (
 from cache.runlog import run_log
 
 from .comparable import PREDICTING, Comparable, comparable
-from .comparison import KIND, binned, comparison_spec, described, paired
+from .comparison import KIND, binned, comparison_spec, described, n_holding, paired
 from .on_record import check_named, starting_with
 
 ALPHA = 0.05
@@ -95,7 +95,7 @@ def _told(found: Comparable, settings: CompareSettings, every: list[Record]) -> 
         _, log = run_log(started=started, about={})
         write_record(settings.results, kind=KIND, spec=spec, result=result, run=log)
         words = f" ({time.time() - started:.1f} s)"
-    clear = sum(p <= ALPHA for p in result["p_holm"])
+    clear = n_holding(result, alpha=ALPHA)
     return (
         f"{result['n']['test']} test stars, {len(found.records)} records: {clear} of {len(result['p_holm'])} "
         f"differences hold at {100 * ALPHA:.0f} % for all pairs at once{words}"

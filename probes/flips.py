@@ -26,9 +26,10 @@ def flip_values(squared: Array, *, n_flips: int = N_FLIPS, level: float = LEVEL,
 
     Null hypothesis: the difference d of a star, one prediction's sum minus the other's, is as likely as -d. The sign
     of all rows of a star is flipped together; p = (1 + flips whose |sum d| reaches the observed one) / (1 + n_flips).
-    Labels are the same for both, so the test is one of the difference in R2, in RMSE, and in the mean squared
-    residual. Where no flip reaches it, p is not above 2 exp(-(sum d)^2 / (2 sum d^2)) (Hoeffding 1963, for random
-    signs), so that small values are told apart and a correction for many pairs leaves something.
+    That is symmetry of d about 0, which is more than equal R2: where few stars carry the difference it may fail while
+    R2 is the same (`carried.LEAST_EFFECTIVE` guards against it). Where no flip reaches it, p is not above
+    2 exp(-(sum d)^2 / (2 sum d^2)) (Hoeffding 1963, for random signs), so that small values are told apart and a
+    correction for many pairs leaves something.
 
     Where neither that bound nor 1 / (1 + n_flips) could hold at 1 - `level` for all pairs at once, such pairs, and no
     others, are flipped anew by a random group of FLIPS_PER_PAIR or more flips for each pair (see `group_values`), and

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from .bootstrap import LEVEL, SEED, Interval, Resamples, percentile_ends, studentised_ends, widest
+from .carried import effective_stars
 from .flips import N_FLIPS, flip_values, later
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -21,13 +22,14 @@ class PairedTable:
 
     Every member holds the pairs (0, 1), (0, 2), ... (m - 2, m - 1), m (m - 1) / 2 of them: `difference`, R2 of the
     first minus R2 of the second; its `intervals`; `p`, two-sided sign-flip values; `p_holm`, those that hold for all
-    pairs at once.
+    pairs at once; `n_eff`, how many stars carry the difference (`carried.effective_stars`).
     """
 
     difference: Array
     intervals: list[Interval]
     p: Array
     p_holm: Array
+    n_eff: Array
 
 
 def paired_table(
@@ -49,7 +51,7 @@ def paired_table(
     squared = resamples.star_sums((y_hat - y[:, None]) ** 2)
     observed = _Unexplained.of(_over_all_stars, label, squared)
     drawn = _Unexplained.of(resamples.totals, label, squared)
-    differences, intervals = [], []
+    differences, intervals, n_eff = [], [], []
     for first in range(y_hat.shape[1] - 1):
         value, error = (part[0] for part in observed.differences(first))
         replicates, errors = drawn.differences(first)
@@ -58,9 +60,14 @@ def paired_table(
         studentised = np.where(_one_star_decides(later(squared, first)), np.nan, ends)
         intervals += widest(percentile, studentised)
         differences.append(value)
+        n_eff.append(effective_stars(later(squared, first)))
     p = flip_values(squared, n_flips=n_flips, level=level, seed=seed)
     return PairedTable(
-        difference=np.concatenate([*differences, np.empty(0)]), intervals=intervals, p=p, p_holm=holm(p)
+        difference=np.concatenate([*differences, np.empty(0)]),
+        intervals=intervals,
+        p=p,
+        p_holm=holm(p),
+        n_eff=np.concatenate([*n_eff, np.empty(0)]),
     )
 
 

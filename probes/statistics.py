@@ -9,6 +9,7 @@ import numpy as np
 from cache.errors import ProbeError, UnknownName
 
 from .bootstrap import LEVEL, N_RESAMPLES, SEED, Interval, Resamples
+from .carried import doubts
 from .flips import N_FLIPS, flip_values
 from .metrics import METRICS
 from .paired import PairedTable, holm, paired_table
@@ -27,6 +28,7 @@ __all__ = [
     "PairedTable",
     "Resamples",
     "Spread",
+    "doubts",
     "flip_values",
     "holm",
     "intervals",

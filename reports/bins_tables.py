@@ -41,9 +41,10 @@ def _table(record: Record, source: Source, digests: Mapping[str, str | None], *,
     states = {run: _state(run, runs, digests.get(run) == seen.get(run)) for run in runs.cells}
     stale = (STATE,) if set(states.values()) != {FRESH} else ()
     test = record.spec.get("test") or {}
-    level = test.get("noise_level")
+    level, seed = test.get("noise_level"), test.get("noise_seed")
     return Table(
-        title=f"{label}: test R2 by {quantity}{'' if level in (None, 1) else f' at noise level {level:g}'}",
+        title=f"{label}: test R2 by {quantity}{'' if level in (None, 1) else f' at noise level {level:g}'}"
+        f"{f', noise seed {seed}' if seed else ''}",
         columns=(*runs.columns, *bin_columns(quantity, bins), *stale),
         rows=tuple(
             {**runs.cells[run], **of_bin(bins["r2"][run]), STATE.key: states[run]} for run in runs.cells

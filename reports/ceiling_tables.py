@@ -70,8 +70,9 @@ def _tables(record: Record, source: Source) -> Iterator[Table]:
 
 
 def _setting(record: Record) -> str:
-    level = record.spec["test"].get("noise_level")
-    return "" if level in (None, 1) else f" at noise level {level:g}"
+    level, seed = record.spec["test"].get("noise_level"), record.spec["test"].get("noise_seed")
+    of_seed = f", noise seed {seed}" if seed else ""
+    return of_seed if level in (None, 1) else f" at noise level {level:g}{of_seed}"
 
 
 def _figures(record: Record, told: dict[str, Any], name: str, notes: Sequence[str]) -> Table:

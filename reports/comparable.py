@@ -13,7 +13,8 @@ from .vocabulary import LATENT
 UNTOLD: Mapping[str, object] = {"rows_test": "", "kept_test": "", "noise_seed": None}
 """Columns of TEST_SET that not every record tells, and what stands there then.
 
-A failed record has no number of rows, a probe names its noise seed and selection of rows by its stores alone.
+A failed record has no number of rows, a probe names its selection of rows by its stores alone; the seed of the noise is
+not told by older end-to-end records, and there is none where no noise is drawn.
 """
 TEST_SET = ("label", "data_kind", "input_test", "noise_mode", "noise_level_test", "draws_test", *UNTOLD)
 """Columns of the frame that say what a row was scored on; rows that differ in one are never ranked together."""
@@ -41,6 +42,16 @@ def _key(row: Row) -> tuple[object, ...]:
     """What a row was scored on, None for what its record does not tell."""
     return tuple(
         None if name in UNTOLD and row[name] == UNTOLD[name] else str(row[name]) for name in TEST_SET
+    )
+
+
+def same_test_set(row: Row, other: Row, *, without: Sequence[str] = ()) -> bool:
+    """Whether two rows were scored on the same, as far as both tell it; columns of TEST_SET in `without` may differ."""
+    told = [name for name in TEST_SET if name not in without]
+    untold = {name: (UNTOLD[name],) for name in told if name in UNTOLD}
+    return all(
+        row[name] == other[name] or not {row[name], other[name]}.isdisjoint(untold.get(name, ()))
+        for name in told
     )
 
 

@@ -9,8 +9,11 @@ from cache.records import Record
 from .rows import SCORED_KINDS, Row
 
 ALPHA = 0.05
+LEAST_EFFECTIVE = 12
+"""A difference that fewer stars carry does not hold (docs/statistics.md)."""
 KIND = "comparison"
 NUMBERS = ("difference", "lo", "hi", "p_holm")
+FEW = "carried by few stars"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,8 @@ class Paired:
     n_pairs: int
     p_alone: float
     of: str = "pairs"
+    n_eff: float | None = None
+    """How many stars carry the difference; None in comparisons made before that was told."""
 
     def reversed(self) -> "Paired":
         """The other row minus the one."""
@@ -35,8 +40,13 @@ class Paired:
 
     @property
     def holds(self) -> bool:
-        """Whether the one is better: its interval is above 0, and chance at most 5 % over all pairs compared."""
-        return self.low is not None and self.low > 0 and self.p <= ALPHA
+        """Whether the one is better: interval above 0, chance at most 5 % over all pairs, many stars behind it."""
+        return self.low is not None and self.low > 0 and self.p <= ALPHA and not self.on_few
+
+    @property
+    def on_few(self) -> bool:
+        """Whether few stars carry the difference, so that the next sample may have another."""
+        return self.n_eff is not None and self.n_eff < LEAST_EFFECTIVE
 
     @property
     def others(self) -> str:
@@ -51,7 +61,9 @@ class Paired:
             return p
         if self.low is None or self.high is None:
             return f"the difference has no interval, though {p}"
-        return f"the interval of the difference holds 0, though {p}" if self.low <= 0 <= self.high else p
+        if self.low <= 0 <= self.high:
+            return f"the interval of the difference holds 0, though {p}"
+        return f"{FEW}, though {p}" if self.on_few else p
 
 
 class Judge(Protocol):
@@ -118,6 +130,8 @@ class Pairs:
     """`difference`, `lo`, `hi` and `p_holm` of each pair."""
     p_alone: Sequence[float]
     """The p-value of each pair by itself."""
+    n_eff: Sequence[float] | None
+    """How many stars carry each difference; None in a comparison made before that was told."""
 
     def between(self, label: str, one: str, other: str) -> Paired | None:
         """The difference of two runs; None when this comparison does not hold them or they were fitted anew."""
@@ -140,6 +154,7 @@ class Pairs:
             p=p,
             n_pairs=len(self.numbers["p_holm"]),
             p_alone=p_alone,
+            n_eff=None if self.n_eff is None else self.n_eff[at],
         )
 
 
@@ -196,7 +211,14 @@ def _is_of(control: Mapping[str, Any], digests: Mapping[str, str | None]) -> boo
 def _pairs(label: str, result: Mapping[str, Any], same: frozenset[str]) -> Pairs:
     order = {run: place for place, run in enumerate(result["runs"])}
     numbers = {name: result[name] for name in NUMBERS}
-    return Pairs(label=label, order=order, same=same, numbers=numbers, p_alone=result["p"])
+    return Pairs(
+        label=label,
+        order=order,
+        same=same,
+        numbers=numbers,
+        p_alone=result["p"],
+        n_eff=result.get("n_eff"),
+    )
 
 
 def p_text(p: float) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from cache.records import Record
 
-from .audits import error_command, not_run
+from .audits import ErrorAlone, error_command, not_run
 from .comparable import plain_latents, ranked_sets
 from .comparisons import NOT_COMPARED, Comparisons, Judge
 from .contest import beats_clearly, r2_estimate, scored
@@ -16,7 +16,6 @@ from .page_cells import Bar, interval_bar
 from .planned import LATENT_ROWS, chosen, family_of
 from .render_markdown import estimate_text, number_text
 from .rows import Row
-from .table import Estimate
 from .tables import of_label
 from .verdict import DIGITS
 from .vocabulary import ERROR_ONLY, error_digits
@@ -137,7 +136,7 @@ def certainty_answer(
     absent, alone = not_run(field.rows, audits)
     sentences = (
         _where(field, best),
-        *_judged_beside(field.label, absent, None if alone is None else alone[1]),
+        *_judged_beside(field.label, absent, alone),
         *_against_others(best, others, unbeaten, family),
         *_doubts(best, paired),
     )
@@ -155,9 +154,9 @@ def certainty_answer(
     )
 
 
-def _judged_beside(label: str, absent: Sequence[str], alone: Estimate | None) -> Iterator[str]:
+def _judged_beside(label: str, absent: Sequence[str], alone: ErrorAlone | None) -> Iterator[str]:
     if alone is not None:
-        yield f"The error alone, by the audit on record (A1): R2 {estimate_text(alone, DIGITS)}."
+        yield f"The error alone, by the audit on record ({alone.name}): R2 {estimate_text(alone.r2, DIGITS)}."
     if absent:
         how = f" {ERROR_ONLY}: {error_command(label)}." if ERROR_ONLY in absent else ""
         yield f"Not on record: {', '.join(absent)}; without them a score cannot be judged.{how}"

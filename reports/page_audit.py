@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from cache.records import Record
 
 from .audits import (
+    OF_ERROR,
     audits_of,
     distance,
     of_other_test,
@@ -80,7 +81,7 @@ def _audited_instead(audit: Record, best: Row | None) -> str:
 def _audited_rows(audit: Record) -> Iterator[str]:
     """A1, and by ridge where the head is another: what the error alone tells."""
     for row in audit.result["rows"]:
-        if row["name"] in ("A1", "A1 ridge"):
+        if row["name"] in OF_ERROR:
             by = " by ridge" if row["name"] == "A1 ridge" else ""
             yield f"The error alone gives R2 {interval_text(row['r2'], row['interval'])}{by}."
 

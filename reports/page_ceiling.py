@@ -90,6 +90,7 @@ def _distance_of_test(record: Record, best: Row | None) -> tuple[int, str]:
         "+".join(test.get("input") or ()) == best["input_test"],
         level == own,
         test.get("noise_mode") == best["noise_mode"],
+        best["noise_seed"] in (None, test.get("noise_seed", 0)),
     )
     return (same.count(False), record.run_id)
 

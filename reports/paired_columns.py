@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from .comparable import names_without_seed
-from .comparisons import Comparisons, Judge, p_text
+from .comparisons import ALPHA, FEW, LEAST_EFFECTIVE, Comparisons, Judge, p_text
 from .contest import scored
 from .planned import LATENT_ROWS, chosen_latent, family_of
 from .render_markdown import estimate_text
@@ -28,7 +28,8 @@ def _behind(reference: Row, rows: Sequence[Row], paired: Judge) -> dict[str, str
         pair = paired.between(reference, row)
         if pair is not None:
             by = estimate_text(Estimate(pair.difference, pair.low, pair.high), DIGITS)
-            texts[row["run_id"]] = f"{by}, {p_text(pair.p)}"
+            few = f", {FEW}" if pair.on_few and pair.p <= ALPHA else ""
+            texts[row["run_id"]] = f"{by}, {p_text(pair.p)}{few}"
     return texts
 
 
@@ -78,8 +79,14 @@ def paired_notes(frame: pd.DataFrame, columns: Sequence[Column], paired: Compari
         yield (
             "Behind the best: R2 of the best row of the test set minus that of this row, on the same stars, with the "
             "95 % interval of that one difference, and its sign-flip p-value after Holm's correction for all pairs "
-            "compared. The two are told apart only where that p is at most 0.05 and the interval leaves 0 out."
+            "compared. The two are told apart only where that p is at most 0.05, the interval leaves 0 out, and "
+            f"{LEAST_EFFECTIVE} stars or more carry the difference: otherwise the next sample may have another."
         )
+        if any(pairs.n_eff is None for pairs in paired.pairs):
+            yield (
+                "Some pairs were compared by an older version, which did not tell how many stars carry a difference: "
+                "python -m probes compare compares them anew."
+            )
     if BEHIND_LATENT in columns:
         yield (
             "Behind the latent row of val: the same from the latent row that val chooses (empty in its own line), for "

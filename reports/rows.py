@@ -19,6 +19,8 @@ SHORT = 12
 SCORED_KINDS = ("probe", "finetune")
 """Kinds of records that score a head, so that they are rows: on stored features, or end to end."""
 
+DRAWN = "draw"
+"""Noise mode of noise that is drawn by a seed."""
 StoreState = Callable[[str, str | None], str]
 """State ('fresh', 'missing', 'changed') of the store with this key and the digest the record saw."""
 Row = dict[str, Any]
@@ -126,11 +128,18 @@ def _identity(record: Record) -> Row:
                 "family",
                 "train_size",
                 "seed",
-                "noise_seed",
                 "probe_version",
             )
         },
+        "noise_seed": _noise_seed(record),
     }
+
+
+def _noise_seed(record: Record) -> int | None:
+    """Seed of the noise drawn, which the spec of a probe leaves out where it is 0; None where none is known."""
+    untold = 0 if record.kind == "probe" and record.spec.get("noise_mode") == DRAWN else None
+    seed: int | None = record.spec.get("noise_seed", untold)
+    return seed
 
 
 def _rows_test(record: Record) -> str:

@@ -233,6 +233,23 @@ def test_known_noise_seeds_and_selections_part_test_sets_and_untold_ones_do_not(
     assert {"noise seed", "test rows kept"} <= columns
 
 
+def test_a_probe_that_names_no_seed_of_its_noise_had_seed_0():
+    drawn = {"noise_mode": "draw", "inputs": {"test": ["2d" * 32]}}
+    rows = frame(
+        record(0.5, **drawn),
+        record(0.4, layer="enc_last", **drawn),
+        record(0.6, noise_seed=7, **drawn),
+        replace(finetuned(0.55), spec={**finetuned().spec, "noise_seed": 0, **drawn}),
+        record(0.7, noise_mode="none", inputs=drawn["inputs"]),
+    )
+    sets = [sorted(row["test_r2"] for row in group) for group in comparable_rows(rows)]
+    assert sets == [[0.4, 0.5, 0.55], [0.6], [0.7]]
+    table = controls_table(rows, "log_g")
+    assert "noise seed" in {column.heading for column in table.columns}
+    alike = controls_table(rows[:2], "log_g")
+    assert "noise seed" not in {column.heading for column in alike.columns}
+
+
 def test_rows_that_name_no_store_are_not_called_stale():
     assert "stale" not in " ".join(controls_table(frame(record(0.5), finetuned(0.6)), "log_g").lead)
     gone = frame_of([record(0.5)], lambda _key, _digest: "missing")
