@@ -14,9 +14,9 @@ from .audits import (
     unlike_head,
     unlike_otherwise,
 )
-from .contest import beats_clearly, r2_estimate, scored
+from .contest import beats_clearly, r2_estimate
 from .page_answers import Answer, Field, Tone
-from .planned import headline_of
+from .planned import Headline, headline_of
 from .render_markdown import estimate_text
 from .rows import Row
 from .source import Source
@@ -39,6 +39,8 @@ def shortcut_answer(source: Source, field: Field) -> Answer:
     audit = min(audits_of(source, field.label), key=lambda record: distance(record, field.best), default=None)
     elsewhere = () if audit is None else of_other_test(audit, field.best)
     if audit is None or elsewhere:
+        planned = headline_of(field.rows, source.paired)
+        alone = None if planned is None else planned.controls.get(ERROR_ONLY)
         differs = f"The nearest audit on record has {', '.join(elsewhere)}."
         return Answer(
             question=question,
@@ -47,9 +49,9 @@ def shortcut_answer(source: Source, field: Field) -> Answer:
             sentences=(
                 *([differs] if elsewhere else []),
                 f"Run make audit LABEL={field.label}.",
-                *_error_alone(source, field),
+                *_error_alone(planned, alone),
             ),
-            runs=tuple(row["run_id"] for row in _error_rows(field)[:1]),
+            runs=() if alone is None else (alone["run_id"],),
         )
     verdict = audit.result["verdict"]
     value, tone = SHORTCUT_WORDS[verdict["shortcut"]]
@@ -100,14 +102,8 @@ def outdated(source: Source, record: Record) -> Iterator[str]:
         yield f"Rests on stale stores or records: {state.removeprefix('stale: ')}."
 
 
-def _error_rows(field: Field) -> list[Row]:
-    return [row for row in scored(field.rows) if row["role"] == ERROR_ONLY]
-
-
-def _error_alone(source: Source, field: Field) -> Iterator[str]:
+def _error_alone(planned: Headline | None, alone: Row | None) -> Iterator[str]:
     """What is known without an audit: the score of the error alone beside the latents'."""
-    planned = headline_of(field.rows, source.paired)
-    alone = None if planned is None else planned.controls.get(ERROR_ONLY)
     if planned is None or alone is None:
         yield "Nothing was fitted to the error alone."
         return

@@ -130,7 +130,8 @@ def _against_controls(n_latents: int, planned: Headline | None, audits: Sequence
         yield (
             f"{may}; make audit asks whether it did." if audit is None else f"{may}. {said_by(audit, latent)}"
         )
-    others = [_set_against(latent, row, family) for row in planned.controls.values() if row not in baselines]
+    told = [*winners, *even] or baselines
+    others = [_set_against(latent, row, family) for row in planned.controls.values() if row not in told]
     if others:
         yield f"The {best}{'' if baselines else f', {scored_name(latent)},'} is {'; '.join(others)}."
 

@@ -296,8 +296,11 @@ def test_records_can_be_named_and_too_many_are_told(results, tmp_path, capsys):
     assert probes("compare", "--results", tmp_path / "r", "--labels", "log_g", "--runs", ",".join(names)) == 0
     assert "2 records" in capsys.readouterr().out
     assert compared(tmp_path / "r", "log_g").spec["runs"] == sorted(names)
-    assert probes("compare", "--results", tmp_path / "r", "--limit", "3") == 0
-    assert "are more than --limit 3; name some with --runs" in capsys.readouterr().out
+    assert probes("compare", "--results", tmp_path / "r", "--limit", "3") == 2
+    told = capsys.readouterr().err
+    most = len(found.records)
+    assert f"log_g ({most} records)" in told
+    assert f"--limit {most} (make tables COMPARE='--limit {most}'" in told
     assert probes("compare", "--results", tmp_path / "r", "--runs", "xyz") == 2
     assert "--runs xyz: no record of a probe begins so" in capsys.readouterr().err
     assert probes("compare", "--results", tmp_path / "r", "--labels", "logg") == 2

@@ -106,7 +106,7 @@ def test_the_controls_table_says_how_far_rows_are_behind_and_what_pairs_decide(t
         "0.020 [0.010, 0.030], p below 0.001",
     ]
     text = " ".join((*table.lead, *table.notes))
-    assert "(by 0.020 [0.010, 0.030], paired: p below 0.001 after Holm over 3 pairs)" in text
+    assert "(by 0.020 [0.010, 0.030], paired: p below 0.001 after Holm over 1 planned contrast)" in text
     assert "in pairs (p = 0.4 after Holm) it cannot be told from enc_last" in text
     assert table.emphasis == frozenset()
     alone = controls_table(frame_of(records, fresh), "log_g")

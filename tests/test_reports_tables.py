@@ -301,7 +301,7 @@ def test_the_verdict_names_what_beats_the_latents():
         "intervals) and by error only"
     ) in text
     assert "what the latents know of log_g may have come through the error channel" in text
-    assert "The latent row best on val (of 18) is above the best row of an untrained encoder" in text
+    assert "The latent row best on val (of 18) is above the row of an untrained encoder best on val" in text
     assert "Shuffled labels are compatible with 0 or below" in text
 
 
@@ -403,10 +403,10 @@ def test_the_verdict_on_bad_controls():
     random = record(0.5, control="random_encoder", family=RANDOM_FAMILY)
     text = " ".join(said_of(frame(record(0.2), leak, random)))
     assert "Shuffled labels are above 0, which a sound set-up cannot give" in text
-    assert "below the best row of an untrained encoder" in text
+    assert "below the row of an untrained encoder best on val" in text
     even = record(0.21, control="random_encoder", family=RANDOM_FAMILY)
     text = " ".join(said_of(frame(record(0.2), even)))
-    assert "is not told apart from the best row of an untrained encoder" in text
+    assert "is not told apart from the row of an untrained encoder best on val" in text
     assert "(below it by 0.010, not clear" in text
 
 
