@@ -94,9 +94,9 @@ def plain_latents(rows: Sequence[Row]) -> list[Row]:
 
 
 def best_on_val(rows: Sequence[Row]) -> Row | None:
-    """The row with the highest val R2, the first of equal ones: test scores what is shown, and chooses nothing."""
+    """The row with the highest val R2, of equal ones the first by run id: test chooses nothing."""
     ranked = [row for row in rows if row["val_r2"] is not None]
-    return max(ranked, key=lambda row: float(row["val_r2"]), default=None)
+    return min(ranked, key=lambda row: (-float(row["val_r2"]), row["run_id"]), default=None)
 
 
 def _named(rows: Sequence[Row], *, without: Sequence[str] = ()) -> list[Row]:

@@ -9,7 +9,7 @@ import pandas as pd
 from cache.records import Record
 
 from .audits import ErrorAlone, error_command, not_run
-from .comparable import plain_latents, ranked_sets
+from .comparable import best_on_val, plain_latents, ranked_sets
 from .comparisons import NOT_COMPARED, Comparisons
 from .page_cells import Bar, interval_bar
 from .render_markdown import estimate_text, number_text
@@ -60,13 +60,12 @@ def field_of(frame: pd.DataFrame, label: str) -> Field:
     ranked = ranked_sets(of_label(frame, label))
     rows = ranked[0] if ranked else []
     latents = plain_latents(rows)
-    with_val = [row for row in latents if row["val_r2"] is not None]
-    key = "val_r2" if with_val else "test_r2"
+    with_val = best_on_val(latents) is not None
     return Field(
         label=label,
         rows=tuple(rows),
         latents=tuple(latents),
-        best=max(with_val or latents, key=lambda row: float(row[key]), default=None),
+        best=best_on_val(latents) or max(latents, key=lambda row: float(row["test_r2"]), default=None),
         chosen_by="val R2" if with_val else "test R2",
         n_other_sets=max(len(ranked) - 1, 0),
     )
