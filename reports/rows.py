@@ -150,7 +150,7 @@ def _rows_of_record(record: Record, state: StoreState) -> Iterator[Row]:
         **{f"n_rows_{split}": n for split, n in (result.get("n_rows") or {}).items()},
     }
     for label in spec["labels"]:
-        flags = _flags_of(result.get("flags") or [], label, spec["labels"])
+        flags = flags_of(result.get("flags") or [], label, spec["labels"])
         row = {**common, "label": label, "unit": unit_of(label), "flags": flags, **_scores(result, label)}
         yield row | (_published(row) if _same_question(row, spec) else {})
 
@@ -237,14 +237,14 @@ def _scores(result: Mapping[str, Any], label: str) -> Row:
     return scores
 
 
-def _flags_of(flags: Sequence[str], label: str, labels: Sequence[str]) -> str:
+def flags_of(flags: Sequence[str], label: str, labels: Sequence[str]) -> str:
     """The flags of a record that concern one of its labels: those that end in another label's name do not."""
     others = tuple(f" ({other})" for other in labels if other != label)
     return ", ".join(sorted(flag for flag in flags if not flag.endswith(others)))
 
 
 def _same_question(row: Row, spec: Mapping[str, Any]) -> bool:
-    """Whether a published score answers the same question: one plain stream, all of train, true error, noise level 1.
+    """Whether a published score answers the same question: one stream and label, all of train once, true noise.
 
     The published features are one stream (384 = 48 x 8); which direction is not recorded.
     """
@@ -256,6 +256,9 @@ def _same_question(row: Row, spec: Mapping[str, Any]) -> bool:
         and len(features.get("parts") or []) == 1
         and row["direction"] in ("forward", "backward")
         and row["train_size"] is None
+        and len((spec.get("draws") or {}).get("train") or ()) <= 1
+        and len(spec["labels"]) == 1
+        and not spec.get("allow_leak")
         and not features.get("pca")
         and not features.get("segments")
         and spec.get("noise_mode", "draw") == "draw"
