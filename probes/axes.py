@@ -9,11 +9,10 @@ from cache.errors import ConfigError
 
 from .cells import CellChoices
 from .default_controls import Accompanied, Batch, accompanied, without_default
+from .splits import NOISE_LEVEL
 from .stores import StoreChoice
 
 Combine = Literal["product", "one-by-one"]
-CROSSED = "noise-level"
-"""Name of the crossing that a cell makes whose test has another noise level than its train."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +113,7 @@ def _batches(study: _Study, stores: StoreChoice) -> Iterator[Accompanied]:
         crossed = bool(levels) and test != train
         choices, on = study.choices, replace(stores, draws=n_draws, noise_level=train, test_noise_level=test)
         if crossed:
-            choices = replace(choices, cross=tuple(sorted({*choices.cross, CROSSED})))
+            choices = replace(choices, cross=tuple(sorted({*choices.cross, NOISE_LEVEL})))
         if not crossed and n_draws == max(study.axes.draws, default=n_draws):
             yield accompanied(choices, on)
         else:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from cache.commandline import MENDABLE, Command, Verb
+from cache.commandline import MENDABLE, Command, Verb, say
 from cache.errors import BlindspotError, NotExtracted
 from cache.progress import progress
 from cache.records import Record, read_arrays, read_record, read_records, run_id, unchanged, write_record
@@ -20,6 +20,7 @@ from .features import n_segments
 from .on_record import check_named, starting_with
 from .recorded import refits
 from .segment_importance import KIND, NO_SKILL_FLAG, importance_spec, rests_on, segment_importance, skilled
+from .splits import NOISE_LEVEL
 from .threads import blas_threads
 from .titles import recorded_description, telling_params
 
@@ -57,7 +58,7 @@ def run(settings: ImportanceSettings) -> int:
         for record in chosen:
             try:
                 title = _title(record, params[record.run_id])
-                _say(f"{record.run_id[:12]} {title}: {_told(record, every, settings)}")
+                say(f"{record.run_id[:12]} {title}: {_told(record, every, settings)}")
             except BlindspotError as error:
                 failures.append(f"{record.run_id[:12]}: {error}")
             advance(1)
@@ -153,14 +154,9 @@ def _is_plain(spec: Mapping[str, Any]) -> bool:
         spec["control"] == "none"
         and spec["train_size"] is None
         and features["pca"] is None
-        and "noise-level" not in spec["cross"]
+        and NOISE_LEVEL not in spec["cross"]
         and all((n_segments(part["pooling"]) or 1) > 1 for part in features["parts"])
     )
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 VERB = Verb(ImportanceSettings, run)

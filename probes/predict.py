@@ -9,7 +9,7 @@ from cache.errors import ProbeError
 
 from .features import load_features, parts_from_json, prediction_columns
 from .persistence import SavedHead, load_head
-from .splits import check_crossings
+from .splits import NOISE_LEVEL, check_crossings
 from .views import Array, FeatureView, draw_of, noise_level_of
 
 
@@ -45,7 +45,7 @@ def _check_kind(folder: Path, saved: SavedHead, view: FeatureView, cross: Collec
             "extract them with the encoder and settings that the head was trained on (`python -m cache show`)"
         )
     level = noise_level_of(view)
-    if level != saved.use["noise_level"] and "noise-level" not in cross:
+    if level != saved.use["noise_level"] and NOISE_LEVEL not in cross:
         raise ProbeError(
             f"{folder}: fitted at noise level {saved.use['noise_level']}, these features have {level}; "
             "say --cross noise-level if that is meant"

@@ -13,7 +13,8 @@ from .features import FeaturePart, load_features
 from .views import Array, FeatureView, draw_of, noise_level_of
 
 SPLITS = ("train", "val", "test")
-CROSSINGS = ("noise-level", "error-input")
+NOISE_LEVEL, ERROR_INPUT = "noise-level", "error-input"
+CROSSINGS = (NOISE_LEVEL, ERROR_INPUT)
 """Differences between the splits that may be allowed by name; both are written into the spec."""
 
 Views = Mapping[str, Sequence[FeatureView]]
@@ -100,7 +101,7 @@ def _check_families(views: Views, cross: Collection[str]) -> None:
         for view in members:
             if view.family == first.family:
                 continue
-            if "error-input" in cross and _same_but_error_input(first, view):
+            if ERROR_INPUT in cross and _same_but_error_input(first, view):
                 continue
             told = "; ".join(
                 f"{field}: {found!r} / {other!r}"
@@ -128,7 +129,7 @@ def _check_levels(views: Views, cross: Collection[str]) -> None:
             raise ProbeError(
                 f"split {split!r} mixes noise levels {sorted(map(str, found))}; give one of them"
             )
-    if len(set.union(*levels.values())) > 1 and "noise-level" not in cross:
+    if len(set.union(*levels.values())) > 1 and NOISE_LEVEL not in cross:
         told = ", ".join(f"{split} {found.copy().pop()}" for split, found in levels.items())
         raise ProbeError(
             f"noise levels differ between splits ({told}); say --cross noise-level if that is meant"

@@ -17,7 +17,7 @@ from cache import Want, find
 from cache.commits import commit_path
 from cache.errors import ConfigError, Damaged, Incomplete, NotExtracted, SchemaVersion, UnknownName
 from cache.provenance import differences, family, group, store_key
-from cache.view import store_paths
+from cache.store_folders import store_paths
 
 LAYER, POOLING = FORWARD.layer, FORWARD.pooling
 PLAIN = ((LAYER, "forward", POOLING),)

@@ -5,14 +5,16 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from test_probes_run_command import N, flags, probes, survey_store
+from commands import probes
+from small_survey import N, flags, survey_store
 
 from cache.canonical import canonical_json
 from cache.errors import ProbeError
 from cache.records import read_predictions, read_records, write_record
 from probes.bins import quantile_bins
 from probes.carried import LEAST_EFFECTIVE
-from probes.comparison import binned, comparable, described, n_holding, paired
+from probes.comparable import comparable
+from probes.comparison import binned, described, n_holding, paired
 from probes.metrics import r2
 from probes.statistics import PAIRED_METHOD, intervals, paired_difference
 from reports.comparisons import LEAST_EFFECTIVE as REPORTED_AS
@@ -43,7 +45,7 @@ def results(tmp_path_factory):
 
 def families(root):
     from cache.header import read_header
-    from cache.view import store_paths
+    from cache.store_folders import store_paths
 
     return [read_header(path) for path in store_paths(root, "train")]
 
