@@ -8,7 +8,7 @@ import numpy as np
 
 from cache.errors import ProbeError, UnknownName
 
-from .bootstrap import LEVEL, N_RESAMPLES, SEED, Interval, Resamples
+from .bootstrap import LEVEL, N_RESAMPLES, NO_INTERVAL, SEED, Interval, Resamples
 from .carried import doubts
 from .flips import N_FLIPS, flip_values
 from .metrics import METRICS
@@ -110,6 +110,8 @@ def intervals_on(
             raise UnknownName("score", name, tuple(METRICS))
     y, y_hat = _columns(y), _columns(y_hat)
     _check(y, y_hat, resamples.member)
+    if resamples.n_stars == 1:  # every resample is that star
+        return [{name: NO_INTERVAL for name in METRICS if name in scores} for _ in range(y.shape[1])]
     found = score_intervals(resamples, y, y_hat, level=level)
     if {"bias_median", "sigma_mad"} & set(scores):
         found |= robust_intervals(resamples, y_hat - y, level=level)

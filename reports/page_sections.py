@@ -65,6 +65,7 @@ def sections_of(
     common = Section(
         name="all-labels",
         title="all labels",
+        alarms=tuple(alarm for label in labels for alarm in red_flags(source.frame, label)),
         figures=tuple(view for view in figures if view.label not in labels),
         gaps=tuple(gap for gap in gaps if gap.label not in labels),
         tables=_views(tables, owners, ""),

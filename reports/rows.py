@@ -10,7 +10,7 @@ import pandas as pd
 from cache.provenance import KEY_DIGITS
 from cache.records import Record
 
-from .columns import COLUMNS, FINE_TUNED, FROZEN, INTERVAL_SPLITS, SPLITS, TEXT
+from .columns import COLUMNS, DRAWN, FINE_TUNED, FROZEN, INTERVAL_SPLITS, SPLITS, TEXT
 from .published_beside import published_beside
 from .vocabulary import role_of, unit_of
 
@@ -19,8 +19,6 @@ SHORT = 12
 SCORED_KINDS = ("probe", "finetune")
 """Kinds of records that score a head, so that they are rows: on stored features, or end to end."""
 
-DRAWN = "draw"
-"""Noise mode of noise that is drawn by a seed."""
 StoreState = Callable[[str, str | None], str]
 """State ('fresh', 'missing', 'changed') of the store with this key and the digest the record saw."""
 Row = dict[str, Any]
@@ -88,7 +86,7 @@ def _rows_of_record(record: Record, state: StoreState) -> Iterator[Row]:
         **{f"n_rows_{split}": n for split, n in (result.get("n_rows") or {}).items()},
     }
     for label in spec["labels"]:
-        flags = _flags_of(result.get("flags") or [], label, spec["labels"])
+        flags = flags_of(result.get("flags") or [], label, spec["labels"])
         row = {**common, "label": label, "unit": unit_of(label), "flags": flags, **_scores(result, label)}
         yield row | published_beside(row, spec)
 
@@ -175,7 +173,7 @@ def _scores(result: Mapping[str, Any], label: str) -> Row:
     return scores
 
 
-def _flags_of(flags: Sequence[str], label: str, labels: Sequence[str]) -> str:
+def flags_of(flags: Sequence[str], label: str, labels: Sequence[str]) -> str:
     """The flags of a record that concern one of its labels: those that end in another label's name do not."""
     others = tuple(f" ({other})" for other in labels if other != label)
     return ", ".join(sorted(flag for flag in flags if not flag.endswith(others)))

@@ -173,6 +173,13 @@ def test_one_star_that_holds_a_difference_leaves_its_percentile_interval():
     np.testing.assert_allclose(found.as_list(), np.quantile(lost, [0.025, 0.975]), rtol=1e-9)
 
 
+def test_a_single_star_has_no_interval_of_any_score():
+    y, y_hat = np.array([1.0, 2.0]), np.array([1.3, 2.1])
+    found = intervals(y, y_hat, stars=np.array([7, 7]))[0]
+    assert set(found) == set(metrics.METRICS)
+    assert set(found.values()) == {Interval(None, None)}
+
+
 def test_two_stars_have_no_interval():
     """Half of their resamples hold one star, the rest are all the same."""
     found = intervals(np.array([1.0, 3.0]), np.array([1.5, 2.0]), stars=np.arange(2))[0]
