@@ -34,10 +34,10 @@ def _behind(reference: Row, rows: Sequence[Row], paired: Judge) -> dict[str, str
 
 
 def _mark(texts: dict[str, str], reference: Row, rows: Sequence[Row], paired: Comparisons) -> None:
-    """Say of rows without a difference that they, or the one they are set against, were not compared."""
+    """Say of rows without a difference that they and the one they are set against were not compared."""
     if any(map(paired.holds, (reference, *rows))):
         for row in rows:
-            if paired.lacks(row) or (paired.lacks(reference) and paired.holds(row)):
+            if row["run_id"] not in texts and (paired.lacks(row) or paired.holds(row)):
                 texts[row["run_id"]] = MARK
 
 

@@ -12,7 +12,7 @@ MARK = "not compared"
 def gaps(sets: Sequence[Sequence[Row]], paired: Comparisons) -> Iterator[str]:
     """A sentence per test set of `comparable_rows` in which rows with predictions are in no comparison on record."""
     for rows in sets:
-        there = scored(rows)
+        there = [row for row in scored(rows) if paired.lacks(row) or paired.holds(row)]
         lacking = [row for row in there if paired.lacks(row)]
         if not lacking or len(there) < 2:
             continue
