@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports_fakes import RANDOM_FAMILY, documents_of, fresh, record, source_of, write
 from reports_other_fakes import paired_by, with_predictions
@@ -214,6 +214,7 @@ def test_selectivity_and_seeds_are_told(three):
     assert notes.count("2 seeds: test R2 0.5475, standard deviation 0.0035, from 0.5450 to 0.5500.") == 1
 
 
+@settings(deadline=None)
 @given(
     st.floats(-2, 1),
     st.lists(st.floats(-12, 1), min_size=2, max_size=2),

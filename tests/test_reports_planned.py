@@ -129,6 +129,7 @@ def test_order_of_records_changes_nothing(order):
     assert behind[0] == behind[1]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=3, max_size=3), st.sampled_from(["latent", "raw noisy flux"]))
 def test_test_does_not_choose_among_ties(scores, role):
     layers = ("enc_0", "enc_1", "enc_2")
@@ -152,6 +153,7 @@ def test_kinds_of_controls():
     assert headline_of([row for row in rows if row["role"] != "latent"]) is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), max_size=8), st.integers(0, 4))
 def test_holm_of_a_part_is_that_of_all_with_the_rest_at_1(p, more):
     whole = pairs.holm(np.array([*p, *[1.0] * more]))[: len(p)]
