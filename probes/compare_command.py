@@ -46,8 +46,8 @@ class CompareSettings(Command):
 def run(settings: CompareSettings) -> None:
     """Write one record per label and test set, and print a line for each.
 
-    Raises ProbeError once all others are written, if some have more records than the limit: what is on record of those
-    is of other records.
+    Raises ProbeError once all others are written, if some have more records than the limit and what is on record is of
+    other records.
     """
     every = read_records(settings.results)
     chosen = starting_with([record for record in every if record.kind in PREDICTING], settings.runs)
@@ -60,7 +60,7 @@ def run(settings: CompareSettings) -> None:
         label, m = found.rows.label, len(found.records)
         if settings.labels and label not in settings.labels:
             continue
-        if m > settings.limit:
+        if m > settings.limit and _before(found, settings, every) is None:
             too_many[label] = max(m, too_many.get(label, 0))
             continue
         say(f"{label}, {_told(found, settings, every)}")
@@ -75,24 +75,30 @@ def run(settings: CompareSettings) -> None:
         )
 
 
+def _before(found: Comparable, settings: CompareSettings, every: list[Record]) -> Record | None:
+    """The comparison on record, if it is of these records as they are."""
+    name = run_id(KIND, comparison_spec(found, runs=settings.runs))
+    return unchanged(settings.results, name, described(found, every))
+
+
 def _told(found: Comparable, settings: CompareSettings, every: list[Record]) -> str:
     """Compare what is not on record; what came out, in words."""
-    spec, about = comparison_spec(found, runs=settings.runs), described(found, every)
     started, words = time.time(), " (on record)"
-    before = unchanged(settings.results, run_id(KIND, spec), about)
+    before = _before(found, settings, every)
     if before is not None:
         result = before.result
     else:
         result = {
             "status": "ok",
             "error": None,
-            **about,
+            **described(found, every),
             **paired(found),
             **binned(found),
             "flags": [],
             "stores": {},
         }
         _, log = run_log(started=started, about={})
+        spec = comparison_spec(found, runs=settings.runs)
         write_record(settings.results, kind=KIND, spec=spec, result=result, run=log)
         words = f" ({time.time() - started:.1f} s)"
     clear = n_holding(result, alpha=ALPHA)

@@ -297,10 +297,14 @@ def test_records_can_be_named_and_too_many_are_told(results, tmp_path, capsys):
     assert "2 records" in capsys.readouterr().out
     assert compared(tmp_path / "r", "log_g").spec["runs"] == sorted(names)
     assert probes("compare", "--results", tmp_path / "r", "--limit", "3") == 2
+    assert not any(r.spec["runs"] == "all" for r in read_records(tmp_path / "r") if r.kind == "comparison")
     told = capsys.readouterr().err
     most = len(found.records)
     assert f"log_g ({most} records)" in told
     assert f"--limit {most} (make tables COMPARE='--limit {most}'" in told
+    assert probes("compare", "--results", tmp_path / "r", "--limit", str(most)) == 0
+    assert probes("compare", "--results", tmp_path / "r", "--limit", "3") == 0
+    assert capsys.readouterr().out.count("(on record)") == 2
     assert probes("compare", "--results", tmp_path / "r", "--runs", "xyz") == 2
     assert "--runs xyz: no record of a probe begins so" in capsys.readouterr().err
     assert probes("compare", "--results", tmp_path / "r", "--labels", "logg") == 2
