@@ -16,7 +16,7 @@ from .row_checks import check_rows
 from .row_digests import RowDigests, row_digests_of
 from .sidecar import FileScan
 from .slabs import RawRows, SlabReader, pieces_of
-from .spectra import SpectraFile, repair_edges
+from .spectra import SpectraFile, repair_edges, repair_noisy_edges
 from .stages import Line
 
 READ_ROWS = 128
@@ -77,7 +77,9 @@ class _Looked:
 
 def _look(spectra: SpectraFile, raw: RawRows, mask: Mask | None) -> _Looked:
     digests = row_digests_of(raw.slab, raw.labels)
-    repair_edges(raw.slab.error)  # after the digests, which are of what is stored; the memory is ours
+    if raw.slab.noisy is not None:  # after the digests, which are of what is stored; the memory is ours
+        repair_noisy_edges(raw.slab.noisy, raw.slab.error)
+    repair_edges(raw.slab.error)
     checks = check_rows(
         raw.slab.flux,
         raw.slab.error,

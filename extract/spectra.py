@@ -47,6 +47,16 @@ def repair_edges(error: npt.NDArray[np.floating]) -> None:
         error[:, [0, -1]] = np.where(np.isnan(ends), error[:, [1, -2]], ends)
 
 
+def repair_noisy_edges(noisy: npt.NDArray[np.floating], error: npt.NDArray[np.floating]) -> None:
+    """Replace NaN in the first or last pixel of a stored draw (n, L) by its neighbour, in place.
+
+    Only where `error` (n, L), as stored, is NaN too: noisy = flux + N error is NaN there for no other reason.
+    """
+    if noisy.shape[1] >= 2:
+        ends, unknown = noisy[:, [0, -1]], np.isnan(error[:, [0, -1]])
+        noisy[:, [0, -1]] = np.where(np.isnan(ends) & unknown, noisy[:, [1, -2]], ends)
+
+
 class SpectraFile:
     """Open files seen as one list: row r is the r-th spectrum of the files end to end. A context manager.
 
