@@ -1,14 +1,14 @@
 """Finding features: one view over all stores that share family, split, rows, draw and noise."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .ambiguity import ambiguous
-from .arrays import PSEUDO_LAYERS, ArrayName, check_spelling, stored_directions
+from .arrays import PSEUDO_LAYERS, ArrayName, canonical_in, check_spelling, stored_directions
 from .chunks import Array
 from .commits import is_finished
 from .errors import ConfigError, Damaged, NotExtracted, SchemaVersion
@@ -49,6 +49,13 @@ class Want:
         ]
         return tuple(dict.fromkeys(names))
 
+    def of_network(self, provenance: Mapping[str, Any]) -> "Want":
+        """The same request with the canonical names of its layers in the network of a store."""
+        arrays = tuple(
+            (canonical_in(layer, provenance), direction, pooling) for layer, direction, pooling in self.arrays
+        )
+        return replace(self, arrays=arrays)
+
     def admits(self, header: Header) -> bool:
         """Whether a store is of the family, input, draw and noise level asked for."""
         provenance = header.provenance
@@ -87,6 +94,7 @@ class FeatureView:
 
     def features(self, layer: str, pooling: str, direction: str = "forward") -> Array:
         """Pooled features, (N, D) float32; see FeatureStore.features."""
+        layer = canonical_in(layer, self.provenance)
         parts = [
             self._holder(ArrayName(layer, stored, pooling)).features(layer, pooling, stored)
             for stored in stored_directions(direction)
@@ -95,6 +103,7 @@ class FeatureView:
 
     def coordinates(self, layer: str, pooling: str, direction: str = "forward") -> dict[str, Array]:
         """Coordinates of the feature axis, each (D,); see FeatureStore.coordinates."""
+        layer = canonical_in(layer, self.provenance)
         parts = [
             self._holder(ArrayName(layer, stored, pooling)).coordinates(layer, pooling, stored)
             for stored in stored_directions(direction)
@@ -178,31 +187,31 @@ def readable_stores(root: Path, split: str) -> tuple[list[tuple[Path, Header]], 
 
 
 def find(root: Path | str, split: str, want: Want) -> FeatureView:
-    """The view that meets `want`, checked.
+    """The view that meets `want`, checked; a layer may be asked for by an alias that it has in the stored network.
 
     Raises UnknownName for a layer or pooling that cannot be stored, NotExtracted (with the command to run),
     Incomplete, Damaged, or ConfigError when several families, inputs, draws or noise levels would do; the message
     lists what tells them apart.
     """
     root = Path(root)
-    wanted = want.stored_arrays()
     groups: dict[str, list[tuple[Path, Header]]] = {}
     stores, outdated = readable_stores(root, split)
     for path, header in stores:
-        if want.admits(header) and set(header.arrays) & set(wanted):
+        if want.admits(header) and _wanted_of(header, want):
             groups.setdefault(group(header.provenance), []).append((path, header))
-    whole = [stores for stores in groups.values() if _holds(stores, wanted)]
+    whole = [stores for stores in groups.values() if _holds(stores, want)]
     if len(whole) > 1:
         raise ConfigError(ambiguous(root, split, whole))
     if not whole and outdated:  # they only matter when nothing else meets the request
         raise outdated[0]
     if not whole:
-        for array in wanted:
+        for array in want.stored_arrays():
             check_spelling(array.layer, array.pooling)
         partial = [header for of_group in groups.values() for _, header in of_group]
-        others = [header for _, header in stores if set(header.arrays) & set(wanted)]
+        others = [header for _, header in stores if _wanted_of(header, want)]
         raise NotExtracted(_absent(root, split, want, partial=partial, others=others))
-    return FeatureView(_choose(whole[0], wanted))
+    (stores_of_group,) = whole
+    return FeatureView(_choose(stores_of_group, _stored_names(stores_of_group[0][1], want)))
 
 
 def stored_layers(root: Path | str, split: str, want: Want) -> tuple[str, ...]:
@@ -224,9 +233,19 @@ def _depth(layer: str) -> tuple[float, str]:
     return (deepest.get(layer, float(digits) if digits.isdigit() else 0.0), layer)
 
 
-def _holds(stores: list[tuple[Path, Header]], wanted: tuple[ArrayName, ...]) -> bool:
+def _stored_names(header: Header, want: Want) -> tuple[ArrayName, ...]:
+    """The arrays asked for as a store of this network names them."""
+    return want.of_network(header.provenance).stored_arrays()
+
+
+def _wanted_of(header: Header, want: Want) -> set[ArrayName]:
+    """Which of a store's arrays are asked for."""
+    return set(header.arrays) & set(_stored_names(header, want))
+
+
+def _holds(stores: list[tuple[Path, Header]], want: Want) -> bool:
     held = {array for _, header in stores for array in header.arrays}
-    return set(wanted) <= held
+    return set(_stored_names(stores[0][1], want)) <= held
 
 
 def _choose(

@@ -41,8 +41,8 @@ def check_rows(
 ) -> dict[str, npt.NDArray[np.bool_]]:
     """For every reason, which rows of (n, L) arrays are bad: (n,) each; a row may be bad for several reasons.
 
-    `error` and `noisy` have their edge NaN repaired. `stored_mask` is True at bad pixels. With `mask` (L,), True = keep, only
-    the pixels kept are looked at.
+    `error` and `noisy` have their edge NaN repaired. `stored_mask` is True at bad pixels. With `mask` (L,), True =
+    keep, only the pixels kept are looked at.
     """
     if mask is not None:
         flux, error = flux[:, mask], error[:, mask]

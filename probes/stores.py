@@ -6,9 +6,11 @@ from typing import Self
 
 from cache import FeatureView, Want, find
 from cache.errors import ConfigError, NotExtracted
+from cache.layer_names import canonical_layers
 from cache.selection import Selection, read_selection
 from cache.view import stored_layers
 
+from .cells import JOIN
 from .splits import SPLITS, Views
 
 Arrays = tuple[tuple[str, str, str], ...]
@@ -99,16 +101,17 @@ class StoreChoice:
         return f"{words}, tested at {self.test_noise_level:g}".removeprefix(", ")
 
     def layers(self, asked: tuple[str, ...], poolings: tuple[str, ...]) -> tuple[str, ...]:
-        """The layers asked for, 'all' being every network layer that train stores hold."""
-        if asked != ALL_LAYERS:
-            check_all_alone(asked)
-            return asked
+        """The layers asked for by their canonical names, 'all' being every network layer that train stores hold."""
+        check_all_alone(asked)
         arrays = tuple(("all", "forward", pooling) for pooling in poolings)
         if self.selection is None:
             want = Want(arrays=arrays, family=self.family, draw=None, noise_level=self.noise_level)
         else:
             train = self.selection.of("train")
             want = Want(arrays=arrays, family=self.selection.family, input=train.input, draw=None)
+        if asked != ALL_LAYERS:
+            named = (canonical_layers(self.root, "train", want, name.split(JOIN)) for name in asked)
+            return tuple(dict.fromkeys(JOIN.join(parts) for parts in named))
         layers = stored_layers(self.root, "train", want)
         if not layers:
             raise NotExtracted(f"{self.root}: no network layer is stored with poolings {', '.join(poolings)}")

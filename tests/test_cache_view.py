@@ -14,8 +14,10 @@ from store_fakes import (
 )
 
 from cache import Want, find
+from cache.arrays import ArrayName
 from cache.commits import commit_path
 from cache.errors import ConfigError, Damaged, Incomplete, NotExtracted, SchemaVersion, UnknownName
+from cache.layer_names import canonical_layers
 from cache.provenance import differences, family, group, store_key
 from cache.view import store_paths
 
@@ -76,7 +78,7 @@ def test_nothing_there_names_the_command(tmp_path):
     ("layer", "pooling", "message"),
     [
         ("enc_pre_laten", POOLING, r"unknown layer 'enc_pre_laten'; known: enc_<number>, .*enc_pre_latent"),
-        ("dec_input", POOLING, "unknown layer 'dec_input'"),
+        ("dec_inputs", POOLING, "unknown layer 'dec_inputs'"),
         (LAYER, "seg_mean_K", r"unknown pooling 'seg_mean_K'; known: none, .*seg_mean_K<number>"),
         (LAYER, "seg_mean_K8K8", "unknown pooling"),
     ],
@@ -85,6 +87,36 @@ def test_a_typing_error_is_no_missing_store(tmp_path, layer, pooling, message):
     make_store(tmp_path)
     with pytest.raises(UnknownName, match=message):
         find(tmp_path, "train", want((layer, "forward", pooling)))
+
+
+@pytest.mark.parametrize(("alias", "array"), [("pool_2", FORWARD), ("enc_3", MEAN), ("dec_input", MEAN)])
+def test_a_layer_is_found_by_its_other_names_in_the_stored_network(tmp_path, alias, array):
+    make_store(tmp_path, provenance(arrays=(FORWARD, MEAN)))
+    view = find(tmp_path, "train", want((alias, "forward", array.pooling)))
+    assert view.layers == (array.layer,)
+    np.testing.assert_array_equal(view.features(alias, array.pooling), values_of(array))
+    assert set(view.coordinates(alias, array.pooling)) == set(view.coordinates(array.layer, array.pooling))
+    wanted = want((alias, "forward", array.pooling))
+    assert canonical_layers(tmp_path, "train", wanted, (alias, "enc_0")) == (array.layer, "enc_0")
+    with pytest.raises(NotExtracted, match=f"for layers {alias}, "):
+        find(tmp_path, "test", wanted)
+
+
+def test_another_name_that_means_two_layers_is_refused(tmp_path):
+    """enc_3 is the last block of 3 layers and one of many of 9."""
+    enc_3 = ArrayName("enc_3", "forward", MEAN.pooling)
+    deep = {"encoder": {"config": {"num_layers": 9}, "weights": "77" * 32}}
+    make_store(tmp_path, provenance(arrays=(MEAN,)))
+    wanted = want(("enc_3", "forward", MEAN.pooling))
+    make_store(tmp_path, provenance(arrays=(MEAN,), **deep))
+    assert canonical_layers(tmp_path, "train", wanted, ("enc_3",)) == ("enc_last",)
+    deeper = provenance(arrays=(enc_3,), **deep)
+    make_store(tmp_path, deeper)
+    with pytest.raises(ConfigError, match="layer 'enc_3' is enc_3 in one and enc_last in another"):
+        canonical_layers(tmp_path, "train", wanted, ("enc_3",))
+    narrowed = want(("enc_3", "forward", MEAN.pooling), family=family(deeper))
+    assert canonical_layers(tmp_path, "train", narrowed, ("enc_3",)) == ("enc_3",)
+    assert find(tmp_path, "train", narrowed).arrays == (enc_3,)
 
 
 def test_half_of_a_request_is_said_to_be_there(tmp_path):

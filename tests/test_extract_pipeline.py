@@ -359,7 +359,9 @@ def test_a_stored_draw_whose_edges_are_unknown_is_used(tmp_path):
     expected = arrays["noisy"].astype(np.float32)
     expected[:, [0, -1]] = expected[:, [1, -2]]
     np.testing.assert_array_equal(stored, expected)
-    assert np.isfinite(extract_one(path, tmp_path, noise="draw", **PIXELS).features("input_flux", "none")).all()
+    assert np.isfinite(
+        extract_one(path, tmp_path, noise="draw", **PIXELS).features("input_flux", "none")
+    ).all()
 
 
 def test_stored_noise_must_be_in_the_file(spectra_file, tmp_path):

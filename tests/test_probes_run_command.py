@@ -126,6 +126,23 @@ def test_what_is_on_record_is_not_fitted_again_until_its_store_changes(features,
     assert (again.run_id, again.result) == (first.run_id, first.result)
 
 
+def test_an_alias_of_a_layer_names_the_same_record(features, tmp_path, capsys):
+    """With 3 layers pool_2 is enc_pre_latent; --check looks at no store and passes it as well."""
+    flags = ("--features", features, "--results", tmp_path, "--poolings", FORWARD.pooling)
+    for layers in (
+        ("--layers", FORWARD.layer),
+        ("--layers", "pool_2"),
+        ("--layers", f"pool_2,{FORWARD.layer}"),
+    ):
+        assert probes("run", *flags, *layers, "--check") == 0
+        assert probes("run", *flags, *layers, "--controls", "none") == 0
+    (record,) = read_records(tmp_path)
+    assert record.spec["features"]["parts"][0]["layer"] == FORWARD.layer
+    assert capsys.readouterr().out.count("on record") == 2
+    assert probes("run", *flags, "--layers", "dec_input") == 2
+    assert "for layers enc_last, poolings" in capsys.readouterr().err
+
+
 def test_controls_and_draws(features, tmp_path, capsys):
     argv = flags(features, tmp_path, "--controls", "none,shuffled_labels,mean_predictor", "--draws", 2)
     assert probes("run", *argv, "--directions", "concat") == 0

@@ -91,7 +91,7 @@ class FinetuneRecipe:
                 raise UnknownName("pooling", self.choice.pooling, known) from None
 
     def of_network(self, num_layers: int) -> Self:
-        """The recipe with the canonical name of its layer in a network of so many; UnknownName for none of its names."""
+        """The recipe with the canonical name of its layer in a network of so many; UnknownName for no name of one."""
         layer = canonical_layer(self.choice.layer, num_layers)
         return dataclasses.replace(self, choice=dataclasses.replace(self.choice, layer=layer))
 
