@@ -10,8 +10,8 @@ from cache.errors import ConfigError, NotExtracted, UnknownName
 from cache.provenance import family
 from cache.view import readable_stores
 
-from .default_controls import extract_command
-from .splits import Views, check_views
+from .extract_command import extract_command
+from .splits import ERROR_INPUT, Views, check_views
 from .stores import Arrays, StoreChoice
 from .views import draw_of, noise_level_of
 
@@ -20,7 +20,6 @@ ERROR_INPUTS = ("zero", "shuffled", "constant", "from-noisy")
 """What may stand in the error channel in place of the star's error (docs/guide.md)."""
 FROM_TRAIN = ("constant", "from-noisy")
 """Error inputs that are made from numbers of the train split."""
-CROSSING = "error-input"
 INPUTS = ("input_error", "input_flux")
 NOT_FED: Mapping[str, str] = {
     "input_error": "the error itself, whatever the network is fed; what it tells is row A1 of any audit",
@@ -84,7 +83,8 @@ def audit_views(stores: StoreChoice, arrays: Arrays, error_inputs: Sequence[str]
             "the audit needs stores that are not there (`make audit` makes them):\n" + "\n".join(missing)
         )
     for name, views in {**inputs, **features}.items():
-        check_views({**views, "train": true["train"]}, (CROSSING,))
+        crossed = (ERROR_INPUT,) if views["test"][0].family != true["train"][0].family else ()
+        check_views({**views, "train": true["train"]}, crossed)
         _check_rows(true, views, name)
     return AuditViews(features=features, inputs=inputs)
 

@@ -1,9 +1,8 @@
 """The controls that stand beside every probe unless they are declined, and the stores they need."""
 
-import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, product
+from itertools import product
 from typing import Any
 
 from cache.arrays import PSEUDO_LAYERS, stored_directions
@@ -13,14 +12,13 @@ from cache.provenance import family
 from cache.view import store_paths
 
 from .cells import ALL, JOIN, NONE, CellChoices, train_size
+from .extract_command import extract_command
 from .spec import RANDOM_ORIGIN
 from .stores import Arrays, StoreChoice
 from .views import FeatureView
 
 DEFAULT = "default"
 """Stands for the plain probe and all of its controls."""
-SHAPED_AS = "shipped"
-"""The encoder whose shape a random one has where no YAML gives another (`extract run --checkpoint`)."""
 FLUX = "input_flux"
 INPUTS = {FLUX: "raw noisy flux and its PCA", "input_error": "error only"}
 """What the network is given, each alone with pooling none, and what a probe on it is called."""
@@ -50,9 +48,9 @@ def accompanied(choices: CellChoices, stores: StoreChoice) -> Accompanied:
     Labels shuffled among stars, with every feature set and head; the mean predictor, once; the noisy flux and its
     principal axes, and the error vector alone, with every head; features of an untrained encoder of the same shape on
     the same spectra, with every head. They are fitted to the largest training size with the first seed, on all
-    segments. Where no network layer is asked for, inputs and untrained encoder have nothing to be compared with and are
-    left out; a network that is fed no error is compared with the error as well. Raises what `StoreChoice.views` raises
-    for the features asked for; a control without stores is told by `missing`.
+    segments. Where no network layer is asked for, or test has another error input, inputs and untrained encoder have
+    nothing to be compared with and are left out; a network that is fed no error is compared with the error as well.
+    Raises what `StoreChoice.views` raises for the features asked for; a control without stores is told by `missing`.
     """
     if DEFAULT not in choices.controls:
         return Accompanied(batches=(Batch(choices=choices, stores=stores),))
@@ -75,7 +73,7 @@ def accompanied(choices: CellChoices, stores: StoreChoice) -> Accompanied:
     ]
     batches, missing = [Batch(choices=chosen, stores=stores) for chosen in own], []
     layers = tuple(layer for layer in choices.layers if not set(layer.split(JOIN)) & set(PSEUDO_LAYERS))
-    if layers:
+    if layers and stores.test_error_input is None:
         view = stores.views(next(_arrays(replace(choices, layers=layers))))["train"][0]
         for found, words in (
             _inputs(once, stores, view),
@@ -211,49 +209,3 @@ def _are_twins(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     level = one["noise"]["level"] == other["noise"]["level"]
     shape = one["encoder"]["config"] == other["encoder"]["config"]
     return same and level and shape and family({**one, "encoder": other["encoder"]}) == family(other)
-
-
-def extract_command(view: FeatureView, flags: Mapping[str, str]) -> str:
-    """The command that made the stores of a view, with other flags; what the stores do not tell is in capitals."""
-    made_by = shlex.split(str(getattr(view, "about", {}).get("command", "")))
-    if made_by[:4] != ["python", "-m", "extract", "run"]:
-        made_by = ["python", "-m", "extract", "run", "--data", "DATA", "--out", "FEATURES"]
-    own = _value(made_by, "--checkpoint")
-    words = [*_without(_last_of_each(made_by), {*flags, "--selection"})]
-    if "--checkpoint" in flags and own not in (None, SHAPED_AS) and _value(made_by, "--config-model") is None:
-        words += ["--config-model", "YAML_OF_THE_ENCODER"]
-    return "run " + shlex.join([*words, *(word for pair in flags.items() for word in pair)])
-
-
-def _last_of_each(words: Iterable[str]) -> Iterator[str]:
-    """A command line without what a later flag of the same name takes the place of."""
-    parts: dict[str, list[str]] = {}
-    name = ""
-    for word in words:
-        if word.startswith("--"):
-            name = word.partition("=")[0]
-            parts.pop(name, None)
-        parts.setdefault(name, []).append(word)
-    return (word for part in parts.values() for word in part)
-
-
-def _value(words: Sequence[str], flag: str) -> str | None:
-    """The value of a flag of a command line."""
-    for word, following in pairwise((*words, "")):
-        name, has_value, value = word.partition("=")
-        if name == flag:
-            return value if has_value else following
-    return None
-
-
-def _without(words: Iterable[str], flags: Iterable[str]) -> Iterator[str]:
-    """A command line without some flags and their values."""
-    dropped, skip = set(flags), False
-    for word in words:
-        name, has_value, _ = word.partition("=")
-        if name in dropped:
-            skip = not has_value
-        elif skip:
-            skip = False
-        else:
-            yield word

@@ -147,13 +147,13 @@ def _can_be_taken_apart(record: Record) -> bool:
 
 
 def _is_plain(spec: Mapping[str, Any]) -> bool:
-    """Whether a probe saw all stars and columns, at one noise level, and is no control."""
+    """Whether a probe saw all stars and columns, was tested on what it was trained on, and is no control."""
     features = spec["features"]
     return (
         spec["control"] == "none"
         and spec["train_size"] is None
         and features["pca"] is None
-        and "noise-level" not in spec["cross"]
+        and not spec["cross"]
         and all((n_segments(part["pooling"]) or 1) > 1 for part in features["parts"])
     )
 

@@ -11,6 +11,7 @@ from cache.selection import Selection, read_selection
 from cache.view import stored_layers
 
 from .cells import JOIN
+from .fed_stores import family_fed
 from .splits import SPLITS, Views
 
 Arrays = tuple[tuple[str, str, str], ...]
@@ -34,6 +35,7 @@ class StoreChoice:
 
     `draws` is the number of noise draws of train that are used; None is all that are selected. `noise_level` is that
     of train and val, and of test too unless `test_noise_level` is another; beside a selection they replace its own.
+    `test_error_input` is the error input of test, or its first letters, where it is another than that of train.
     """
 
     root: Path
@@ -42,6 +44,7 @@ class StoreChoice:
     noise_level: float | None = None
     draws: int | None = None
     test_noise_level: float | None = None
+    test_error_input: str | None = None
 
     @classmethod
     def of_flags(
@@ -53,6 +56,7 @@ class StoreChoice:
         noise_level: float | None,
         draws: int | None,
         test_noise_level: float | None = None,
+        test_error_input: str | None = None,
     ) -> Self:
         """The choice that flags name; a selection file is read, and its folder wins."""
         chosen = None if selection is None else read_selection(selection)
@@ -64,6 +68,7 @@ class StoreChoice:
             noise_level=noise_level,
             draws=draws,
             test_noise_level=test_noise_level,
+            test_error_input=test_error_input,
         )
 
     def absolute(self) -> Self:
@@ -79,8 +84,9 @@ class StoreChoice:
         """
         views: dict[str, list[FeatureView]] = {}
         for split in SPLITS:
+            chosen = self if split != "test" else self._of_test(views["train"][0], arrays)
             try:
-                found = self._found(split, arrays)
+                found = chosen._found(split, arrays)  # noqa: SLF001  of the same class
             except NotExtracted:
                 if split in DEVELOPMENT_SPLITS:
                     raise
@@ -94,11 +100,13 @@ class StoreChoice:
         return "".join(f", {text}" for text in (self.told_levels(), *words) if text)
 
     def told_levels(self) -> str:
-        """The noise levels chosen, in words."""
+        """The noise levels and the error input of test chosen, in words."""
         words = "" if self.noise_level is None else f"noise level {self.noise_level:g}"
-        if self.test_noise_level in (None, self.noise_level):
-            return words
-        return f"{words}, tested at {self.test_noise_level:g}".removeprefix(", ")
+        if self.test_noise_level not in (None, self.noise_level):
+            words += f", tested at {self.test_noise_level:g}"
+        if self.test_error_input is not None:
+            words += f", tested on error input {self.test_error_input}"
+        return words.removeprefix(", ")
 
     def layers(self, asked: tuple[str, ...], poolings: tuple[str, ...]) -> tuple[str, ...]:
         """The layers asked for by their canonical names, 'all' being every network layer that train stores hold."""
@@ -122,6 +130,14 @@ class StoreChoice:
         if self.selection is not None:
             return self.selection.encoder
         return str(getattr(views["train"][0], "about", {}).get("encoder", "unknown"))
+
+    def _of_test(self, train: FeatureView, arrays: Arrays) -> Self:
+        """The choice for test: that of train, or the family that was fed another error input."""
+        if self.test_error_input is None:
+            return self
+        of_family = family_fed(self.root, self.test_error_input, train, arrays)
+        selection = None if self.selection is None else replace(self.selection, family=of_family)
+        return replace(self, family=of_family, selection=selection)
 
     def _found(self, split: str, arrays: Arrays) -> list[FeatureView]:
         level = self.noise_level

@@ -10,6 +10,7 @@ from test_probes_run_command import N, flags, probes, survey_store
 from test_project import make
 
 from cache.errors import ConfigError
+from cache.header import read_header
 from cache.records import read_predictions, read_records, run_id
 from cache.selection import select, write_selection
 from probes.axes import StoreAxes, along_axes, needed
@@ -108,6 +109,82 @@ def test_a_level_that_is_not_stored_is_named(features, tmp_path, capsys):
     assert probes("sweep", *where, "--noise-levels", "1,2", "--draws", "1") == 2
     assert "--noise-level 2.0 --out" in capsys.readouterr().err
     assert read_records(tmp_path) == []
+
+
+def test_a_crossing_named_beside_an_axis_of_levels_is_told_only_where_it_occurs(features, tmp_path):
+    argv = ("--noise-levels", "0,0.5", "--cross", "noise-level")
+    assert probes("sweep", *flags(features, tmp_path, *argv)) == 0
+    for record in read_records(tmp_path):
+        levels = record.spec["noise_levels"]
+        assert record.spec["cross"] == ([] if levels["train"] == levels["test"] else ["noise-level"])
+
+
+# --- error inputs ---
+
+
+FED = ("true", "zero", "shuffled:1:0")
+
+
+@pytest.fixture(scope="module")
+def fed(tmp_path_factory):
+    """Every split fed each of three error inputs; the stores of the first are selected too."""
+    root = tmp_path_factory.mktemp("fed")
+    made = {name: {split: [survey_store(root, split, error_input=name)] for split in N} for name in FED}
+    write_selection(root / "selection.json", select(root, made["true"], encoder="tiny"))
+    return root, made
+
+
+@pytest.mark.parametrize("verb", ["run", "sweep"])
+@pytest.mark.parametrize("chosen", ["family", "selection"])
+def test_test_is_crossed_with_another_error_input_and_the_record_tells(fed, tmp_path, verb, chosen, capsys):
+    root, made = fed
+    of = {
+        "family": ("--family", read_header(made["true"]["train"][0]).family[:12]),
+        "selection": ("--selection", root / "selection.json"),
+    }[chosen]
+    where = flags(root, tmp_path, *of)
+    assert probes(verb, *where, "--test-error-input", "shuffled") == 2
+    assert "say --cross error-input if that is meant" in capsys.readouterr().err
+    assert probes(verb, *where, "--test-error-input", "shuffled", "--cross", "error-input") == 0
+    (record,) = read_records(tmp_path)
+    keys = {split: [read_header(path).key for path in made["true"][split]] for split in N}
+    keys["test"] = [read_header(path).key for path in made["shuffled:1:0"]["test"]]
+    assert record.spec["stores"] == keys
+    told = (record.spec["error_input"], record.spec["test_error_input"], record.spec["cross"])
+    assert told == ("true", "shuffled:1:0", ["error-input"])
+
+
+def test_default_controls_of_a_crossing_are_those_on_the_same_features(fed, tmp_path):
+    root, made = fed
+    argv = ("--family", read_header(made["zero"]["train"][0]).family, "--controls", "default")
+    argv += ("--test-error-input", "true", "--cross", "error-input")
+    assert probes("run", *flags(root, tmp_path, *argv)) == 0
+    found = {record.spec["control"]: record.spec for record in read_records(tmp_path)}
+    assert set(found) == {"none", "shuffled_labels", "mean_predictor"}
+    assert {(spec["error_input"], spec["test_error_input"]) for spec in found.values()} == {("zero", "true")}
+
+
+def test_what_crosses_nothing_or_is_not_stored_is_told(fed, tmp_path, capsys):
+    root, made = fed
+    where = flags(root, tmp_path, "--family", read_header(made["true"]["train"][0]).family)
+    for argv in (("--cross", "error-input"), ("--cross", "error-input", "--test-error-input", "true")):
+        assert probes("run", *where, *argv) == 2
+        assert "nothing is crossed" in capsys.readouterr().err
+    assert probes("run", *where, "--cross", "error-input", "--test-error-input", "constant") == 2
+    told = capsys.readouterr().err
+    assert "no test features with error input 'constant'" in told
+    assert (
+        "--layers enc_pre_latent --poolings seg_mean_K2 --directions forward --error-input constant" in told
+    )
+    survey_store(tmp_path / "more", "test", error_input="shuffled:1:7")
+    for split in N:
+        survey_store(tmp_path / "more", split)
+    survey_store(tmp_path / "more", "test", error_input="shuffled:1:0")
+    where = flags(tmp_path / "more", tmp_path / "r", "--cross", "error-input", "--test-error-input")
+    true = ("--family", read_header(made["true"]["train"][0]).family)
+    assert probes("run", *where, "shuffled", *true) == 2
+    assert "several test stores with error input 'shuffled' would do" in capsys.readouterr().err
+    assert probes("run", *where, "shuffled:1:7", *true) == 0
 
 
 # --- draws ---

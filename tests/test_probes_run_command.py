@@ -243,6 +243,12 @@ def test_predicting_needs_no_labels(features, tmp_path, capsys):
         assert probes("predict", "--head", head, "--store", where, *argv) == 2
         assert message in capsys.readouterr().err
     assert probes("predict", "--head", record.run_id, "--store", louder, "--cross", "noise-level", *argv) == 0
+    blind = survey_store(tmp_path / "new", "val", error_input="zero")
+    crossed = ("--cross", "error-input", *argv)
+    assert probes("predict", "--head", record.run_id, "--store", blind, *argv) == 2
+    assert probes("predict", "--head", record.run_id, "--store", blind, *crossed) == 0
+    assert probes("predict", "--head", record.run_id, "--store", other, *crossed) == 2
+    assert capsys.readouterr().err.count("fitted to features of family") == 2
     assert probes("run", *flags(features, tmp_path, "--heads", "ols")) == 0
     assert probes("predict", "--head", "", "--store", store, *argv) == 2
 
