@@ -218,11 +218,11 @@ def _overview(program: str, verbs: Mapping[str, Verb | LazyVerb]) -> str:
 
 def _read_yaml(path: Path, settings: type[Command]) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text()) or {}
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         raise ConfigError(f"--config {path}: no such file; --print-config writes one to begin with") from None
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"--config {path}: {error}") from error
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path}: {error}; expected YAML in UTF-8") from error
     if not isinstance(content, dict):
         raise ConfigError(f"--config {path}: expected a mapping of settings, found {type(content).__name__}")
     values = settings.from_yaml(content, path)

@@ -209,9 +209,9 @@ def _connect(distributed: Any, address: str) -> Any:
 def _read(path: Path) -> dict[str, Any]:
     """The settings of a YAML file: `cluster`, `jobs`, and arguments of the cluster."""
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"--dask-config {path}: {error}") from error
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--dask-config {path}: {error}; expected YAML in UTF-8") from error
     if not isinstance(content, dict) or not {"cluster", "jobs"} <= set(content):
         raise ConfigError(
             f"--dask-config {path}: expected a mapping with `cluster` ({' or '.join(CLUSTERS)}) and `jobs` (how many), "

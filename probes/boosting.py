@@ -7,9 +7,9 @@ from typing import Any
 import lightgbm
 import numpy as np
 
-from cache.errors import ConfigError, ProbeError, UnknownName
+from cache.errors import ConfigError, ProbeError
 
-from .base import Array, CheckedSample, Head, check_numbers
+from .base import Array, CheckedSample, Head, check_counts, check_numbers, check_word
 from .together import Fit, TrainingSet, arguments_of
 
 
@@ -55,6 +55,7 @@ Where there are more than 200,000 rows, LightGBM draws those that set the bins b
 for seed 0. It is fixed here: `seed` moves the drawing of rows and columns for trees, not the bins.
 """
 
+COUNTS = ("num_leaves", "n_trees", "min_child", "early_stopping", "seed", "threads")
 PRESET_FIELDS = tuple(Preset.__dataclass_fields__)
 
 
@@ -113,6 +114,7 @@ class LightGBM(Head):
         settings = self.settings()
         optional = {"preset"} if self.early_stopping is not None else {"preset", "early_stopping"}
         check_numbers({name: value for name, value in settings.items() if name not in optional})
+        check_counts({name: settings[name] for name in COUNTS if name not in optional})
         wrong = [
             name for name in ("n_trees", "learning_rate", "min_child", "threads") if not settings[name] > 0
         ]
@@ -212,8 +214,7 @@ class Bins:
 
 
 def _preset(name: str) -> Preset:
-    if name not in PRESETS:
-        raise UnknownName("LightGBM preset", name, PRESETS)
+    check_word("LightGBM preset", name, PRESETS)
     return PRESETS[name]
 
 

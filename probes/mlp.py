@@ -9,9 +9,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from cache.errors import ConfigError, Damaged, ProbeError, UnknownName
+from cache.errors import ConfigError, Damaged, ProbeError
 
-from .base import ROWS_AT_ONCE, Array, CheckedSample, Head, check_numbers
+from .base import ROWS_AT_ONCE, Array, CheckedSample, Head, check_counts, check_numbers, check_word
 from .learning_curve import LearningCurve
 from .mlp_checkpoint import Checkpoint
 from .mlp_dropout import Masks, make_masks
@@ -129,18 +129,21 @@ class MLP(Head):
     def check_settings(self) -> None:
         """Refuse unknown names, sizes below 1, rates outside their range, and a GPU that is not there."""
         for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise UnknownName(f"mlp {name}", getattr(self, name), known)
+            check_word(f"mlp {name}", getattr(self, name), known)
         words = {*CHOICES, "hidden"}
         check_numbers(
             {name: value for name, value in self.get_params(deep=False).items() if name not in words}
         )
-        check_numbers({f"hidden[{k}]": size for k, size in enumerate(self.hidden)})
+        if isinstance(self.hidden, str) or not isinstance(self.hidden, Sequence):
+            raise ConfigError(
+                f"hidden is {self.hidden!r}; expected the sizes of the hidden layers, such as [256]"
+            )
+        check_counts({f"hidden[{k}]": size for k, size in enumerate(self.hidden)})
+        check_counts({name: getattr(self, name) for name in (*COUNTS, "seed")})
         wrong = [name for name in COUNTS if getattr(self, name) < 1]
         wrong += [name for name in ("learning_rate", "clip", "plateau_factor") if getattr(self, name) <= 0]
         wrong += ["plateau_factor"] if self.plateau_factor >= 1 else []
         wrong += ["weight_decay"] if self.weight_decay < 0 else []
-        wrong += ["seed"] if self.seed != int(self.seed) else []
         wrong += ["dropout"] if not 0 <= self.dropout < 1 else []
         wrong += ["hidden"] if not self.hidden or min(self.hidden) < 1 else []
         if wrong:

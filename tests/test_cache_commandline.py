@@ -61,6 +61,7 @@ def test_flags_win_over_yaml_and_yaml_over_defaults(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ("mode: pl\xe4in\n", r"c\.yaml: 'utf-8' codec can't decode .*; expected YAML in UTF-8"),
         ("nois-level: 2\n", r"unknown settings \['nois_level'\]; known: config, dry_run, jobs"),
         ("- 1\n", "expected a mapping of settings, found list"),
         ("a: [", "c.yaml"),
@@ -70,7 +71,7 @@ def test_flags_win_over_yaml_and_yaml_over_defaults(tmp_path):
 )
 def test_wrong_yaml_is_refused(tmp_path, capsys, content, message):
     path = tmp_path / "c.yaml"
-    path.write_text(content)
+    path.write_text(content, encoding="latin-1")
     with pytest.raises(ConfigError, match=message):
         CopySettings.parse(["--config", str(path)], prog="python -m tool copy")
     status, settings = run(["copy", "--config", str(path)])

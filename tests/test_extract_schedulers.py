@@ -384,6 +384,7 @@ def test_without_dask_the_command_that_installs_it_is_told(files, tmp_path, monk
         ("cluster: slurm", ConfigError, "expected a mapping with `cluster`"),
         ("- 1", ConfigError, "expected a mapping"),
         ("a: [", ConfigError, "--dask-config"),
+        ("# k\xf6ln", ConfigError, "--dask-config .*expected YAML in UTF-8"),
         ("{cluster: pbs, jobs: 1}", UnknownName, "unknown cluster in .*'pbs'; known: local, slurm"),
         ("{cluster: local, jobs: 0}", ConfigError, "jobs is 0; it must be at least 1"),
         ("{cluster: local, jobs: 1, colour: red}", ConfigError, "cannot be made.*colour"),
@@ -392,7 +393,7 @@ def test_without_dask_the_command_that_installs_it_is_told(files, tmp_path, monk
 def test_a_cluster_file_that_cannot_be_meant_is_refused(files, tmp_path, text, error, message):
     pytest.importorskip("distributed", reason="dask is an optional extra")
     path = tmp_path / "cluster.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="latin-1")
     with pytest.raises(error, match=message):
         extract_features(asked(files, tmp_path, scheduler="dask", dask_config=path))
 
