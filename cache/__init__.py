@@ -3,6 +3,7 @@
 from .dataset import open_dataset
 from .freshness import state
 from .store import FeatureStore
-from .view import FeatureView, Want, find
+from .view import FeatureView, find
+from .want import Want
 
 __all__ = ["FeatureStore", "FeatureView", "Want", "find", "open_dataset", "state"]

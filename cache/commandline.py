@@ -157,6 +157,12 @@ def importing() -> Iterator[None]:
             gc.enable()
 
 
+def say(line: str) -> None:
+    """Print a line now, whatever standard output is buffered for."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def main(program: str, verbs: Mapping[str, Verb | LazyVerb], argv: Sequence[str] | None = None) -> int:
     """Run `python -m PROGRAM VERB ...`; returns the exit status: 0, or 2 for what the user can mend."""
     arguments = list(sys.argv[1:] if argv is None else argv)

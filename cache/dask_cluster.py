@@ -3,25 +3,19 @@
 import contextlib
 import logging
 import math
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-import yaml
+from .errors import CacheError, ConfigError
+from .new_cluster import INSTALL, make_cluster, read_cluster_file
 
-from .errors import CacheError, ConfigError, UnknownName
-
-INSTALL = "pip install 'blindspot-probes[cluster]'"
 CONNECT_SECONDS = 10.0
 """How long a scheduler may take to answer."""
 FIRST_WORKER_SECONDS = 60.0
 """How long a cluster may be without any worker; jobs of SLURM may queue for as long as they like."""
 AGAIN_SECONDS = 300.0
 """Between two lines that say that jobs of SLURM are waited for."""
-CLUSTERS = ("local", "slurm")
-LEAVE_INTERRUPTS_TO_THE_PARENT = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-"""Run by each worker of this machine: Ctrl-C reaches all processes of a terminal, and the parent ends the workers."""
 SETTINGS = {
     "distributed.admin.large-graph-warning-threshold": "1GiB",  # the task is sent once, on purpose
     "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s",
@@ -109,8 +103,8 @@ class Cluster:
             return client
         told = {"cluster": "local", "jobs": n_workers}
         if config.dask_config is not None:
-            told = _read(config.dask_config)
-        cluster = stack.enter_context(_make(distributed, told))
+            told = read_cluster_file(config.dask_config)
+        cluster = stack.enter_context(make_cluster(distributed, told))
         client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
         limit = math.inf if told["cluster"] == "slurm" else FIRST_WORKER_SECONDS
         self._wait_for_a_worker(client, f"the {told['cluster']} cluster", limit=limit)
@@ -204,72 +198,3 @@ def _connect(distributed: Any, address: str) -> Any:
             f"--dask-address {address}: no scheduler answers there ({error}); start one with `dask scheduler`, or "
             "leave --dask-address out for a cluster of this machine"
         ) from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The settings of a YAML file: `cluster`, `jobs`, and arguments of the cluster."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--dask-config {path}: {error}; expected YAML in UTF-8") from error
-    if not isinstance(content, dict) or not {"cluster", "jobs"} <= set(content):
-        raise ConfigError(
-            f"--dask-config {path}: expected a mapping with `cluster` ({' or '.join(CLUSTERS)}) and `jobs` (how many), "
-            "beside arguments of the cluster; docs/cluster.md has an example"
-        )
-    if content["cluster"] not in CLUSTERS:
-        raise UnknownName(f"cluster in {path}", str(content["cluster"]), CLUSTERS)
-    if type(content["jobs"]) is not int or content["jobs"] < 1:
-        raise ConfigError(f"--dask-config {path}: jobs is {content['jobs']!r}; it must be at least 1")
-    return {**content, "told in": path}
-
-
-def _make(distributed: Any, told: dict[str, Any]) -> Any:
-    """A cluster as told, with its jobs asked for."""
-    arguments = dict(told)
-    kind, jobs, path = arguments.pop("cluster"), arguments.pop("jobs"), arguments.pop("told in", None)
-    try:
-        if kind == "slurm":
-            return _slurm(arguments, jobs, path)
-        return distributed.LocalCluster(
-            **{
-                "n_workers": jobs,
-                "threads_per_worker": 1,
-                "processes": True,
-                "host": "127.0.0.1",
-                "scheduler_kwargs": {"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-                "silence_logs": logging.CRITICAL,
-                "preload": [LEAVE_INTERRUPTS_TO_THE_PARENT],
-                "memory_limit": 0,  # what a task holds is outside what dask could spill
-                **arguments,
-            }
-        )
-    except (TypeError, ValueError, OSError, RuntimeError) as error:
-        where = "" if path is None else f" of --dask-config {path}"
-        raise ConfigError(
-            f"the {kind} cluster{where} cannot be made: {_reason(error)}; see docs/cluster.md, or use "
-            "--scheduler processes"
-        ) from error
-
-
-def _reason(error: BaseException) -> BaseException:
-    """The error that began it: dask wraps it several times."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
-def _slurm(arguments: dict[str, Any], jobs: int, path: Path | None) -> Any:
-    ours = signal.getsignal(signal.SIGINT)
-    try:
-        import dask_jobqueue  # noqa: PLC0415  an optional dependency
-    except ImportError as error:
-        raise ConfigError(
-            f"--dask-config {path}: {error.name or 'dask_jobqueue'} is not installed here; {INSTALL}"
-        ) from error
-    finally:
-        signal.signal(signal.SIGINT, ours)  # the import makes Ctrl-C a silent exit with status 0
-    options = {"dashboard": False, "dashboard_address": ":0", **arguments.pop("scheduler_options", {})}
-    cluster = dask_jobqueue.SLURMCluster(scheduler_options=options, **arguments)
-    cluster.scale(jobs=jobs)
-    return cluster

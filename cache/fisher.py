@@ -20,10 +20,10 @@ from .arrays import safe_name
 from .atomic import publish_bytes, publish_json
 from .canonical import digest_json, read_sealed, sha256
 from .errors import CacheError, ConfigError, Damaged, NotExtracted, SchemaVersion
+from .provenance import KEY_DIGITS, Provenance
 
 KIND = "fisher"
 FISHER_SCHEMA = 1
-KEY_DIGITS = 16
 KEY_FIELDS = (
     "schema",
     "input",
@@ -36,8 +36,6 @@ KEY_FIELDS = (
     "method",
 )
 _LABEL = "label/"
-
-Provenance = Mapping[str, Any]
 Float64s = npt.NDArray[np.float64]
 
 

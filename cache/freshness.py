@@ -6,8 +6,8 @@ from typing import Literal
 from .commits import read_commits
 from .errors import CacheError
 from .header import read_header
+from .provenance import KEY_DIGITS
 from .store import digest_of
-from .view import KEY_DIGITS
 
 State = Literal["fresh", "missing", "changed"]
 

@@ -13,7 +13,7 @@ from .commits import read_commits
 from .errors import BlindspotError, SchemaVersion
 from .header import ATTRIBUTE, COMMIT_FOLDER, RUNS_FOLDER, Header, read_header
 from .near_stores import STORE_NAME
-from .view import KEY_DIGITS
+from .provenance import KEY_DIGITS
 
 StoreState = Literal["finished", "unfinished", "damaged", "outdated", "misplaced", "forbidden"]
 """`misplaced`: whole, but not under the name that its key and split give it; `forbidden`: not ours to read."""

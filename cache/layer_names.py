@@ -6,7 +6,8 @@ from pathlib import Path
 from .arrays import canonical_in, layer_aliases
 from .errors import ConfigError
 from .header import Header
-from .view import Want, readable_stores
+from .store_folders import readable_stores
+from .want import Want
 
 
 def canonical_layers(root: Path | str, split: str, want: Want, layers: Sequence[str]) -> tuple[str, ...]:

@@ -5,10 +5,12 @@ import re
 from itertools import chain
 from pathlib import Path
 
+from .provenance import KEY_DIGITS
+
 LISTED = Path("artifacts/features")
 """Where stores lie unless a command says otherwise: digits alone are looked up there."""
 SHOWN = 3
-STORE_NAME = re.compile("[0-9a-f]{16}")
+STORE_NAME = re.compile(f"[0-9a-f]{{{KEY_DIGITS}}}")
 """Of the folder of a store: the first digits of its key."""
 
 

@@ -25,6 +25,8 @@ KEY_FIELDS = (
     "precision",
     "arrays",
 )
+KEY_DIGITS = 16
+"""Folders of stores and files of Fisher matrices are named by so many first digits of their key."""
 NOT_FAMILY = ("split", "input", "rows", "arrays")
 NOT_FAMILY_NOISE = ("draw", "level")
 

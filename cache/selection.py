@@ -9,7 +9,8 @@ from .atomic import publish_json
 from .canonical import read_sealed
 from .errors import ConfigError, NotExtracted
 from .header import read_header
-from .view import FeatureView, Want, find
+from .view import FeatureView, find
+from .want import Want
 
 
 @dataclass(frozen=True)

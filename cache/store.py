@@ -133,9 +133,7 @@ class FeatureStore:
         for array in arrays:
             self._check_held(array)
         parts = [{n: self._static.array(f"{array.path}/{n}") for n in COORDINATES} for array in arrays]
-        if direction == "mean":
-            return {name: value for name, value in parts[0].items() if not name.startswith("wave")}
-        return {name: np.concatenate([part[name] for part in parts]) for name in COORDINATES}
+        return combine_coordinates(parts, direction)
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -186,6 +184,13 @@ def combine_directions(parts: list[Array], direction: str) -> Array:
     if direction == "mean":
         return np.asarray((parts[0] + parts[1]) * np.float32(0.5))
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def combine_coordinates(parts: list[dict[str, Array]], direction: str) -> dict[str, Array]:
+    """The coordinates of `combine_directions`; `mean` has no wavelengths, since its directions see other pixels."""
+    if direction == "mean":
+        return {name: value for name, value in parts[0].items() if not name.startswith("wave")}
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _restrict(found: Any, wanted: Any) -> Any:

@@ -1,71 +1,19 @@
 """Finding features: one view over all stores that share family, split, rows, draw and noise."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from .ambiguity import ambiguous
 from .arrays import PSEUDO_LAYERS, ArrayName, canonical_in, check_spelling, stored_directions
 from .chunks import Array
 from .commits import is_finished
-from .errors import ConfigError, Damaged, NotExtracted, SchemaVersion
-from .header import Header, read_header
+from .errors import ConfigError, NotExtracted
+from .header import Header
 from .provenance import group
-from .store import FeatureStore, combine_directions
-
-KEY_DIGITS = 16
-"""A store's folder is named by this many digits of its key."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Want:
-    """What is asked of the cache.
-
-    `arrays` are (layer, direction, pooling) with any reading direction; the other fields narrow the choice, and
-    None accepts any value as long as only one is there. `family` and `input` may be abbreviated.
-    """
-
-    arrays: tuple[tuple[str, str, str], ...]
-    family: str | None = None
-    input: str | None = None
-    draw: int | None = 0
-    noise_level: float | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse arrays that are not (layer, direction, pooling)."""
-        for array in self.arrays:
-            if isinstance(array, str) or len(array) != 3:
-                raise ConfigError(f"Want: {array!r} is no (layer, direction, pooling)")
-
-    def stored_arrays(self) -> tuple[ArrayName, ...]:
-        """The stored arrays that the request is made of."""
-        names = [
-            ArrayName(layer, stored, pooling)
-            for layer, direction, pooling in self.arrays
-            for stored in stored_directions(direction)
-        ]
-        return tuple(dict.fromkeys(names))
-
-    def of_network(self, provenance: Mapping[str, Any]) -> "Want":
-        """The same request with the canonical names of its layers in the network of a store."""
-        arrays = tuple(
-            (canonical_in(layer, provenance), direction, pooling) for layer, direction, pooling in self.arrays
-        )
-        return replace(self, arrays=arrays)
-
-    def admits(self, header: Header) -> bool:
-        """Whether a store is of the family, input, draw and noise level asked for."""
-        provenance = header.provenance
-        noise = provenance["noise"]
-        return (
-            (self.family is None or header.family.startswith(self.family))
-            and (self.input is None or provenance["input"].startswith(self.input))
-            and (self.draw is None or noise["draw"] in (None, self.draw))
-            and (self.noise_level is None or noise["level"] == self.noise_level)
-        )
+from .store import FeatureStore, combine_coordinates, combine_directions
+from .store_folders import readable_stores
+from .want import Want
 
 
 class FeatureView:
@@ -108,9 +56,7 @@ class FeatureView:
             self._holder(ArrayName(layer, stored, pooling)).coordinates(layer, pooling, stored)
             for stored in stored_directions(direction)
         ]
-        if direction == "mean":
-            return {name: value for name, value in parts[0].items() if not name.startswith("wave")}
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return combine_coordinates(parts, direction)
 
     def _holder(self, name: ArrayName) -> FeatureStore:
         if name not in self._by_array:
@@ -155,35 +101,6 @@ class FeatureView:
     def about(self) -> dict[str, Any]:
         """Display names written by the last run: encoder, files; not part of any digest."""
         return self._first.about
-
-
-def store_paths(root: Path, split: str) -> Iterator[Path]:
-    """Yield the folders of all stores of one split, finished or not, in order of key."""
-    for path in sorted((root / split).glob("*")):
-        if len(path.name) == KEY_DIGITS and (path / "zarr.json").exists():
-            yield path
-
-
-def readable_stores(root: Path, split: str) -> tuple[list[tuple[Path, Header]], list[SchemaVersion]]:
-    """Stores of one split with their headers, and why those in other formats are not among them.
-
-    Raises Damaged for a header that was altered: it might be the one that is wanted.
-    """
-    found: list[tuple[Path, Header]] = []
-    outdated: list[SchemaVersion] = []
-    for path in store_paths(root, split):
-        try:
-            header = read_header(path)
-        except SchemaVersion as error:
-            outdated.append(error)
-            continue
-        if (path.name, split) != (header.key[:KEY_DIGITS], header.provenance["split"]):
-            raise Damaged(
-                f"{path}: holds key {header.key[:KEY_DIGITS]} of split {header.provenance['split']!r}, so it was "
-                "renamed or moved; give it its name back, or delete it"
-            )
-        found.append((path, header))
-    return found, outdated
 
 
 def find(root: Path | str, split: str, want: Want) -> FeatureView:

@@ -15,7 +15,7 @@ from .commits import Commit, commit_path, computed_with_text, publish_commit, re
 from .errors import CacheError, Damaged, Stale
 from .header import COMMIT_FOLDER, RUNS_FOLDER, Header, check_static, chunk_path, read_header
 from .locks import exclusive, in_turn
-from .provenance import store_key
+from .provenance import KEY_DIGITS, store_key
 from .skeleton import Coordinates, RowTable, write_skeleton
 
 Claims = Literal["locks", "parts"]
@@ -59,7 +59,7 @@ class StoreWriter:
         complete on disk. Raises CacheError when the disk refuses.
         """
         key = store_key(provenance)
-        path = root / safe_name("split", str(provenance["split"])) / key[:16]
+        path = root / safe_name("split", str(provenance["split"])) / key[:KEY_DIGITS]
         if not (path / "zarr.json").exists():
             with writing(f"{path}: the empty store"), building(path) as temporary:
                 write_skeleton(

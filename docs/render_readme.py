@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cache.records import read_records, record_path
 from reports.comparisons import comparisons_of
-from reports.figures import overview_figure
+from reports.figure_overview import overview_figure
 from reports.render_markdown import markdown
 from reports.rows import frame_of
 from reports.source import store_state

@@ -107,9 +107,9 @@ def visible_architecture(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     `tensors` has the names of BlindspotModel1D, without prefix. Raises CheckpointError when a tensor that is
     needed to tell is missing or has the wrong number of dimensions.
     """
-    first = _shape(tensors, "encoders.0.conv.weight", 3)
-    mixing = _shape(tensors, "nin_layers.0.conv.weight", 3)
-    last = _shape(tensors, "nin_layers.2.conv.weight", 3)
+    first = _shape(tensors, "encoders.0.conv.weight")
+    mixing = _shape(tensors, "nin_layers.0.conv.weight")
+    last = _shape(tensors, "nin_layers.2.conv.weight")
     numbers = [int(found[1]) for name in tensors if (found := re.match(r"encoders\.(\d+)\.", name))]
     embed_dim, n_inputs, kernel_size = first
     return {
@@ -125,12 +125,12 @@ def visible_architecture(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     }
 
 
-def _shape(tensors: Mapping[str, torch.Tensor], name: str, n_dims: int) -> tuple[int, ...]:
+def _shape(tensors: Mapping[str, torch.Tensor], name: str) -> tuple[int, ...]:
     if name not in tensors:
         raise CheckpointError(f"the tensor {name!r} is missing: this is not a blind-spot network")
     shape = tuple(tensors[name].shape)
-    if len(shape) != n_dims:
-        raise CheckpointError(f"the tensor {name!r} has shape {shape}; expected {n_dims} dimensions")
+    if len(shape) != 3:
+        raise CheckpointError(f"the tensor {name!r} has shape {shape}; expected 3 dimensions")
     return shape
 
 

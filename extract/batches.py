@@ -15,7 +15,8 @@ from .noise import noisy_flux, standard_normal
 from .request import ExtractConfig
 from .shuffled_error import donor_errors
 from .slabs import RawRows, SlabReader, pieces_of, runs_of
-from .spectra import SpectraFile, repair_edges, repair_noisy_edges
+from .spectra import SpectraFile
+from .stored_slab import repair_edges, repair_noisy_edges
 
 Float32 = NDArray[np.float32]
 

@@ -22,9 +22,9 @@ from .stages import Line, StageTimes
 Results = Generator[tuple[int, BlockDone], None, None]
 
 
-def compute_block(task: BlockTask, block: int, advance: Advance | None = None) -> BlockDone:
+def compute_block(task: BlockTask, block: int) -> BlockDone:
     """Compute block `block` of every target that lacks it, and commit it; see `compute_blocks`."""
-    ((_, done),) = compute_blocks(task, [block], advance)
+    ((_, done),) = compute_blocks(task, [block])
     return done
 
 

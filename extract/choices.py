@@ -6,6 +6,8 @@ from cache.errors import UnknownName
 
 ENGINES = ("fast", "plain")
 PRECISIONS = ("fp32", "tf32", "bf16")
+BAD_ROW_POLICIES = ("fail", "drop")
+NOISE_MODES = ("draw", "stored", "none")
 ERROR_INPUTS = ("true", "zero", "shuffled", "constant", "from-noisy")
 FROM_TRAIN = ("constant", "from-noisy")
 """Error inputs that are fitted on the train split."""

@@ -18,7 +18,7 @@ from .checkpoint import load_encoder, save_checkpoint
 from .encoder import BlindspotModel1D
 from .fed_error import TRUE_ERROR
 from .fingerprint import Fingerprint
-from .mask import mask_digest
+from .mask import Mask, mask_digest
 from .model_yaml import config_from_yaml
 from .noise import NOISE_VERSION
 from .request import RANDOM_PREFIX, SHIPPED, SHIPPED_REFERENCE, ExtractConfig
@@ -34,8 +34,6 @@ CALIBRATION_ROWS = 1024
 
 RANDOM_VERSION = 1
 """Raised by hand when a random encoder of the same seed would come out otherwise."""
-
-Mask = NDArray[np.bool_]
 
 
 def is_random(checkpoint: str) -> bool:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cache.arrays import PSEUDO_LAYERS
 from cache.errors import ConfigError, InputError
 
 from .architecture import ModelConfig
 from .layers import (
-    PSEUDO_LAYERS,
     canonical_layer,
     check_direction,
     check_length,

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from cache.arrays import STORED_DIRECTIONS
 from cache.errors import ConfigError, UnknownName
 
 from .choices import ENGINES, PRECISIONS, devices_of
 from .encoder import BlindspotModel1D
 from .fast.direct import DirectEncoder
 from .fast.spectral_encoder import SpectralEncoder
-from .layers import DIRECTIONS
 from .pooling import KNOWN, parse_pooling, pool_quietly
 from .tf32 import float32_products
 
@@ -40,7 +40,7 @@ def make_engine(
     """
     _check_names("precision", (precision,), PRECISIONS)
     _check_names("engine", (engine,), ENGINES)
-    _check_names("direction", directions, DIRECTIONS)
+    _check_names("direction", directions, STORED_DIRECTIONS)
     _check_names("layer", layers, model.layers)
     check_precision(precision, device=device, engine=engine)
     parsed = {name: parse_pooling(name) for name in poolings}

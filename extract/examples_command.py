@@ -7,10 +7,10 @@ import numpy.typing as npt
 from pydantic import Field
 
 from cache.arrays import ArrayName
-from cache.commandline import Verb
+from cache.commandline import Verb, say
 
+from .few_spectra import FewSpectra, Rows, about_rows, batches_of, recorded, spec_of, spread, to_request
 from .named_engine import NamedEngine
-from .one_pass import FewSpectra, Rows, about_rows, batches_of, recorded, say, spec_of, spread, to_request
 from .prepare import Prepared, prepare
 
 N_ROWS = 8

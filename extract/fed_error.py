@@ -17,7 +17,6 @@ from .train_error import TrainError
 DIGEST_DIGITS = 16
 
 Float32s = npt.NDArray[np.float32]
-Float64s = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 

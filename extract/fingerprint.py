@@ -18,6 +18,7 @@ from cache.canonical import digest_json, sha256
 from cache.errors import InputError, UnknownName
 from cache.progress import Advance
 
+from .choices import BAD_ROW_POLICIES
 from .mask import Mask, mask_digest
 from .row_checks import REASONS, STORED_DRAW
 from .row_digests import LabelRows, canonical_floats, row_digests_of
@@ -29,7 +30,6 @@ from .spectra import SpectraFile
 FINGERPRINT_VERSION = 1
 SLAB_ROWS = 4096
 
-POLICIES = ("fail", "drop")
 _SHOWN_ROWS = 5
 
 Rows = npt.NDArray[np.int64]
@@ -74,8 +74,8 @@ def fingerprint(
     Raises InputError with counts, first rows and files when rows are refused, when none is left, or when a file
     changes during the pass.
     """
-    if policy not in POLICIES:
-        raise UnknownName("policy for bad rows", policy, POLICIES)
+    if policy not in BAD_ROW_POLICIES:
+        raise UnknownName("policy for bad rows", policy, BAD_ROW_POLICIES)
     if mask is not None and (mask.dtype != np.bool_ or mask.shape != spectra.wave.shape):
         raise InputError(
             f"the mask is {mask.dtype} of shape {mask.shape}, expected booleans of shape {spectra.wave.shape}: one for "

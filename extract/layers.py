@@ -3,13 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
-from cache.arrays import layer_aliases
+from cache.arrays import PSEUDO_LAYERS, STORED_DIRECTIONS, layer_aliases
 from cache.errors import ConfigError, InputError, UnknownName
 
 from .architecture import ModelConfig
-
-DIRECTIONS = ("forward", "backward")
-PSEUDO_LAYERS = ("input_flux", "input_error", "denoised", "clean_flux")
 
 
 def pool_name(index: int, num_layers: int) -> str:
@@ -58,8 +55,8 @@ def check_length(n_pixels: int, n_pools: int) -> None:
 
 def check_direction(direction: str, config: ModelConfig) -> None:
     """Raise unless the network has this direction; only blind-spot networks have two."""
-    if direction not in DIRECTIONS:
-        raise UnknownName("direction", direction, DIRECTIONS)
+    if direction not in STORED_DIRECTIONS:
+        raise UnknownName("direction", direction, STORED_DIRECTIONS)
     if direction == "backward" and not config.blindspot:
         raise ConfigError(
             "direction 'backward' asked of a network without blindspot; it has one stream: use 'forward'"

@@ -25,8 +25,9 @@ import numpy.typing as npt
 
 from cache.errors import ConfigError, UnknownName
 
+from .choices import NOISE_MODES
+
 NOISE_VERSION = 1
-NOISE_MODES = ("draw", "stored", "none")
 
 _SPLIT = re.compile(r"[A-Za-z0-9_.-]+")
 _WORK_WORDS = 16384

@@ -11,13 +11,13 @@ import torch
 from pydantic import Field
 
 from cache.arrays import PSEUDO_LAYERS, ArrayName
-from cache.commandline import Verb
+from cache.commandline import Verb, say
 from cache.errors import ConfigError
 from cache.progress import progress
 
 from .batches import Batch
+from .few_spectra import FewSpectra, Rows, about_rows, batches_of, recorded, spec_of, spread, to_request
 from .named_engine import NamedEngine
-from .one_pass import FewSpectra, Rows, about_rows, batches_of, recorded, say, spec_of, spread, to_request
 from .prepare import Prepared, prepare
 
 WINDOW = 32

@@ -17,8 +17,8 @@ from cache.header import Header
 from cache.provenance import NUMERICS, SCHEMA, group
 from cache.skeleton import RowTable
 from cache.store import FeatureStore
+from cache.store_folders import readable_stores
 from cache.texts import size_text
-from cache.view import readable_stores
 from cache.writer import StoreWriter
 
 from .checkpoint import weights_digest

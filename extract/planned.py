@@ -14,7 +14,7 @@ from cache.commits import is_finished
 from cache.errors import ConfigError, Stale
 from cache.header import read_header
 from cache.plan_file import Plan, PlannedFile, PlannedStore, read_plan
-from cache.provenance import differences, store_key
+from cache.provenance import KEY_DIGITS, differences, store_key
 from cache.store import FeatureStore
 
 from .chosen_encoder import SHIPPED_FILES
@@ -197,7 +197,7 @@ def _as_it_is(store: PlannedStore, root: Path, draw: int | None, wanted: WantedA
 def folder_of(store: PlannedStore, root: Path) -> Path | None:
     """Where a planned store is under `root`, begun or finished; None when it is not there yet."""
     key = store_key(store.provenance)
-    ours = root / store.provenance["split"] / key[:16]
+    ours = root / store.provenance["split"] / key[:KEY_DIGITS]
     there = [path for path in (ours, store.path) if path is not None and (path / "zarr.json").exists()]
     return next((path for path in there if read_header(path).key == key), None)
 

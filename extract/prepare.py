@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.dask_cluster import Cluster
-from cache.errors import ConfigError, UnknownName
+from cache.errors import ConfigError
 from cache.plan_file import Plan, read_plan
 from cache.progress import progress
 
@@ -20,20 +20,18 @@ from .chosen_encoder import (
     check_train_there,
     is_random,
     load_named,
-    mask_ratio,
     random_encoder,
 )
 from .encoder import BlindspotModel1D
 from .engine import check_precision, choose_device
-from .error_input import channels
 from .fed_error import FedError, fed_error
 from .fingerprint import FileChanged, Fingerprint, fingerprint, forget
 from .head_start import HeadStart
-from .layers import check_length
 from .mask import load_mask
 from .plan import StorePlan, check_no_shared_stars, plan_stores, provenance_of
 from .planned import check_inputs, planned_stores
 from .request import ExtractConfig
+from .request_checks import check_labels, check_mask_stated, check_network_input, check_noise, check_same_wave
 from .spectra import SpectraFile, open_spectra
 from .train_error import TrainError, load_train_error, saved_train_error
 from .wanted import WantedArrays, wanted_arrays
@@ -79,14 +77,14 @@ def prepare(
     with contextlib.ExitStack() as files:
         spectra = {s: files.enter_context(open_spectra(list(paths))) for s, paths in config.data.items()}
         first = next(iter(spectra.values()))
-        _check_labels(config, spectra)
-        _check_same_wave(spectra, first)
+        check_labels(config, spectra)
+        check_same_wave(spectra, first)
         mask = None if config.mask is None else load_mask(config.mask, len(first.wave))
-        _check_mask_stated(config)
+        check_mask_stated(config)
         wave = first.wave if mask is None else first.wave[mask]
         wanted = _wanted(config, model, wave, say)
-        _check_network_input(config, model, len(wave))
-        _check_noise(config, spectra)
+        check_network_input(config, model, len(wave))
+        check_noise(config, spectra)
         named_error = _named_train_error(config, first.wave, mask)
         if plan is not None:
             check_inputs(plan, config, spectra, mask=mask)
@@ -238,46 +236,3 @@ def _train_error(
         raise
     say(f"train error {path}")
     return found
-
-
-def _check_labels(config: ExtractConfig, spectra: dict[str, SpectraFile]) -> None:
-    for split, files in spectra.items():
-        for label in config.need_labels:
-            if label not in files.label_names:
-                known = files.label_names or ("(none: no labels)",)
-                raise UnknownName(f"label of the {split} file {files.files[0]}", label, known)
-
-
-def _check_same_wave(spectra: dict[str, SpectraFile], first: SpectraFile) -> None:
-    for split, other in spectra.items():
-        if not np.array_equal(other.wave, first.wave):
-            raise ConfigError(
-                f"{other.files[0]}: the wavelengths of {split} are not those of {first.files[0]}; "
-                "extract splits with different wavelengths in separate runs"
-            )
-
-
-def _check_mask_stated(config: ExtractConfig) -> None:
-    ratio = mask_ratio(config)
-    if ratio < 1 and config.mask is None:
-        raise ConfigError(
-            f"{config.config_model}: mask_ratio is {ratio}, so the network was trained on some of the pixels only and "
-            "gives garbage on all of them; give the mask file it was trained with: --mask FILE.npy (bool, True = keep)"
-        )
-
-
-def _check_network_input(config: ExtractConfig, model: BlindspotModel1D, n_pixels: int) -> None:
-    """Refuse spectra that the error mode (its profile) or the whole network cannot take, before anything is made."""
-    one = np.ones((1, n_pixels), dtype=np.float32)
-    channels(str(model.config.error_mode), one, one, profile=model.error_profile)
-    if "denoised" in config.layers:
-        check_length(n_pixels, model.config.num_layers - 1)
-
-
-def _check_noise(config: ExtractConfig, spectra: dict[str, SpectraFile]) -> None:
-    if config.noise == "stored":
-        for split, files in spectra.items():
-            if not files.has_noisy:
-                raise ConfigError(
-                    f"{files.files[0]}: --noise stored, but the {split} file holds no noisy spectra; use --noise draw"
-                )

@@ -10,12 +10,10 @@ from cache.arrays import PSEUDO_LAYERS, STORED_DIRECTIONS, safe_name
 from cache.dask_cluster import check_dask_flags
 from cache.errors import ConfigError, InputError, UnknownName, did_you_mean
 
-from .choices import ENGINES, ERROR_INPUTS, MICRO_BATCH, PRECISIONS, devices_of
+from .choices import BAD_ROW_POLICIES, ENGINES, ERROR_INPUTS, MICRO_BATCH, NOISE_MODES, PRECISIONS, devices_of
 
 SPLITS = ("train", "val", "test")
-NOISE_MODES = ("draw", "stored", "none")
 SCHEDULERS = ("local", "processes", "dask")
-BAD_ROW_POLICIES = ("fail", "drop")
 SHIPPED = "shipped"
 SHIPPED_REFERENCE = "shipped:reference"
 RANDOM_PREFIX = "random:"
@@ -165,6 +163,21 @@ def parse_part(part: str) -> tuple[int, int]:
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise ConfigError(f"--part is {part!r}; say i/n with 1 <= i <= n, as in --part 1/3, 2/3, 3/3")
     return int(match[1]), int(match[2])
+
+
+def named_data(
+    data: str | None, by_split: Mapping[str, str | None], *, split: str | None = None
+) -> dict[str, tuple[Path, ...]]:
+    """File lists by split from `--data` (with `--split`), or from flags of the splits; empty where neither is given.
+
+    Raises ConfigError where both are, and what `find_data` raises.
+    """
+    given = {name: files for name, files in by_split.items() if files}
+    if data and given:
+        raise ConfigError("say either --data, or --train, --val and --test, not both")
+    if data:
+        return find_data(data, split)
+    return {name: tuple(Path(part) for part in files.split(",")) for name, files in given.items()}
 
 
 def find_data(data: str, split: str | None = None) -> dict[str, tuple[Path, ...]]:

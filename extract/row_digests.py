@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cache.canonical import sha256
 
-from .spectra import StoredSlab
+from .stored_slab import StoredSlab
 
 DIGEST_BYTES = 32
 _NOTHING = hashlib.sha256().digest()

@@ -16,8 +16,9 @@ from .row_checks import check_rows
 from .row_digests import RowDigests, row_digests_of
 from .sidecar import FileScan
 from .slabs import RawRows, SlabReader, pieces_of
-from .spectra import SpectraFile, repair_edges, repair_noisy_edges
+from .spectra import SpectraFile
 from .stages import Line
+from .stored_slab import repair_edges, repair_noisy_edges
 
 READ_ROWS = 128
 """Rows read at a time; at 4096 pixels 8 MB, or 12 MB with a stored noise draw."""

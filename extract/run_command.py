@@ -1,19 +1,18 @@
 """`python -m extract run`: settings of the command line, turned into an extraction."""
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from cache.commandline import Command, Verb, importing
+from cache.commandline import Command, Verb, importing, say
 from cache.errors import ConfigError
 from cache.runlog import command_line
 from cache.selection import select, write_selection
 
 from .head_start import head_start
-from .request import ExtractConfig, find_data
+from .request import SPLITS, ExtractConfig, named_data
 
 OUTPUT = frozenset(("config", "print_config", "selection", "dry_run", "as_json", "n_parts"))
 """Settings of the verbs about what is shown and written beside the stores."""
@@ -142,14 +141,8 @@ def to_request(settings: RunSettings) -> ExtractConfig:
 
 def stated_request(settings: RunSettings) -> ExtractConfig:
     """The request that the settings say themselves."""
-    by_split = {s: getattr(settings, s) for s in ("train", "val", "test") if getattr(settings, s)}
-    if by_split and settings.data:
-        raise ConfigError("say either --data, or --train, --val and --test, not both")
-    if by_split:
-        data = {split: tuple(Path(part) for part in files.split(",")) for split, files in by_split.items()}
-    elif settings.data:
-        data = find_data(settings.data, settings.split)
-    else:
+    data = named_data(settings.data, {s: getattr(settings, s) for s in SPLITS}, split=settings.split)
+    if not data:
         raise ConfigError(
             "no data: say --data FOLDER (with train/, val/, test/) or --data FILE --split NAME; "
             "python -m extract mock makes a mock survey"
@@ -174,15 +167,10 @@ def run(settings: RunSettings) -> None:
         with importing():
             from .pipeline import extract_features  # noqa: PLC0415  imports torch
 
-        paths = extract_features(request, say=_say, begun=begun)
+        paths = extract_features(request, say=say, begun=begun)
     if settings.selection is not None:
         name = request.checkpoint if ":" in request.checkpoint else Path(request.checkpoint).stem
         write_selection(settings.selection, select(request.out, paths, encoder=name))
 
 
 VERB = Verb(RunSettings, run)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()

@@ -24,7 +24,8 @@ from cache.errors import ConfigError
 
 from .fingerprint import Fingerprint, check_unchanged
 from .slabs import SlabReader, runs_of
-from .spectra import SpectraFile, repair_edges
+from .spectra import SpectraFile
+from .stored_slab import repair_edges
 
 SHUFFLE_VERSION = 1
 """Raised by hand when a row would get another row's error."""

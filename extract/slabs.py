@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .row_digests import LabelRows
-from .spectra import Float64s, SpectraFile, StoredSlab
+from .spectra import SpectraFile
+from .stored_slab import Float64s, StoredSlab
 
 
 @dataclass(frozen=True)

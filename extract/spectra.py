@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,46 +14,13 @@ from cache.errors import ConfigError, InputError, UnknownName
 
 from .layouts import Source, open_source
 from .pfsspec import ID
+from .shard_index import listed_files
+from .stored_slab import Float64s, StoredSlab
 
-INDEX_SUFFIX = ".txt"
 LABEL_ROWS = 65536
 """Rows of a params table read at a time when one label of all rows is asked for (18 MB of a 281-byte row)."""
 
 _STORED = ("flux", "error", "noisy")
-
-Float64s = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class StoredSlab:
-    """Some rows as the file holds them, (n, L) little-endian float64; `noisy` is None unless every file has it."""
-
-    flux: Float64s
-    error: Float64s
-    noisy: Float64s | None
-
-    def repaired_error(self) -> Float64s:
-        """`error`, a NaN in the first or last pixel replaced by its neighbour; a copy."""
-        repaired = self.error.copy()
-        repair_edges(repaired)
-        return repaired
-
-
-def repair_edges(error: npt.NDArray[np.floating]) -> None:
-    """Replace NaN in the first or last pixel of (n, L) by its neighbour, in place."""
-    if error.shape[1] >= 2:
-        ends = error[:, [0, -1]]
-        error[:, [0, -1]] = np.where(np.isnan(ends), error[:, [1, -2]], ends)
-
-
-def repair_noisy_edges(noisy: npt.NDArray[np.floating], error: npt.NDArray[np.floating]) -> None:
-    """Replace NaN in the first or last pixel of a stored draw (n, L) by its neighbour, in place.
-
-    Only where `error` (n, L), as stored, is NaN too: noisy = flux + N error is NaN there for no other reason.
-    """
-    if noisy.shape[1] >= 2:
-        ends, unknown = noisy[:, [0, -1]], np.isnan(error[:, [0, -1]])
-        noisy[:, [0, -1]] = np.where(np.isnan(ends) & unknown, noisy[:, [1, -2]], ends)
 
 
 class SpectraFile:
@@ -210,7 +176,7 @@ def open_spectra(path: str | Path | Sequence[str | Path]) -> SpectraFile:
     Raises InputError naming the file.
     """
     paths = [path] if isinstance(path, (str, Path)) else list(path)
-    files = [file for each in paths for file in _listed(Path(each))]
+    files = [file for each in paths for file in listed_files(Path(each))]
     if not files:
         raise InputError("no data file was named; expected at least one HDF5 file or a shard_index.txt")
     sources: list[Source] = []
@@ -221,26 +187,6 @@ def open_spectra(path: str | Path | Sequence[str | Path]) -> SpectraFile:
         for source in sources:
             source.file.close()
         raise
-
-
-def _listed(path: Path) -> list[Path]:
-    if path.suffix != INDEX_SUFFIX or path.is_dir():
-        return [path]
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: cannot be read as a list of files ({error}); expected one path a line"
-        ) from error
-    files = [path.parent / line for line in lines if line and not line.startswith("#")]
-    if not files:
-        raise InputError(f"{path}: lists no file; expected one path a line, relative to {path.parent}")
-    for file in files:
-        if not file.exists():
-            raise InputError(
-                f"{path}: lists {str(file)!r}, which does not exist; paths are relative to {path.parent}"
-            )
-    return files
 
 
 def _check_same(sources: tuple[Source, ...]) -> None:

@@ -1,6 +1,5 @@
 """`python -m probes audit`: whether a score comes through the error channel."""
 
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from cache.canonical import canonical_json
-from cache.commandline import Verb
+from cache.commandline import Verb, say
 from cache.errors import ConfigError
 from cache.progress import Advance, progress
 from cache.records import Record, read_record, record_path, run_id, write_record
@@ -95,10 +94,10 @@ def run(settings: AuditSettings) -> None:
         return
     audits = list(_audits(settings))
     missing = [a for a in audits if settings.again or not is_fresh(settings.results, a)]
-    _say(f"audits on record: {len(audits) - len(missing)}, to make: {len(missing)}")
+    say(f"audits on record: {len(audits) - len(missing)}, to make: {len(missing)}")
     if settings.dry_run:
         for audit in audits:
-            _say(f"  {audit_title(audit.spec)}: {'to make' if audit in missing else 'on record'}")
+            say(f"  {audit_title(audit.spec)}: {'to make' if audit in missing else 'on record'}")
         return
     groups = _by_leftover(missing)
     total = sum(_n_fits(group, settings.folds) for group in groups)
@@ -109,7 +108,7 @@ def run(settings: AuditSettings) -> None:
     for audit in audits:
         record = read_record(settings.results, audit.name)
         for line in audit_lines(record.spec, record.result):
-            _say(line)
+            say(line)
 
 
 def is_fresh(results: Path, audit: Audit) -> bool:
@@ -189,11 +188,6 @@ def _make(group: Mapping[Any, Sequence[Audit]], settings: AuditSettings, advance
                 run=log,
                 arrays=audit_arrays(scored, part_left.samples["test"].rows),
             )
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 VERB = Verb(AuditSettings, run)

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from .audit_fits import A1, A3, A4_LABEL, A4_RESIDUAL, APPLY, REFIT
-from .audit_rows import A2, Scored, all_significant, full_name, leaves, row_of, significant
+from .audit_rows import A2, Scored, full_name, leaves, row_of
 from .audit_stores import TRUE, AuditViews
 from .audit_verdict import Evidence, Kept, judged, score_of
 from .cross_fit import Samples
 from .registry import head_entry
+from .rounding import all_significant, significant
 from .spec import ProbeRequest, spec_of
 from .statistics import PAIRED_METHOD, Resamples
 from .survival import Survival, survival

@@ -1,6 +1,6 @@
 """The rows of an audit: which question, of what, answered by which score on test."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -9,12 +9,11 @@ import numpy as np
 from .audit_fits import A1, A1_RIDGE, A3, A4_LABEL, A4_RESIDUAL, APPLY, REFIT, LatentFits, Leftover
 from .audit_stores import TRUE
 from .metrics import r2, rmse
+from .rounding import all_significant, significant
 from .statistics import Resamples, intervals_on
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-DIGITS = 6
-"""Significant digits that are kept; the bootstrap has three."""
 UNITS = {"T_eff": "K", "log_g": "dex", "M_H": "dex", "a_M": "dex", "C_M": "dex"}
 UNKNOWN_UNIT = "unit of the label"
 A2, MEAN = "A2", "mean"
@@ -119,7 +118,7 @@ def _scores(y: Array, y_hat: Array, resamples: Resamples) -> dict[str, Any]:
     (spans,) = intervals_on(resamples, y, y_hat, scores=("r2",))
     return {
         "r2": significant(r2(y, y_hat)),
-        "interval": [significant(end) for end in spans["r2"].as_list()],
+        "interval": all_significant(spans["r2"].as_list()),
         "rmse": significant(rmse(y, y_hat)),
         "n": resamples.n_stars,
     }
@@ -133,13 +132,3 @@ def _share_left(found: Scored) -> float | None:
 def full_name(row: Mapping[str, Any]) -> str:
     """Under what name `hats` has the row."""
     return f"{row['name']} {row['error_input']}" if row["name"] in {REFIT, APPLY} else str(row["name"])
-
-
-def all_significant(values: Iterable[float | None]) -> list[float | None]:
-    """Each of them rounded by `significant`."""
-    return [significant(value) for value in values]
-
-
-def significant(value: float | None) -> float | None:
-    """Rounded to DIGITS significant digits; None for what is not finite."""
-    return None if value is None or not np.isfinite(value) else float(f"{value:.{DIGITS}g}")

@@ -8,7 +8,7 @@ import numpy as np
 from cache import Want, find
 from cache.errors import ConfigError, NotExtracted, UnknownName
 from cache.provenance import family
-from cache.view import readable_stores
+from cache.store_folders import readable_stores
 
 from .extract_command import extract_command
 from .splits import ERROR_INPUT, Views, check_views

@@ -41,8 +41,8 @@ class Score:
 class Kept:
     """Of features fed another error input: their score, and what it is of the score with the true error.
 
-    `difference` (hi end in `difference_hi`) is R2 minus that with the true error. Shares are None where that score is
-    not clearly above 0.
+    `difference_hi` is the upper end of R2 minus that with the true error. Shares are None where that score is not
+    clearly above 0.
     """
 
     error_input: str

@@ -1,7 +1,6 @@
 """`python -m probes ceiling`: how much of a label the noisy flux can tell, and what share of it each probe reaches."""
 
 import math
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from cache.commandline import Command, Verb
+from cache.commandline import Command, Verb, say
 from cache.errors import ConfigError, NotExtracted
 from cache.progress import progress
 from cache.records import (
@@ -25,7 +24,7 @@ from cache.runlog import run_log
 
 from .ceiling_inputs import CeilingGroup, KeptStores, groups_of
 from .ceiling_record import KIND, Ceiling, ceiling_of
-from .comparison import PREDICTING, Comparable, comparable
+from .comparable import PREDICTING, Comparable, comparable
 from .on_record import check_named, starting_with
 from .titles import recorded_description, telling_params
 
@@ -76,14 +75,14 @@ def run(settings: CeilingSettings) -> None:
             groups = _groups(found, stores)
         except NotExtracted as error:
             missing.append(error)
-            _say(f"{found.rows.label}: no ceiling: {error}")
+            say(f"{found.rows.label}: no ceiling: {error}")
             continue
         for group in groups:
             try:
                 made += _make(group, stores, settings)
             except NotExtracted as error:
                 missing.append(error)
-                _say(f"{found.rows.label}: no ceiling: {error}")
+                say(f"{found.rows.label}: no ceiling: {error}")
     if made:
         return
     raise next(
@@ -126,10 +125,10 @@ def _groups(found: Comparable, stores: KeptStores) -> list[CeilingGroup]:
     """
     label, about, n_records = found.rows.label, found.rows.about, len(found.records)
     if about["noise_mode"] == "none" or not about["noise_level"]:
-        _say(f"{label}: no ceiling for {n_records} records on test spectra without noise")
+        say(f"{label}: no ceiling for {n_records} records on test spectra without noise")
         return []
     if len(about["input"] or ()) != 1:
-        _say(f"{label}: no ceiling for {n_records} records that do not name one test input")
+        say(f"{label}: no ceiling for {n_records} records that do not name one test input")
         return []
     groups = list(groups_of(found, stores))
     if not groups:
@@ -148,9 +147,9 @@ def _make(group: CeilingGroup, stores: KeptStores, settings: CeilingSettings) ->
         group, stores, fisher=settings.fisher, amplitude_sd=settings.ln_a_sd, runs=settings.runs
     )
     if ceiling is None:
-        _say(f"{group.found.rows.label}: no ceiling: Fisher matrices do not tell of it")
+        say(f"{group.found.rows.label}: no ceiling: Fisher matrices do not tell of it")
         return 0
-    _say(_words(_recorded(ceiling, started, settings.results), group.found.records))
+    say(_words(_recorded(ceiling, started, settings.results), group.found.records))
     return 1
 
 
@@ -205,11 +204,6 @@ def _text(figure: Mapping[str, Any] | None) -> str:
         return "not finite"
     lo, hi = figure["interval"]
     return f"{figure['value']:.3f}" + ("" if lo is None else f" [{lo:.3f}, {hi:.3f}]")
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 VERB = Verb(CeilingSettings, run)

@@ -10,12 +10,12 @@ import numpy as np
 from cache import FeatureStore
 from cache.errors import ConfigError, NotExtracted, Stale
 from cache.fisher import FisherMatrices, find_fisher, read_fisher
+from cache.provenance import KEY_DIGITS
 from cache.records import Record
-from cache.view import KEY_DIGITS
 
 from .ceiling import AMPLITUDE, Prior, label_prior
 from .ceiling_applies import why_not
-from .comparison import Comparable, ScoredRows
+from .comparable import Comparable, ScoredRows
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -18,7 +18,8 @@ from .ceiling import (
     van_trees_variances,
 )
 from .ceiling_inputs import CeilingGroup, KeptStores, fisher_of, matched, prior_of
-from .ceiling_scores import DIGITS, Bounded, binned_figures, figures, row_items
+from .ceiling_scores import Bounded, binned_figures, figures, row_items
+from .rounding import DIGITS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -10,13 +10,11 @@ from .bins import Bins, quantile_bins
 from .bootstrap import Interval, Resamples
 from .metrics import r2
 from .paired import paired_table
+from .rounding import all_significant, significant
 from .score_intervals import score_intervals
 from .share_intervals import median_r2, share_intervals
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-DIGITS = 6
-"""Significant digits that are kept; the bootstrap has three."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +77,8 @@ def row_items(
     for run, column, span, why in zip(runs, y_hat.T, spans, why_not, strict=True):
         item = {
             "run": run,
-            "r2": _rounded(r2(y, column)),
-            "interval": _ends(span),
+            "r2": significant(r2(y, column)),
+            "interval": all_significant(span.as_list()),
             "applicable": why is None,
             "why": why,
             **dict.fromkeys(("share", "share_interval", "gap", "gap_interval")),
@@ -105,7 +103,7 @@ def binned_figures(
 
 def _of_bins(bounded: Bounded, bins: Bins, runs: Sequence[str], y_hat: Array) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "edges": [_rounded(edge) for edge in bins.edges],
+        "edges": all_significant(bins.edges),
         "n": [],
         "ceiling": [],
         "unbiased_median": [],
@@ -117,13 +115,16 @@ def _of_bins(bounded: Bounded, bins: Bins, runs: Sequence[str], y_hat: Array) ->
         resamples = Resamples(part.stars)
         value, interval = _mean_r2(resamples, part.y, part.prior_aware)
         told["n"].append(resamples.n_stars)
-        told["ceiling"].append([_rounded(value), *_ends(interval)])
-        told["unbiased_median"].append(_rounded(median_r2(resamples, part.y, part.unbiased)[0]))
+        told["ceiling"].append([significant(value), *all_significant(interval.as_list())])
+        told["unbiased_median"].append(significant(median_r2(resamples, part.y, part.unbiased)[0]))
         shares: list[list[float | None]] = [[None, None, None]] * len(runs)
         if runs and interval.lo is not None and interval.lo > 0:
             squared = (y_hat[rows] - part.y[:, None]) ** 2
             values, spans = share_intervals(resamples, part.y, part.prior_aware, squared)
-            shares = [[_rounded(v), *_ends(span)] for v, span in zip(values, spans, strict=True)]
+            shares = [
+                [significant(v), *all_significant(span.as_list())]
+                for v, span in zip(values, spans, strict=True)
+            ]
         for run, share in zip(runs, shares, strict=True):
             told["share"][run].append(share)
     return told
@@ -135,14 +136,14 @@ def _against(resamples: Resamples, bounded: Bounded, y_hat: Array, *, clear: boo
     gap = paired_table(resamples, y, pair, n_flips=1)
     (span,) = gap.intervals
     told: dict[str, Any] = {
-        "gap": _rounded(float(gap.difference[0])),
-        "gap_interval": _ends(span),
+        "gap": significant(float(gap.difference[0])),
+        "gap_interval": all_significant(span.as_list()),
         "above": span.hi is not None and span.hi < 0,
     }
     if clear:
         squared = (y_hat - y)[:, None] ** 2
         (share,), (of_share,) = share_intervals(resamples, y, bounded.prior_aware, squared)
-        told |= {"share": _rounded(share), "share_interval": _ends(of_share)}
+        told |= {"share": significant(share), "share_interval": all_significant(of_share.as_list())}
     return told
 
 
@@ -153,12 +154,4 @@ def _mean_r2(resamples: Resamples, y: Array, variances: Array) -> tuple[float, I
 
 
 def _figure(value: float | None, interval: Interval) -> dict[str, Any]:
-    return {"value": _rounded(value), "interval": _ends(interval)}
-
-
-def _ends(interval: Interval) -> list[float | None]:
-    return [_rounded(end) for end in interval.as_list()]
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None or not np.isfinite(value) else float(f"{value:.{DIGITS}g}")
+    return {"value": significant(value), "interval": all_significant(interval.as_list())}

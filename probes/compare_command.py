@@ -1,12 +1,11 @@
 """`python -m probes compare`: paired differences between all records on the same test rows."""
 
-import sys
 import time
 from pathlib import Path
 
 from pydantic import Field
 
-from cache.commandline import Command, Verb
+from cache.commandline import Command, Verb, say
 from cache.records import (
     Record,
     read_predictions,
@@ -17,7 +16,8 @@ from cache.records import (
 )
 from cache.runlog import run_log
 
-from .comparison import KIND, PREDICTING, Comparable, binned, comparable, comparison_spec, described, paired
+from .comparable import PREDICTING, Comparable, comparable
+from .comparison import KIND, binned, comparison_spec, described, paired
 from .on_record import check_named, starting_with
 
 ALPHA = 0.05
@@ -49,17 +49,17 @@ def run(settings: CompareSettings) -> None:
     check_named("label", settings.labels, chosen, field="labels")
     groups = list(comparable(chosen, lambda name: read_predictions(settings.results, name)))
     if not groups:
-        _say(f"{settings.results}: nothing to compare: no two of {len(chosen)} records share their test rows")
+        say(f"{settings.results}: nothing to compare: no two of {len(chosen)} records share their test rows")
     for found in groups:
         label, m = found.rows.label, len(found.records)
         if settings.labels and label not in settings.labels:
             continue
         if m > settings.limit:
-            _say(
+            say(
                 f"{label}: {m} records are more than --limit {settings.limit}; name some with --runs, or raise it"
             )
             continue
-        _say(f"{label}, {_told(found, settings, every)}")
+        say(f"{label}, {_told(found, settings, every)}")
 
 
 def _told(found: Comparable, settings: CompareSettings, every: list[Record]) -> str:
@@ -87,11 +87,6 @@ def _told(found: Comparable, settings: CompareSettings, every: list[Record]) -> 
         f"{result['n']['test']} test stars, {len(found.records)} records: {clear} of {len(result['p_holm'])} "
         f"differences hold at {100 * ALPHA:.0f} % for all pairs at once{words}"
     )
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 VERB = Verb(CompareSettings, run)

@@ -9,7 +9,7 @@ from cache.arrays import PSEUDO_LAYERS, stored_directions
 from cache.errors import BlindspotError, NotExtracted
 from cache.header import read_header
 from cache.provenance import family
-from cache.view import store_paths
+from cache.store_folders import store_paths
 
 from .cells import ALL, JOIN, NONE, CellChoices, train_size
 from .extract_command import extract_command

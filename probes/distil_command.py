@@ -1,25 +1,24 @@
 """`python -m probes distil`: whether a small network can say the latents from the noisy flux alone."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
 
-from cache.commandline import Verb
+from cache.commandline import Verb, say
 from cache.errors import ConfigError, UnknownName
 from cache.records import Record, read_predictions, read_record, run_id
 
 from .cells import JOIN, arrays_of, requests, with_alpha_on_val
 from .checks import check_choices
-from .comparison import comparable
+from .comparable import comparable
 from .distil_fits import Distillation, outcomes
 from .features import FeaturePart
 from .fresh import is_fresh
 from .paired import paired_table
 from .runner import KIND, run_probe, store_result, unfinished_folder
-from .spec import ProbeRequest, build_spec
+from .spec import ProbeRequest, checked_spec
 from .splits import Views
 from .statistics import Resamples
 from .stores import StoreChoice
@@ -29,8 +28,6 @@ from .titles import score, title
 from .views import noise_level_of
 
 FLUX = "input_flux"
-
-
 STUDENTS = ("mlp_1", "mlp_2", "ridge", "ols")
 """Heads that learn hundreds of outputs at once."""
 
@@ -67,13 +64,13 @@ def run(settings: DistilSettings) -> None:
     with blas_threads(settings.threads):
         for one, twins in asked:
             names = _students(one, settings, stores.encoder(one.views))
-            _say(
+            say(
                 f"{one.target.path} from {one.flux.path} by {one.network}: {_latents_told(settings, names[0])}"
             )
             for probe, name, others_of in zip(one.probes, names, twins, strict=True):
                 others = [_on_record(twin, views, settings, stores) for twin, views in others_of]
                 for line in _probe_told(settings, probe, [name, *others]):
-                    _say(line)
+                    say(line)
 
 
 def _distillations(settings: DistilSettings, stores: StoreChoice) -> Iterator[Distillation]:
@@ -111,7 +108,7 @@ def _distillations(settings: DistilSettings, stores: StoreChoice) -> Iterator[Di
                 device=settings.device,
             )
             for probe in of_target:
-                build_spec(one.student(probe), one.views)
+                checked_spec(one.student(probe), one.views)
             yield one
 
 
@@ -119,7 +116,7 @@ def _twins(one: Distillation, stores: StoreChoice) -> list[list[tuple[ProbeReque
     """For every probe its twins on the true latents and on the flux, with the views that `probes run` would read.
 
     They are of the family and the noise level in which flux and latents were found together, though others hold one
-    of the two as well. Raises what `StoreChoice.views` and `build_spec` raise.
+    of the two as well. Raises what `StoreChoice.views` and `checked_spec` raise.
     """
     first = one.views["train"][0]
     stores = replace(stores, family=first.family, noise_level=noise_level_of(first))
@@ -128,15 +125,15 @@ def _twins(one: Distillation, stores: StoreChoice) -> list[list[tuple[ProbeReque
         for probe in one.probes
     ]
     for twin, views in (pair for pairs in found for pair in pairs):
-        build_spec(twin, views)
+        checked_spec(twin, views)
     return found
 
 
 def _students(one: Distillation, settings: DistilSettings, encoder: str) -> list[str]:
     """Run ids of the students of every probe, learned now where one has no fresh record."""
-    names = [run_id(KIND, build_spec(one.student(probe), one.views)) for probe in one.probes]
+    names = [run_id(KIND, checked_spec(one.student(probe), one.views)) for probe in one.probes]
     if settings.refit or not all(is_fresh(settings.results, name, one.views) for name in names):
-        _say(f"{one.target.path}: learning from {one.flux.path} by {one.network}")
+        say(f"{one.target.path}: learning from {one.flux.path} by {one.network}")
         about = {"encoder": encoder, "threads": settings.threads}
         for _, outcome in outcomes(one, about=about):
             store_result(settings.results, outcome)
@@ -145,7 +142,7 @@ def _students(one: Distillation, settings: DistilSettings, encoder: str) -> list
 
 def _on_record(request: ProbeRequest, views: Views, settings: DistilSettings, stores: StoreChoice) -> str:
     """Run id of an ordinary probe, fitted now where it has no fresh record."""
-    name = run_id(KIND, build_spec(request, views))
+    name = run_id(KIND, checked_spec(request, views))
     if not is_fresh(settings.results, name, views):
         about = {"encoder": stores.encoder(views), "threads": settings.threads}
         outcome = run_probe(request, views, about=about, unfinished=unfinished_folder(settings.results))
@@ -187,8 +184,3 @@ def _differences(settings: DistilSettings, records: Sequence[Record]) -> Iterato
 
 
 VERB = Verb(DistilSettings, run)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .bootstrap import Interval, Resamples, percentile_ends, widest
+from .rounding import all_significant, significant
 from .scaling import Scaling
 from .views import Array
 
@@ -17,7 +18,6 @@ METHOD = (
 """What a record says about its scores of latents."""
 FLAT = 1e-12
 """Variance of a standardised latent at and below which its R2 is not defined."""
-DIGITS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,8 @@ class LatentScores:
         """By score, value and interval, as records hold them."""
         return {
             name: {
-                "value": _rounded(getattr(self, name)),
-                "interval": [_rounded(end) for end in self.intervals[name].as_list()],
+                "value": significant(getattr(self, name)),
+                "interval": all_significant(self.intervals[name].as_list()),
             }
             for name in ("mse", "r2", "cosine")
         }
@@ -92,7 +92,3 @@ def _r2(totals: Array) -> Array:
     first, second, squared = np.split(totals[:, 2:], 3, axis=1)
     spread = second - first**2 / n
     return np.asarray(1.0 - squared / np.where(spread > FLAT * n, spread, np.nan))
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None or not np.isfinite(value) else float(f"{value:.{DIGITS}g}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from cache import FeatureView, Want
 from cache.arrays import ArrayName
 from cache.errors import ConfigError, NotExtracted
-from cache.view import readable_stores
+from cache.store_folders import readable_stores
 
 from .extract_command import extract_command
 from .splits import same_but_error_input

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from cache.commandline import MENDABLE, Command, Verb
+from cache.commandline import MENDABLE, Command, Verb, say
 from cache.errors import BlindspotError, NotExtracted
 from cache.progress import progress
 from cache.records import Record, read_arrays, read_record, read_records, run_id, unchanged, write_record
@@ -57,7 +57,7 @@ def run(settings: ImportanceSettings) -> int:
         for record in chosen:
             try:
                 title = _title(record, params[record.run_id])
-                _say(f"{record.run_id[:12]} {title}: {_told(record, every, settings)}")
+                say(f"{record.run_id[:12]} {title}: {_told(record, every, settings)}")
             except BlindspotError as error:
                 failures.append(f"{record.run_id[:12]}: {error}")
             advance(1)
@@ -156,11 +156,6 @@ def _is_plain(spec: Mapping[str, Any]) -> bool:
         and not spec["cross"]
         and all((n_segments(part["pooling"]) or 1) > 1 for part in features["parts"])
     )
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 VERB = Verb(ImportanceSettings, run)

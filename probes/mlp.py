@@ -4,14 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from cache.errors import ConfigError, Damaged, ProbeError
+from cache.errors import ConfigError, ProbeError
 
-from .base import ROWS_AT_ONCE, Array, CheckedSample, Head, check_counts, check_numbers, check_word
+from .base import ROWS_AT_ONCE, Array, CheckedSample, Head
 from .learning_curve import LearningCurve
 from .mlp_checkpoint import Checkpoint
 from .mlp_dropout import Masks, make_masks
@@ -19,7 +17,9 @@ from .mlp_features import Features, data_digest, label_scaling, scaled, unscaled
 from .mlp_member import Member
 from .mlp_network import Stack, make_network
 from .mlp_order import EveryRow, OneRowPerStar, Visits
+from .mlp_settings import check_mlp_settings
 from .mlp_stacking import fit_in_stacks, fit_stack, torch_threads
+from .mlp_weights import read_weights, weights_files
 from .scaling import Scaling, column_scaling, slabs
 from .together import Fit, TrainingSet
 
@@ -42,15 +42,7 @@ __all__ = [
 ]
 """The head, and the parts of its training that end-to-end training shares with it."""
 
-SCALING_FIELDS = tuple(Scaling.__dataclass_fields__)
 CUT_SHORT_FLAG = "best epoch is the last one allowed"
-CHOICES: dict[str, tuple[str, ...]] = {
-    "selection": ("val_r2", "fixed"),
-    "label_scaling": ("standard", "none"),
-    "augment": ("none", "draw_per_epoch"),
-    "device": ("cpu", "cuda", "auto"),
-}
-COUNTS = ("batch_size", "max_epochs", "mixed_layers", "patience", "plateau_patience", "threads")
 
 
 class MLP(Head):
@@ -128,27 +120,7 @@ class MLP(Head):
 
     def check_settings(self) -> None:
         """Refuse unknown names, sizes below 1, rates outside their range, and a GPU that is not there."""
-        for name, known in CHOICES.items():
-            check_word(f"mlp {name}", getattr(self, name), known)
-        words = {*CHOICES, "hidden"}
-        check_numbers(
-            {name: value for name, value in self.get_params(deep=False).items() if name not in words}
-        )
-        if isinstance(self.hidden, str) or not isinstance(self.hidden, Sequence):
-            raise ConfigError(
-                f"hidden is {self.hidden!r}; expected the sizes of the hidden layers, such as [256]"
-            )
-        check_counts({f"hidden[{k}]": size for k, size in enumerate(self.hidden)})
-        check_counts({name: getattr(self, name) for name in (*COUNTS, "seed")})
-        wrong = [name for name in COUNTS if getattr(self, name) < 1]
-        wrong += [name for name in ("learning_rate", "clip", "plateau_factor") if getattr(self, name) <= 0]
-        wrong += ["plateau_factor"] if self.plateau_factor >= 1 else []
-        wrong += ["weight_decay"] if self.weight_decay < 0 else []
-        wrong += ["dropout"] if not 0 <= self.dropout < 1 else []
-        wrong += ["hidden"] if not self.hidden or min(self.hidden) < 1 else []
-        if wrong:
-            told = ", ".join(f"{name} {getattr(self, name)!r}" for name in wrong)
-            raise ConfigError(f"mlp: {told}: out of range")
+        check_mlp_settings(self.get_params(deep=False))
         self.torch_device()
 
     def torch_device(self) -> torch.device:
@@ -254,27 +226,14 @@ class MLP(Head):
         return unscaled(self.y_scaling_, torch.cat(parts))
 
     def to_files(self) -> dict[str, bytes]:
-        """One safetensors file: weights `network.*`, and mean, scale and constancy of features and labels."""
-        tensors = {f"network.{name}": value for name, value in self.network_.state_dict().items()}
-        for side, scaling in (("x", self.x_scaling_), ("y", self.y_scaling_)):
-            tensors |= {f"{side}_{name}": torch.from_numpy(value) for name, value in vars(scaling).items()}
-        return {"weights.safetensors": safetensors.torch.save(tensors)}
+        """One safetensors file; see `weights_files`."""
+        return weights_files(self.network_, self.x_scaling_, self.y_scaling_)
 
     def from_files(self, files: Mapping[str, bytes]) -> None:
         """Read what `to_files` gave; Damaged when tensors are missing or of another shape."""
         network = self.seeded_network()
-        try:
-            tensors = safetensors.torch.load(files["weights.safetensors"])
-            scalings = {
-                side: Scaling(**{name: tensors.pop(f"{side}_{name}").numpy() for name in SCALING_FIELDS})
-                for side in ("x", "y")
-            }
-            network.load_state_dict({name.removeprefix("network."): t for name, t in tensors.items()})
-        except (KeyError, RuntimeError, safetensors.SafetensorError) as error:
-            raise Damaged(
-                f"weights.safetensors does not fit the head: {error}; fit the head again"
-            ) from error
-        self.network_, self.x_scaling_, self.y_scaling_ = network.eval(), scalings["x"], scalings["y"]
+        self.x_scaling_, self.y_scaling_ = read_weights(files, network)
+        self.network_ = network.eval()
 
 
 @torch.no_grad()

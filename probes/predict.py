@@ -60,4 +60,4 @@ def _crosses(folder: Path, saved: SavedHead, view: FeatureView) -> bool:
             f"{folder}: saved before heads told the error input they were fitted to, so --cross {ERROR_INPUT} cannot "
             "be checked; fit it again with python -m probes run ... --refit"
         )
-    return family({**view.provenance, "error_input": saved.use["error_input"]}) == saved.use["family"]
+    return family({**view.provenance, "error_input": saved.use["error_input"]}) == str(saved.use["family"])

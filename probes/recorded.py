@@ -10,8 +10,8 @@ import numpy as np
 from cache import FeatureStore, FeatureView
 from cache.canonical import canonical_json
 from cache.errors import Stale
+from cache.provenance import KEY_DIGITS
 from cache.records import Record, read_predictions
-from cache.view import KEY_DIGITS
 
 from .features import FeaturePart, parts_from_json, prediction_columns
 from .persistence import load_head

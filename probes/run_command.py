@@ -1,12 +1,11 @@
 """`python -m probes run`: fit probes on stored features and keep their records."""
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
 
-from cache.commandline import Verb
+from cache.commandline import Verb, say
 from cache.records import read_record, run_id
 
 from .cells import ALL, arrays_of, requests
@@ -16,7 +15,7 @@ from .fresh import is_fresh
 from .hints import hints
 from .runner import KIND, run_probe, store_result, unfinished_folder
 from .settings import ProbeSettings
-from .spec import ProbeRequest, build_spec, check_request
+from .spec import ProbeRequest, check_request, checked_spec
 from .splits import Views
 from .stores import Arrays, StoreChoice
 from .threads import blas_threads
@@ -61,15 +60,15 @@ def run(settings: RunSettings) -> None:
     came_out: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = []
     for number, (request, chosen) in enumerate(wanted, start=1):
         views = views_of[chosen.family, arrays_of(request)]
-        spec = build_spec(request, views)
+        spec = checked_spec(request, views)
         result, how = _scored(request, run_id(KIND, spec), views, chosen, settings)
         came_out.append((spec, result))
         place = f"[{number}/{len(wanted)}] {title(request, control=spec['control'])}"
-        _say(f"{place}: {score(result, request.labels)} ({how})")
+        say(f"{place}: {score(result, request.labels)} ({how})")
     for words in asked.missing:
-        _say(f"control not run: {words}")
+        say(f"control not run: {words}")
     for words in hints(came_out):
-        _say(words)
+        say(words)
 
 
 def _scored(
@@ -83,11 +82,6 @@ def _scored(
         outcome = run_probe(request, views, about=about, unfinished=unfinished_folder(settings.results))
     store_result(settings.results, outcome)
     return outcome.result, f"{sum(outcome.run['seconds'].values()):.1f} s"
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 VERB = Verb(RunSettings, run)

@@ -14,11 +14,10 @@ from .bootstrap import Array, Interval, Resamples
 from .features import n_segments
 from .importance import METHOD, N_PERMUTATIONS, SEED, donor_rows, drops, permuted_squares
 from .recorded import RecordedProbe, recorded_predictions, take_up
+from .rounding import all_significant
 from .segments import SegmentColumns, segment_columns
 
 KIND = "importance"
-DIGITS = 6
-"""Significant digits of numbers in the record; the arrays beside it have all."""
 ALONE, WITHOUT = "alone", "without"
 NO_SKILL_FLAG = "no skill: test R2 is not clearly above 0, no importance is worth reading"
 
@@ -176,10 +175,6 @@ def _result(record: Record, probe: RecordedProbe, groups: Sequence[SegmentColumn
         "n": {"test": probe.test.n_stars},
         "n_rows": {"test": len(probe.test.rows)},
         "stores": dict(probe.view.stores),
-        "r2": {label: _rounded([r2, *interval.as_list()]) for label, (r2, interval) in scores.items()},
+        "r2": {label: all_significant([r2, *interval.as_list()]) for label, (r2, interval) in scores.items()},
         "groups": [group.to_json() for group in groups],
     }
-
-
-def _rounded(values: Sequence[float | None]) -> list[float | None]:
-    return [None if v is None or not np.isfinite(v) else float(f"{v:.{DIGITS}g}") for v in values]

@@ -105,7 +105,7 @@ def _check_choices(request: ProbeRequest) -> None:
         )
 
 
-def build_spec(request: ProbeRequest, views: Views) -> dict[str, Any]:
+def checked_spec(request: ProbeRequest, views: Views) -> dict[str, Any]:
     """The complete spec, as JSON, of a request on these views, both checked first (see `check_views`).
 
     It reads no features, so that what is done can be skipped.

@@ -10,7 +10,7 @@ import joblib
 from pydantic import Field, field_validator
 
 from cache.arrays import stored_directions
-from cache.commandline import MENDABLE, Verb
+from cache.commandline import MENDABLE, Verb, say
 from cache.errors import CacheError, NotExtracted
 from cache.progress import progress
 from cache.runlog import command_line
@@ -101,7 +101,7 @@ def run(settings: SweepSettings) -> int:
     check_choices(settings.choices(seeds=settings.seeds, train_sizes=settings.train_sizes))
     if settings.print_extract:
         for flags in _extractions(settings, axes):
-            _say(flags)
+            say(flags)
         return 0
     stores = settings.stores()
     try:
@@ -123,16 +123,16 @@ def run(settings: SweepSettings) -> int:
         for part, chosen in plans
         for cells in tasks_of(part, schedule.n_workers)
     ]
-    _say(_counts(plan, len(tasks), schedule))
+    say(_counts(plan, len(tasks), schedule))
     for words in asked.missing:
-        _say(f"control not run: {words}")
+        say(f"control not run: {words}")
     if settings.dry_run:
         return 0
     failures = _compute(tasks, schedule, plan.missing)
     alike = [part for part, chosen in plans if chosen.told_levels() == plans[0][1].told_levels()]
     for line in best_lines(settings.results, whole(alike).cells):
-        _say(line)
-    _say(f"tables: {_tables(settings)}")
+        say(line)
+    say(f"tables: {_tables(settings)}")
     if failures:
         _complain(failures)
     return MENDABLE if failures else 0
@@ -230,11 +230,6 @@ def _complain(failures: list[tuple[str, str]]) -> None:
     if len(counts) > TOLD_ERRORS:
         lines.append(f"  and {len(counts) - TOLD_ERRORS} other errors")
     sys.stderr.write("\n".join(lines) + "\n")
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 VERB = Verb(SweepSettings, run)

@@ -7,21 +7,23 @@ from typing import Any
 
 import pandas as pd
 
+from .columns import FRESH_NOISE
 from .comparable import comparable_rows
 from .comparisons import Comparisons, p_text
+from .contest import contest
 from .pivots import lines_of, score_key, side_by_side
 from .render_markdown import estimate_text
-from .rows import FRESH_NOISE, Row, rows_of
+from .rows import Row, rows_of
 from .settings import VARYING, settings_frame, settings_rows, varying_columns
 from .table import Cell, Column, Estimate, Table
 from .tables import FEATURES, HEAD, ROLE, of_label
-from .verdict import DIGITS, contest
+from .verdict import DIGITS
 from .vocabulary import CONTROLS, LATENT, MEAN_PREDICTOR, pooling_rank
 
 ACROSS = "axis"
 TRAIN_LEVEL = Column(key="noise_level_train", heading="train noise level", digits=2)
 GAIN = Column(key="gain", heading="last minus first, paired (95 % interval)")
-LAYER, POOLING, DIRECTION = FEATURES
+LAYER, _, DIRECTION = FEATURES
 
 Rank = Callable[[Row], Any]
 

@@ -105,7 +105,7 @@ class FigureSettings(Command):
 
 def run_figure(settings: FigureSettings) -> None:
     """Write one PNG."""
-    from .figures import overview_figure  # noqa: PLC0415  matplotlib is needed only now
+    from .figure_overview import overview_figure  # noqa: PLC0415  matplotlib is needed only now
     from .source import read_source  # noqa: PLC0415
 
     source = read_source(settings.results, settings.features)

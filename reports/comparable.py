@@ -1,10 +1,12 @@
 """Test sets: which rows were scored on the same stars and noise, how they are named, and which set leads."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from .rows import FINE_TUNED, Row, rows_of
+from .columns import FINE_TUNED
+from .rows import Row, rows_of
 from .settings import settings_rows, varying_of
 from .vocabulary import LATENT
 
@@ -86,6 +88,11 @@ def best_on_val(rows: Sequence[Row]) -> Row | None:
     """The row with the highest val R2, the first of equal ones: test scores what is shown, and chooses nothing."""
     ranked = [row for row in rows if row["val_r2"] is not None]
     return max(ranked, key=lambda row: float(row["val_r2"]), default=None)
+
+
+def val_of(row: Row | None) -> float:
+    """Val R2 of a row, lowest of all where there is none."""
+    return -math.inf if row is None or row["val_r2"] is None else float(row["val_r2"])
 
 
 def _named(rows: Sequence[Row], *, without: Sequence[str] = ()) -> list[Row]:

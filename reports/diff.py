@@ -9,11 +9,12 @@ from typing import Any
 
 from cache.records import Record
 
+from .columns import IN_UNIT_OF_LABEL
 from .comparable import name_of
 from .comparisons import ALPHA
 from .comparisons import KIND as COMPARISON
 from .render_markdown import number_text
-from .rows import IN_UNIT_OF_LABEL, SCORED_KINDS, SHORT, frame_of, rows_of
+from .rows import SCORED_KINDS, SHORT, frame_of, rows_of
 from .settings import settings_rows
 from .vocabulary import unit_of
 

@@ -11,16 +11,19 @@ from matplotlib.figure import Figure
 
 from cache.records import Record
 
+from .columns import FRESH_NOISE
 from .comparable import name_of, ranked_sets
 from .ordering import ordered
 from .render_markdown import estimate_text, number_text
-from .rows import FRESH, FRESH_NOISE, Row
+from .rows import FRESH, Row
 from .settings import unseeded, variant_of, varying_columns
 from .source import Source
 from .table import Estimate
 from .vocabulary import LATENT, unit_of
 
 R2 = "R²"
+FLOOR = -0.25
+"""R2 below this is cut off."""
 INTERVALS = "95\u00a0% intervals"
 """With a no-break space."""
 SIDEWAYS = "points of a bin are set apart sideways; each stands for the whole bin"
@@ -84,9 +87,9 @@ def latents_of(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row["role"] == LATENT]
 
 
-def named_apart(rows: Sequence[Row], *, without: Sequence[str] = ()) -> list[str]:
+def heads_apart(rows: Sequence[Row]) -> list[str]:
     """Of each row its head and whatever else differs among them (but layer and pooling), in words."""
-    columns = varying_columns(pd.DataFrame(rows), without=("settings_text", "seed_text", *without))
+    columns = varying_columns(pd.DataFrame(rows), without=("settings_text", "seed_text"))
     directions = {row["direction"] for row in rows}
     names = []
     for row in rows:
@@ -132,11 +135,10 @@ def with_unit(label: str) -> str:
     return f"{label} [{unit}]" if unit else label
 
 
-def in_unit(value: float, label: str, *, digits: int | None = None) -> str:
+def in_unit(value: float, label: str) -> str:
     """A difference of a label with its unit: '0.79 dex', '112 K'."""
     unit = unit_of(label)
-    shown = number_text(value, (0 if unit == "K" else 2) if digits is None else digits)
-    return f"{shown} {unit}".rstrip()
+    return f"{number_text(value, 0 if unit == 'K' else 2)} {unit}".rstrip()
 
 
 def in_unit_with_interval(estimate: Estimate, label: str) -> str:
@@ -165,19 +167,19 @@ def data_text(kinds: Iterable[str]) -> str:
     return f"{' and '.join(there)} data{warning}"
 
 
-def cut_note(rows: Sequence[Row], floor: float) -> str:
-    """What to say where some scores lie below the lower end of an axis; '' where none does."""
-    n = sum(row["test_r2"] < floor for row in rows)
-    return f" Cut off below {floor:g}: {n} of {len(rows)} scores." if n else ""
+def cut_note(rows: Sequence[Row]) -> str:
+    """What to say where some scores lie below FLOOR; '' where none does."""
+    n = sum(row["test_r2"] < FLOOR for row in rows)
+    return f" Cut off below {FLOOR:g}: {n} of {len(rows)} scores." if n else ""
 
 
-def limit_r2(axes: Axes, rows: Sequence[Row], floor: float) -> None:
-    """Let the axis of R2 hold all scores with their intervals, but nothing below `floor`; see `cut_note`."""
+def limit_r2(axes: Axes, rows: Sequence[Row]) -> None:
+    """Let the axis of R2 hold all scores with their intervals, but nothing below FLOOR; see `cut_note`."""
     low = min(v for row in rows for v in (row["test_r2"], row["test_r2_lo"]) if v is not None)
     high = max(v for row in rows for v in (row["test_r2"], row["test_r2_hi"]) if v is not None)
-    low, high = max(low, floor), max(high, floor + 0.1)
+    low, high = max(low, FLOOR), max(high, FLOOR + 0.1)
     margin = 0.05 * (high - low) or 0.05
-    axes.set_ylim(low - (0 if low == floor else margin), high + margin)
+    axes.set_ylim(low - (0 if low == FLOOR else margin), high + margin)
 
 
 def counted(number: float) -> str:

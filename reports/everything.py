@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .rows import IN_UNIT_OF_LABEL, objects_of
+from .columns import IN_UNIT_OF_LABEL
+from .rows import objects_of
 from .table import Table
 from .tidy_columns import NUMBER_OF_LABEL, tidy_of
 

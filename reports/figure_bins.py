@@ -10,7 +10,9 @@ from cache.records import Record
 
 from .comparable import best_on_val
 from .comparisons import KIND
+from .contest import independent_apart
 from .drawn import INTERVALS, R2, SIDEWAYS, Drawn, data_note, main_rows, names_apart, plain, stale_alarm
+from .quantity_bins import QUANTITIES, WORDS, bars, places, value_and_ends
 from .render_markdown import estimate_text, number_text
 from .rows import Row
 from .source import Source
@@ -26,13 +28,8 @@ from .style import (
     tell,
 )
 from .table import Estimate
-from .verdict import independent_apart
 from .vocabulary import LATENT, MEAN_PREDICTOR, ROLE_ORDER, SHUFFLED_LABELS
 
-QUANTITIES: Mapping[str, str] = {"snr": "S/N (label snr, no unit)", "mag": "magnitude [mag]"}
-WORDS: Mapping[str, str] = {"snr": "S/N", "mag": "magnitude"}
-SPREAD = 0.5
-"""Share of a bin's width over which the series are spread."""
 FLOOR = -0.5
 """R2 below this is cut off: within a bin a head may be far worse than the mean of the bin."""
 
@@ -114,16 +111,15 @@ def _draw(panels: Panels, series: Sequence[Row], words: Words) -> Figure:
     handles, lowest = [], 0.0
     for axes, (name, found) in zip(grid, panels.items(), strict=True):
         edges = np.asarray(found["edges"], dtype=np.float64)
-        centres, widths = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
         axes.axhline(0, color=FAINT, linewidth=0.8)
         horizontal_grid(axes)
         for index, row in enumerate(series):
-            value, low, high = _numbers(found["r2"][row["run_id"]]).T
+            values = value_and_ends(found["r2"][row["run_id"]])
+            value, low, _ = values.T
             color, marker = style_of(index)
-            place = centres + widths * SPREAD * (index - (len(series) - 1) / 2) / len(series)
-            bars = (np.maximum(value - low, 0), np.maximum(high - value, 0))
+            place = places(edges, index, len(series))
             drawn = axes.errorbar(
-                place, value, yerr=bars, color=color, marker=marker, linestyle="none", elinewidth=1
+                place, value, yerr=bars(values), color=color, marker=marker, linestyle="none", elinewidth=1
             )
             axes.plot(place, value, color=color, linewidth=0.7, alpha=0.6)
             handles.append(drawn)
@@ -134,8 +130,3 @@ def _draw(panels: Panels, series: Sequence[Row], words: Words) -> Figure:
     grid[0].set_ylim(max(lowest - 0.03, FLOOR), 1.03)
     tell(figure, words, handles=handles[: len(series)])
     return figure
-
-
-def _numbers(triples: Sequence[Sequence[float | None]]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(bins, 3): value and ends, NaN where undefined."""
-    return np.array([[np.nan if x is None else x for x in triple] for triple in triples], dtype=np.float64)

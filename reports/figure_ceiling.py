@@ -1,6 +1,5 @@
 """How far probes are from what the noisy flux can tell at all, by bin of S/N."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,8 +9,9 @@ from matplotlib.figure import Figure
 
 from cache.records import Record
 
-from .comparable import comparable_rows, name_of
+from .comparable import comparable_rows, name_of, val_of
 from .drawn import INTERVALS, R2, SIDEWAYS, Drawn, data_text, noise_text, stale_stores
+from .quantity_bins import QUANTITIES, WORDS, bars, places, value_and_ends
 from .render_markdown import estimate_text
 from .rows import Row
 from .source import Source
@@ -21,16 +21,10 @@ from .vocabulary import MEAN_PREDICTOR, SHUFFLED_LABELS
 
 KIND = "ceiling"
 MOST_ROWS = 6
-QUANTITIES: Mapping[str, tuple[str, str]] = {
-    "snr": ("S/N", "S/N (label snr, no unit)"),
-    "mag": ("magnitude", "magnitude [mag]"),
-}
 CONTROLS = (MEAN_PREDICTOR, SHUFFLED_LABELS)
 """Rows that know nothing of the flux."""
 FLOOR = -0.25
 """R2 and share below this are cut off."""
-SPREAD = 0.5
-"""Share of a bin's width over which the probes are spread."""
 
 
 def ceilings(source: Source, label: str) -> list[Drawn]:
@@ -80,9 +74,7 @@ def _drawn(source: Source, record: Record, quantity: str, rows: Mapping[str, Row
         key=("ceiling", "unbiased figure, median over stars", *names),
     )
     figure = _draw(result["bins"][quantity], [item["run"] for item in items], quantity, words)
-    caption = (
-        f"Ceiling of {label} and share of it that probes reach, by {QUANTITIES[quantity][0]}. {words.note}"
-    )
+    caption = f"Ceiling of {label} and share of it that probes reach, by {WORDS[quantity]}. {words.note}"
     return Drawn(title=words.title, caption=caption, figure=figure, part=part)
 
 
@@ -100,8 +92,7 @@ def _shown(result: Mapping[str, Any], rows: Mapping[str, Row], quantity: str) ->
     """The rows that the ceiling holds for: of each kind and error input the best by val R2, best first."""
 
     def val(item: Mapping[str, Any]) -> float:
-        row = rows.get(item["run"])
-        return -math.inf if row is None or row["val_r2"] is None else float(row["val_r2"])
+        return val_of(rows.get(item["run"]))
 
     shares = result["bins"][quantity]["share"]
     kinds: dict[tuple[str, str], Mapping[str, Any]] = {}
@@ -138,8 +129,7 @@ def _draw(bins: Mapping[str, Any], runs: Sequence[str], quantity: str, words: Wo
     figure = new_figure(TWO_COLUMNS, words.room(TWO_COLUMNS) + 2.2)
     left, right = figure.subplots(1, 2, sharex=True)
     edges = np.asarray(bins["edges"], dtype=np.float64)
-    centres, widths = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
-    ceiling = _numbers(bins["ceiling"])
+    ceiling = value_and_ends(bins["ceiling"])
     (line,) = left.plot(edges, _over_bins(ceiling[:, 0]), color=INK, linewidth=1.6, drawstyle="steps-post")
     low, high = (_over_bins(ceiling[:, end]) for end in (1, 2))
     left.fill_between(edges, low, high, step="post", color=INK, alpha=0.15, linewidth=0)
@@ -149,19 +139,19 @@ def _draw(bins: Mapping[str, Any], runs: Sequence[str], quantity: str, words: Wo
     )
     handles: list[Any] = [line, dotted]
     # Share times ceiling is R2; its interval is not the product of theirs, so none is drawn.
-    reached = [ceiling[:, 0] * _numbers(bins["share"][run])[:, 0] for run in runs]
+    reached = [ceiling[:, 0] * value_and_ends(bins["share"][run])[:, 0] for run in runs]
     for index, run in enumerate(runs):
-        place = centres + widths * SPREAD * (index - (len(runs) - 1) / 2) / len(runs)
+        place = places(edges, index, len(runs))
         color, marker = style_of(index)
         left.plot(place, reached[index], color=color, marker=marker, linewidth=0.7)
-        handles.append(_series(right, place, 100 * _numbers(bins["share"][run]), index))
+        handles.append(_series(right, place, 100 * value_and_ends(bins["share"][run]), index))
     left.set_ylim(max(FLOOR, float(np.nanmin([0.0, *ceiling[:, 1], *np.ravel(reached)])) - 0.03), 1.03)
     left.set_ylabel(f"{R2} within the bin (no unit)")
     right.axhline(100, color=INK, linewidth=1.6)
-    right.set_ylim(*_share_limits([_numbers(bins["share"][run]) for run in runs]))
+    right.set_ylim(*_share_limits([value_and_ends(bins["share"][run]) for run in runs]))
     right.set_ylabel("share of the ceiling [%]")
     for axes in (left, right):
-        axes.set_xlabel(QUANTITIES[quantity][1])
+        axes.set_xlabel(QUANTITIES[quantity])
         axes.axhline(0, color=FAINT, linewidth=0.8)
         horizontal_grid(axes)
         bin_edges(axes, edges)
@@ -173,9 +163,8 @@ def _draw(bins: Mapping[str, Any], runs: Sequence[str], quantity: str, words: Wo
 
 def _series(axes: Axes, place: Any, values: Any, index: int) -> Any:
     color, marker = style_of(index)
-    bars = (np.maximum(values[:, 0] - values[:, 1], 0), np.maximum(values[:, 2] - values[:, 0], 0))
     return axes.errorbar(
-        place, values[:, 0], yerr=bars, color=color, marker=marker, linewidth=0.7, elinewidth=1
+        place, values[:, 0], yerr=bars(values), color=color, marker=marker, linewidth=0.7, elinewidth=1
     )
 
 
@@ -188,8 +177,3 @@ def _share_limits(shares: Sequence[Any]) -> tuple[float, float]:
     """Ends of the axis of shares in per cent: 0 to 105, wider for what lies outside, but not without end."""
     values = np.array([0.0, 1.0, *(v for share in shares for v in share[:, 0] if np.isfinite(v))])
     return 100 * max(FLOOR, float(values.min()) - 0.05), 100 * min(2.0, float(values.max()) + 0.1)
-
-
-def _numbers(triples: Sequence[Sequence[float | None]]) -> Any:
-    """(bins, 3): value and ends, NaN where undefined."""
-    return np.array([[np.nan if x is None else x for x in triple] for triple in triples], dtype=np.float64)

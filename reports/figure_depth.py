@@ -1,11 +1,12 @@
 """R2 by layer in the order of the network, a line per label: where in the network a label is known."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
+from .comparable import val_of
 from .comparisons import Comparisons
+from .contest import contest
 from .drawn import (
     INTERVALS,
     R2,
@@ -13,11 +14,11 @@ from .drawn import (
     cut_note,
     data_note,
     error_bars,
+    heads_apart,
     latents_of,
     limit_r2,
     listed,
     main_rows,
-    named_apart,
     plain,
     stale_alarm,
 )
@@ -25,22 +26,9 @@ from .ordering import PARTS
 from .render_markdown import number_text
 from .rows import Row
 from .source import Source
-from .style import (
-    ONE_COLUMN,
-    SMALL,
-    TWO_COLUMNS,
-    Words,
-    horizontal_grid,
-    new_figure,
-    style_of,
-    tell,
-    text_width,
-)
-from .verdict import contest
+from .style import ONE_COLUMN, TWO_COLUMNS, Words, horizontal_grid, new_figure, style_of, tell
+from .typesetting import SMALL, text_width
 from .vocabulary import RAW_FLUX, label_rank, layer_rank
-
-FLOOR = -0.25
-"""R2 below this is cut off."""
 
 
 def depth(source: Source, labels: Sequence[str]) -> list[Drawn]:
@@ -65,11 +53,11 @@ def depth(source: Source, labels: Sequence[str]) -> list[Drawn]:
     flux = {label: _of_flux(rows[label], choice) for label in lines}
     title = _depth_title(lines, source.paired)
     first = shown[0]
-    note = f"{first['pooling']}, {first['direction']}, {named_apart([first])[0]}; bars: {INTERVALS}"
+    note = f"{first['pooling']}, {first['direction']}, {heads_apart([first])[0]}; bars: {INTERVALS}"
     note += f"; {data_note(shown)}."
     if any(flux.values()):
         note += f" Open markers: the same head on the {RAW_FLUX} itself."
-    note += cut_note(shown, FLOOR)
+    note += cut_note(shown)
     words = Words(
         title=title, note=note, alarm=stale_alarm(shown), key=tuple(lines) if len(lines) > 1 else ()
     )
@@ -90,8 +78,7 @@ def _most_layers(rows: Mapping[str, Sequence[Row]]) -> tuple[str, ...] | None:
         for row in latents_of(of_label):
             if PARTS in row["layer"]:
                 continue
-            val = -math.inf if row["val_r2"] is None else float(row["val_r2"])
-            found.setdefault(_question(row), {})[label, row["layer"]] = val
+            found.setdefault(_question(row), {})[label, row["layer"]] = val_of(row)
     several = {
         question: cells
         for question, cells in found.items()
@@ -169,7 +156,7 @@ def _draw_depth(lines: Mapping[str, Sequence[Row]], flux: Mapping[str, Row | Non
     axes.set_xticks(range(len(ticks)), ticks, rotation=90 if upright else 0)
     axes.set_xlim(-0.4, len(ticks) - 0.6)
     axes.set_ylabel(f"test {R2} (no unit)")
-    limit_r2(axes, [*shown, *(row for row in flux.values() if row is not None)], FLOOR)
+    limit_r2(axes, [*shown, *(row for row in flux.values() if row is not None)])
     horizontal_grid(axes)
     tell(figure, words, handles=handles)
     return figure

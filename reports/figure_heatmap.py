@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 
 from .comparable import best_on_val
 from .comparisons import Comparisons
+from .contest import contest
 from .drawn import (
     R2,
     Drawn,
     data_note,
+    heads_apart,
     latents_of,
     main_rows,
-    named_apart,
     plain,
     r2_text,
     stale_alarm,
@@ -27,20 +28,8 @@ from .ordering import PARTS
 from .render_markdown import number_text
 from .rows import Row
 from .source import Source
-from .style import (
-    INK,
-    ONE_COLUMN,
-    SEQUENTIAL,
-    SMALL,
-    TWO_COLUMNS,
-    Words,
-    line_height,
-    new_figure,
-    tell,
-    text_width,
-    wrapped,
-)
-from .verdict import contest
+from .style import INK, ONE_COLUMN, SEQUENTIAL, TWO_COLUMNS, Words, new_figure, tell
+from .typesetting import SMALL, line_height, text_width, wrapped
 from .vocabulary import layer_rank, pooling_rank
 
 CELL_WIDTH, NARROW_CELL, CELL_HEIGHT, PANEL_GAP = 0.6, 0.42, 0.22, 0.15
@@ -59,7 +48,7 @@ def heat_maps(source: Source, label: str) -> list[Drawn]:
     if not rows:
         return []
     panels: dict[str, list[Row]] = {}
-    for row, name in zip(rows, named_apart(rows), strict=True):
+    for row, name in zip(rows, heads_apart(rows), strict=True):
         panels.setdefault(name, []).append(row)
     kept = _fullest(panels)
     shown = [row for panel in kept.values() for row in panel]

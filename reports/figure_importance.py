@@ -5,12 +5,11 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from cache.records import Record
 
-from .comparable import name_of
+from .comparable import name_of, val_of
 from .drawn import INTERVALS, R2, Drawn, data_text, main_rows, noise_text, stale_stores
 from .render_markdown import estimate_text
 from .source import Source
@@ -20,7 +19,6 @@ from .table import Estimate
 KIND = "importance"
 MOST_PANELS = 4
 Panel = Mapping[str, Any]
-Floats = npt.NDArray[np.float64]
 CONTEXT: Mapping[str, str] = {
     "forward": "forward: a segment holds context up to its upper end, from the blue",
     "backward": "backward: a segment holds context from its lower end, from the red",
@@ -38,7 +36,7 @@ def importances(source: Source, label: str) -> list[Drawn]:
     if not records:
         return []
     rows = {row["run_id"]: row for row in main_rows(source.frame, label)}
-    ranked = sorted(records, key=lambda run: (-_val(rows.get(run)), run))
+    ranked = sorted(records, key=lambda run: (-val_of(rows.get(run)), run))
     record = records[ranked[0]]
     row = rows.get(ranked[0])
     arrays = source.arrays(record.run_id)
@@ -46,10 +44,6 @@ def importances(source: Source, label: str) -> list[Drawn]:
     more = f" {len(records) - 1} more probes stand in the tables." if len(records) > 1 else ""
     level = "" if row is None else noise_text([row["noise_level_test"]])
     return [_drawn(record, label, name, arrays, level=level, more=more, alarm=stale_stores(source, record))]
-
-
-def _val(row: Mapping[str, Any] | None) -> float:
-    return float("-inf") if row is None or row["val_r2"] is None else float(row["val_r2"])
 
 
 def _drawn(

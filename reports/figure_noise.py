@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from .comparable import comparable_rows
+from .comparable import comparable_rows, val_of
 from .comparisons import NOT_COMPARED
 from .drawn import (
     INTERVALS,
@@ -17,31 +17,13 @@ from .drawn import (
     r2_text,
     stale_alarm,
 )
-from .figure_sweeps import (
-    FLOOR,
-    Series,
-    bare_r2,
-    changed,
-    draw_series,
-    finish,
-    question,
-    short_name,
-    sound,
-    val_of,
-)
+from .figure_sweeps import bare_r2, changed, draw_series, finish, short_name
 from .ordering import ordered
 from .rows import Row
+from .series import Series, question, sound
 from .source import Source
-from .style import (
-    ONE_COLUMN,
-    SMALL,
-    TWO_COLUMNS,
-    Words,
-    new_figure,
-    style_of,
-    tell,
-    wrapped,
-)
+from .style import ONE_COLUMN, TWO_COLUMNS, Words, new_figure, style_of, tell
+from .typesetting import SMALL, wrapped
 
 MOST_PANELS = 4
 _NOISE = ("noise_level_train", "noise_level_test", "cross")
@@ -64,7 +46,7 @@ def against_noise(source: Source, label: str) -> list[Drawn]:
                 else ""
             )
             + f"Noise levels are in units of the error of each pixel. Filled: trained at the level it is tested at. "
-            f"Bars: {INTERVALS}; {data_note(rows)}.{cut_note(rows, FLOOR)}"
+            f"Bars: {INTERVALS}; {data_note(rows)}.{cut_note(rows)}"
         ),
         alarm=stale_alarm(rows),
         key=tuple(f"trained at noise level {level:g}" for level in levels),

@@ -13,7 +13,8 @@ from .figure_spectra import NAMES_PAD, Arrays, Floats, part_of, records_of
 from .render_markdown import number_text
 from .source import Source
 from .spectral_lines import holds_line, mark_lines, wavelength_note
-from .style import SEQUENTIAL, SMALL, STYLES, TWO_COLUMNS, Words, new_figure, tell
+from .style import SEQUENTIAL, STYLES, TWO_COLUMNS, Words, new_figure, tell
+from .typesetting import SMALL
 
 MOST_ARRAYS = 4
 

@@ -1,7 +1,6 @@
 """How one probe predicts: against the truth, and its residuals by S/N and temperature."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,46 +9,27 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cache.errors import CacheError
-
-from .comparable import best_on_val, name_of
+from .comparable import name_of
 from .drawn import (
     R2,
     Drawn,
     data_note,
     in_unit,
     in_unit_with_interval,
-    latents_of,
-    main_rows,
-    plain,
     r2_text,
     stale_alarm,
     with_unit,
 )
+from .predicted import BY, LEAST_ROWS, Predicted, best_predicted
+from .quantity_bins import Floats
 from .render_markdown import estimate_text, number_text
 from .resampling import change_of_scatter, robust_scatter, slope_of
-from .rows import Row
-from .source import Columns, Source
-from .style import (
-    DENSITY,
-    FAINT,
-    INK,
-    NORMAL,
-    ONE_COLUMN,
-    STYLES,
-    TWO_COLUMNS,
-    Words,
-    new_figure,
-    tell,
-    wrapped,
-)
+from .source import Source
+from .style import DENSITY, FAINT, INK, ONE_COLUMN, STYLES, TWO_COLUMNS, Words, new_figure, tell
 from .table import Estimate
+from .typesetting import NORMAL, wrapped
 from .vocabulary import unit_of
 
-Floats = npt.NDArray[np.float64]
-
-LEAST_ROWS = 20
-"""Fewer predictions than this tell nothing about a distribution."""
 PER_BIN, MOST_BINS = 25, 8
 CELLS = 36
 FRAME = 0.5
@@ -57,54 +37,6 @@ AXIS_ROOM = 1.3
 """Inches for the name of an axis."""
 INNER = (15.865, 50.0, 84.135)
 """Percentiles: median, and one standard deviation to both sides were the distribution normal."""
-BY: Mapping[str, str] = {
-    "snr": "S/N (label snr, no unit)",
-    "mag": "magnitude [mag]",
-    "T_eff": "true T_eff [K]",
-}
-"""What residuals are drawn against, and its name on the axis; magnitude stands in where S/N is not stored."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Predicted:
-    """Truth and prediction of the test rows of one probe, (n,) each, in the label's unit, finite, and their stars."""
-
-    row: Row
-    star: npt.NDArray[np.generic]
-    truth: Floats
-    predicted: Floats
-    stored: Mapping[str, Floats]
-
-    @property
-    def residual(self) -> Floats:
-        """Prediction minus truth."""
-        return self.predicted - self.truth
-
-
-def best_predicted(source: Source, label: str) -> Predicted | None:
-    """Predictions of the latent row with the best val R2; None where there are too few of them."""
-    latents = plain(latents_of(main_rows(source.frame, label)))
-    row = best_on_val(latents)
-    if row is None:
-        return None
-    try:
-        columns = source.predictions(row["run_id"])
-    except CacheError:
-        return None
-    found = _of_test(row, columns)
-    return found if found.truth.size >= LEAST_ROWS else None
-
-
-def _of_test(row: Row, columns: Columns) -> Predicted:
-    label = row["label"]
-    together = row["fitted_labels"] != label
-    truth, predicted = (f"y_{label}", f"y_hat_{label}") if together else ("y", "y_hat")
-    test = columns["split"] == "test"
-    y, y_hat = (np.asarray(columns[name][test], dtype=np.float64) for name in (truth, predicted))
-    good = np.isfinite(y) & np.isfinite(y_hat)
-    stored = {name: np.asarray(columns[name][test], dtype=np.float64)[good] for name in BY if name in columns}
-    star = np.asarray(columns["star"])[test][good]
-    return Predicted(row=row, star=star, truth=y[good], predicted=y_hat[good], stored=stored)
 
 
 def predicted_against_true(source: Source, label: str) -> list[Drawn]:

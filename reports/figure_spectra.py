@@ -13,7 +13,8 @@ from .drawn import Drawn, data_text
 from .render_markdown import number_text
 from .source import Source
 from .spectral_lines import mark_lines, wavelength_note
-from .style import NORMAL, SMALL, STYLES, TWO_COLUMNS, Words, new_figure, tell
+from .style import STYLES, TWO_COLUMNS, Words, new_figure, tell
+from .typesetting import NORMAL, SMALL
 
 KIND = "examples"
 N_SHOWN = 3

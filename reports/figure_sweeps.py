@@ -1,14 +1,14 @@
-"""R2 against what a sweep varies: training size, noise draws, principal axes, and noise levels of train and test."""
+"""R2 against what a sweep varies: training size, noise draws, principal axes."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.ticker import NullLocator
 
 from .comparisons import Comparisons
+from .contest import beats_clearly
 from .drawn import (
     INTERVALS,
     R2,
@@ -19,87 +19,16 @@ from .drawn import (
     error_bars,
     limit_r2,
     main_rows,
-    n_draws,
-    names_apart,
     r2_text,
     stale_alarm,
 )
 from .rows import Row
+from .series import AXES, DRAWS, SIZE, Axis, Series, series_of
 from .source import Source
-from .style import (
-    ONE_COLUMN,
-    SMALL,
-    Words,
-    horizontal_grid,
-    new_figure,
-    style_of,
-    tell,
-    text_width,
-)
-from .verdict import beats_clearly
-from .vocabulary import MEAN_PREDICTOR, SHUFFLED_LABELS
+from .style import ONE_COLUMN, Words, horizontal_grid, new_figure, style_of, tell
+from .typesetting import SMALL, text_width
 
 MOST_SERIES = 6
-FLOOR = -0.25
-"""R2 below this is cut off."""
-
-_IDENTITY = (
-    "kind",
-    "training",
-    "role",
-    "layer",
-    "pooling",
-    "direction",
-    "head",
-    "params",
-    "error_input",
-    "fitted_labels",
-    "control",
-)
-_SETTINGS = ("train_size", "draws_train", "pca", "segments", "noise_level_train", "noise_level_test", "cross")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Series:
-    """Rows that differ in one thing, with what it is in each, ascending."""
-
-    name: str
-    x: tuple[float, ...]
-    rows: tuple[Row, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Axis:
-    """What a sweep varies: how a row tells it (None: it does not), its name and words for one and several."""
-
-    value: Callable[[Row], float | None]
-    name: str
-    word: str
-    words: str
-    varied: tuple[str, ...]
-
-
-SIZE = Axis(
-    value=lambda row: None if row["n_train"] is None else float(row["n_train"]),
-    name="training stars (number)",
-    word="training star",
-    words="training stars",
-    varied=("train_size",),
-)
-DRAWS = Axis(
-    value=lambda row: n if row["draws_train"] and math.isfinite(n := n_draws(row)) else None,
-    name="noise draws of each training star (number)",
-    word="noise draw",
-    words="noise draws",
-    varied=("draws_train",),
-)
-AXES = Axis(
-    value=lambda row: float(row["pca"]) if row["pca"].isdigit() else None,
-    name="principal axes of the features (number)",
-    word="principal axis",
-    words="principal axes",
-    varied=("pca",),
-)
 
 
 def against_size(source: Source, label: str) -> list[Drawn]:
@@ -132,7 +61,7 @@ def _against(source: Source, label: str, axis: Axis) -> list[Drawn]:
                 if len(shown) < len(every)
                 else ""
             )
-            + f"Bars: {INTERVALS}; {data_note(rows)}.{cut_note(rows, FLOOR)}"
+            + f"Bars: {INTERVALS}; {data_note(rows)}.{cut_note(rows)}"
         ),
         alarm=stale_alarm(rows),
         key=tuple(series.name for series in shown),
@@ -164,40 +93,6 @@ def changed(first: Row, last: Row, ends: tuple[str, str], paired: Comparisons) -
         if beats_clearly(upper, lower, paired):
             return f"{verb} from {ends[0]} to {ends[1]}"
     return f"has {ends[0]} and {ends[1]}, not told apart"
-
-
-def series_of(rows: Sequence[Row], axis: Axis) -> list[Series]:
-    """Rows of one test set that differ in one thing alone, at two values or more; longest first, then by val R2.
-
-    Of several seeds the first in table order counts.
-    """
-    groups: dict[tuple[str, ...], dict[float, Row]] = {}
-    for row in sound(rows):
-        x = axis.value(row)
-        if x is not None:
-            groups.setdefault(question(row, varied=axis.varied), {}).setdefault(x, row)
-    several = [dict(sorted(points.items())) for points in groups.values() if len(points) > 1]
-    several.sort(key=lambda points: (-len(points), -max(val_of(row) for row in points.values())))
-    names = names_apart([next(iter(points.values())) for points in several])
-    return [
-        Series(name=name, x=tuple(points), rows=tuple(points.values()))
-        for name, points in zip(names, several, strict=True)
-    ]
-
-
-def sound(rows: Sequence[Row]) -> list[Row]:
-    """The rows but for shuffled labels and the mean predictor."""
-    return [row for row in rows if row["role"] not in (SHUFFLED_LABELS, MEAN_PREDICTOR)]
-
-
-def question(row: Row, *, varied: Sequence[str]) -> tuple[str, ...]:
-    """What must be the same along a series."""
-    return tuple(str(row[name]) for name in (*_IDENTITY, *_SETTINGS) if name not in varied)
-
-
-def val_of(row: Row) -> float:
-    """Val R2, lowest of all where there is none."""
-    return -math.inf if row["val_r2"] is None else float(row["val_r2"])
 
 
 def short_name(row: Row) -> str:
@@ -232,7 +127,7 @@ def finish(axes: Axes, rows: Sequence[Row], *, labelled: bool = True) -> None:
     """Grid, name of the R2 axis, and its lower end."""
     if labelled:
         axes.set_ylabel(f"test {R2} (no unit)")
-    limit_r2(axes, rows, FLOOR)
+    limit_r2(axes, rows)
     horizontal_grid(axes)
 
 

@@ -24,7 +24,7 @@ from . import (
     figure_sweeps,
 )
 from .drawn import Drawn, file_part
-from .figures import draw_overview
+from .figure_overview import draw_overview
 from .generate import labels_of, red_flags
 from .source import Source
 from .style import styled
@@ -177,13 +177,8 @@ def figures(source: Source, *, label: str | None = None) -> Iterator[NamedFigure
 
     Render them with `style.rendered`. Raises UnknownName for a label that no record has.
     """
-    yield from (item for item in figures_or_gaps(source, label=label) if isinstance(item, NamedFigure))
-
-
-def figures_or_gaps(source: Source, *, label: str | None = None) -> Iterator[NamedFigure | Skipped]:
-    """What `figures` gives, and in its place what has no data."""
     for task in tasks(source, label=label):
-        yield from task.run()
+        yield from (item for item in task.run() if isinstance(item, NamedFigure))
 
 
 def tasks(source: Source, *, label: str | None = None) -> list[Task]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from .rows import SPLITS, Row, rows_of
+from .columns import SPLITS
+from .rows import Row, rows_of
 from .vocabulary import direction_rank, head_rank, label_rank, layer_rank, pooling_rank, role_rank
 
 PARTS = " + "

@@ -1,18 +1,18 @@
 """What the overview figure shows and where its labels stand: all of it but the drawing."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from .comparable import best_on_val
+from .comparable import best_on_val, val_of
 from .comparisons import NOT_COMPARED, Comparisons
+from .contest import beats_clearly, scored
 from .drawn import data_note
 from .render_markdown import number_text
 from .rows import Row
 from .settings import variant_of, varying_columns
-from .verdict import BASELINES, beats_clearly, scored
+from .verdict import BASELINES
 from .vocabulary import LATENT, head_rank
 
 AXES_WIDTH = 5.2
@@ -66,7 +66,7 @@ def best_lines(lines: Sequence[Line], most: int) -> list[Line]:
     """At most so many lines, in their order: those whose best head has the highest val R2."""
 
     def val(place: int) -> float:
-        return max(-math.inf if row["val_r2"] is None else float(row["val_r2"]) for row in lines[place].rows)
+        return max(val_of(row) for row in lines[place].rows)
 
     kept = sorted(sorted(range(len(lines)), key=lambda place: (-val(place), place))[:most])
     return [lines[place] for place in kept]
@@ -96,7 +96,7 @@ def placed_flags(references: Sequence[Row], limits: tuple[float, float]) -> list
 def title_of(label: str, rows: Sequence[Row], paired: Comparisons = NOT_COMPARED) -> str:
     """The story of the figure: which baselines beat the latents, which cannot be told from the latent row of val.
 
-    Beyond chance is judged in pairs where rows were compared so (`verdict.beats_clearly`).
+    Beyond chance is judged in pairs where rows were compared so (`contest.beats_clearly`).
     """
     latent = chosen_of(rows, LATENT)
     assert latent is not None

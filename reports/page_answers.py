@@ -11,12 +11,13 @@ from cache.records import Record
 from .audits import error_command, not_run
 from .comparable import plain_latents, ranked_sets
 from .comparisons import NOT_COMPARED, Comparisons
+from .contest import beats_clearly, r2_estimate, scored
 from .page_cells import Bar, interval_bar
 from .render_markdown import estimate_text, number_text
 from .rows import Row
 from .table import Estimate
 from .tables import of_label
-from .verdict import DIGITS, beats_clearly, r2_estimate, scored
+from .verdict import DIGITS
 from .vocabulary import ERROR_ONLY, error_digits
 
 Tone = Literal["good", "bad", "unclear", "missing", "plain"]

@@ -13,13 +13,14 @@ from .audits import (
     unlike_head,
     unlike_otherwise,
 )
+from .contest import beats_clearly, r2_estimate, scored
 from .page_answers import Answer, Field, Tone
 from .render_markdown import estimate_text
 from .rows import Row
 from .source import Source
 from .standing import standing
 from .table import Estimate
-from .verdict import DIGITS, beats_clearly, r2_estimate, scored
+from .verdict import DIGITS
 from .vocabulary import ERROR_ONLY
 
 SHORTCUT_WORDS: Mapping[str, tuple[str, Tone]] = {

@@ -6,10 +6,11 @@ from typing import Any
 
 from cache.records import Record
 
+from .columns import FINE_TUNED
 from .page_answers import Answer, Field
 from .page_audit import interval_text, outdated
 from .page_cells import Bar, interval_bar
-from .rows import FINE_TUNED, Row, rows_of
+from .rows import Row, rows_of
 from .source import Source
 from .table import Estimate
 from .vocabulary import LATENT

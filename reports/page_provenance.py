@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cache.provenance import KEY_DIGITS
 from cache.records import Record
 
 from .render_markdown import estimate_text
-from .rows import KEY_DIGITS, SCORED_KINDS, SHORT, StoreState, rows_of, stores_of
+from .rows import SCORED_KINDS, SHORT, StoreState, rows_of, stores_of
 from .source import Source
 from .standing import standing
 from .table import Estimate

@@ -6,10 +6,11 @@ import pandas as pd
 
 from .comparable import names_without_seed
 from .comparisons import Comparisons, p_text
+from .contest import scored
 from .render_markdown import estimate_text
 from .rows import Row, rows_of
 from .table import Cell, Column, Estimate
-from .verdict import DIGITS, chosen_latent, scored
+from .verdict import DIGITS, chosen_latent
 from .vocabulary import LATENT
 
 BEHIND = Column(key="behind", heading="behind the best, paired (95 % interval)")

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pandas as pd
 
 from .comparisons import NOT_COMPARED, Comparisons
+from .contest import contest
 from .footnotes import footnotes
 from .ordering import ordered, question_rank
 from .rows import Row, rows_of
 from .settings import settings_frame, variant_of, varying_columns
 from .table import RUNS_OF, Cell, Column, Estimate, Table, Value
 from .tables import FEATURES, HEAD, ROLE, STATE, of_label, r2_cell, state_column
-from .verdict import contest
 from .vocabulary import CONTROLS, MEAN_PREDICTOR, head_rank, label_rank
 
 HEADS_NOTE = (

@@ -7,83 +7,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cache.provenance import KEY_DIGITS
 from cache.records import Record
 
-from .published import SETTINGS, final_score, published
+from .columns import COLUMNS, FINE_TUNED, FROZEN, INTERVAL_SPLITS, SPLITS, TEXT
+from .published_beside import published_beside
 from .vocabulary import role_of, unit_of
 
-SPLITS = ("train", "val", "test")
-METRICS = ("r2", "rmse", "mae", "bias", "bias_median", "sigma_mad")
-INTERVAL_SPLITS = ("test", "val")
 FRESH = "fresh"
 SHORT = 12
-KEY_DIGITS = 16
 SCORED_KINDS = ("probe", "finetune")
 """Kinds of records that score a head, so that they are rows: on stored features, or end to end."""
-
-FRESH_NOISE = "fresh"
-"""What stands for the draws of train where every batch has noise of its own."""
-FROZEN = "end to end, encoder frozen"
-FINE_TUNED = "end to end, encoder fine-tuned"
 
 StoreState = Callable[[str, str | None], str]
 """State ('fresh', 'missing', 'changed') of the store with this key and the digest the record saw."""
 Row = dict[str, Any]
-
-_TEXT, _INTEGER, _FLOAT = "object", "Int64", "float64"
-IDENTITY: Mapping[str, str] = {
-    "role": _TEXT,
-    "layer": _TEXT,
-    "direction": _TEXT,
-    "pooling": _TEXT,
-    "pca": _TEXT,
-    "segments": _TEXT,
-    "head": _TEXT,
-    "params": _TEXT,
-    "control": _TEXT,
-    "training": _TEXT,
-    "train_size": _INTEGER,
-    "seed": _INTEGER,
-    "error_input": _TEXT,
-    "noise_level_train": _FLOAT,
-    "noise_level_test": _FLOAT,
-    "draws_train": _TEXT,
-    "draws_test": _TEXT,
-    "rows_test": _TEXT,
-    "data_kind": _TEXT,
-}
-"""Columns that say what a run is, with their types: tidy frames of other tables repeat them for each run."""
-
-COLUMNS: Mapping[str, str] = {
-    **dict.fromkeys(("run_id", "kind", "status", "error"), _TEXT),
-    **IDENTITY,
-    **dict.fromkeys(
-        (
-            *("label", "unit", "fitted_labels", "precision", "noise_mode", "inputs", "input_test"),
-            *("kept_test", "draws_val", "selection", "cross", "group", "family", "weights"),
-            *("state", "stores", "interval_method", "chosen", "flags"),
-        ),
-        _TEXT,
-    ),
-    **dict.fromkeys(("noise_seed", "probe_version", "d"), _INTEGER),
-    **dict.fromkeys((f"{count}_{split}" for count in ("n", "n_rows") for split in SPLITS), _INTEGER),
-    "noise_level_val": _FLOAT,
-    **dict.fromkeys((f"{split}_{metric}" for split in SPLITS for metric in METRICS), _FLOAT),
-    **dict.fromkeys(
-        (
-            f"{split}_{metric}_{end}"
-            for split in INTERVAL_SPLITS
-            for metric in METRICS
-            for end in ("lo", "hi")
-        ),
-        _FLOAT,
-    ),
-    **dict.fromkeys(
-        (f"published_{name}" for name in ("train_r2", "val_r2", "test_r2", "test_rmse", "test_mae")), _FLOAT
-    ),
-}
-IN_UNIT_OF_LABEL = ("rmse", "mae", "bias", "bias_median", "sigma_mad")
-"""Metrics in the label's unit; R2 has none."""
 
 
 def frame_of(records: Sequence[Record], state: StoreState) -> pd.DataFrame:
@@ -98,7 +36,7 @@ def frame_of(records: Sequence[Record], state: StoreState) -> pd.DataFrame:
     return pd.DataFrame(
         {
             name: pd.Series([row.get(name) for row in rows], dtype=dtype).fillna(
-                "" if dtype == _TEXT else pd.NA
+                "" if dtype == TEXT else pd.NA
             )
             for name, dtype in COLUMNS.items()
         }
@@ -150,7 +88,7 @@ def _rows_of_record(record: Record, state: StoreState) -> Iterator[Row]:
     for label in spec["labels"]:
         flags = _flags_of(result.get("flags") or [], label, spec["labels"])
         row = {**common, "label": label, "unit": unit_of(label), "flags": flags, **_scores(result, label)}
-        yield row | (_published(row) if _same_question(row, spec) else {})
+        yield row | published_beside(row, spec)
 
 
 def _identity(record: Record) -> Row:
@@ -240,49 +178,12 @@ def _flags_of(flags: Sequence[str], label: str, labels: Sequence[str]) -> str:
     return ", ".join(sorted(flag for flag in flags if not flag.endswith(others)))
 
 
-def _same_question(row: Row, spec: Mapping[str, Any]) -> bool:
-    """Whether a published score answers the same question: one plain stream, all of train, true error, noise level 1.
-
-    The published features are one stream (384 = 48 x 8); which direction is not recorded.
-    """
-    features = spec.get("features") or {}
-    return (
-        row["control"] == "none"
-        and row["training"] != FINE_TUNED
-        and row["error_input"].lower() == "true"
-        and len(features.get("parts") or []) == 1
-        and row["direction"] in ("forward", "backward")
-        and row["train_size"] is None
-        and not features.get("pca")
-        and not features.get("segments")
-        and spec.get("noise_mode", "draw") == "draw"
-        and _published_setting(row["head"], spec.get("params") or {})
-        and all(level == 1 for level in (spec.get("noise_levels") or {}).values())
-    )
-
-
-def _published_setting(head: str, params: Mapping[str, Any]) -> bool:
-    """Whether a head was fitted as the published one was (REFERENCE 5 and 7); MLP settings are not compared."""
-    return all(name not in params or params[name] == value for name, value in SETTINGS.get(head, {}).items())
-
-
 def _inputs(spec: Mapping[str, Any]) -> str:
     """The data files of each split, by the first digits of their digest."""
     return ", ".join(
         f"{split} {'+'.join(digest[:SHORT] for digest in digests)}"
         for split, digests in sorted((spec.get("inputs") or {}).items(), key=_split_rank)
     )
-
-
-def _published(row: Row) -> Row:
-    scores = published(row["label"], layer=row["layer"], pooling=row["pooling"], head=row["head"])
-    return {
-        "published_train_r2": final_score(scores, "train", "r2"),
-        "published_val_r2": final_score(scores, "val", "r2"),
-        "published_test_r2": final_score(scores, "test", "r2"),
-        "published_test_rmse": final_score(scores, "test", "rmse"),
-        "published_test_mae": final_score(scores, "test", "mae"),
-    }
 
 
 def _states(record: Record, state: StoreState) -> str:

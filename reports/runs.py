@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from .columns import IDENTITY
 from .ordering import ordered
-from .rows import IDENTITY, SHORT, Row, rows_of
+from .rows import SHORT, Row, rows_of
 from .settings import settings_frame, varying_columns
 from .source import Source
 from .table import Cell, Column

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from .rows import SHORT, SPLITS, Row, rows_of
+from .columns import SPLITS
+from .rows import SHORT, Row, rows_of
 from .table import Column
 
 # Shown as columns where they differ, in a footnote where they do not. Keys are those of `settings_frame`.

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from .style import FAINT, SMALL, SOFT
+from .style import FAINT, SOFT
+from .typesetting import SMALL
 
 
 @dataclass(frozen=True, kw_only=True)

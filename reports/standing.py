@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cache.provenance import KEY_DIGITS
 from cache.records import Record
 
-from .rows import FRESH, KEY_DIGITS, SCORED_KINDS, SHORT, StoreState
+from .rows import FRESH, SCORED_KINDS, SHORT, StoreState
 from .source import Source
 from .table import Column
 

@@ -8,23 +8,18 @@ import pandas as pd
 from cache.records import Record
 
 from .audits import error_command, not_run, subject
+from .columns import SPLITS
 from .comparable import comparable_rows
 from .comparisons import NOT_COMPARED, Comparisons
+from .contest import contest, r2_estimate, scored
 from .footnotes import footnotes
 from .ordering import ordered
 from .paired_columns import PAIRED, paired_cells, paired_notes
 from .render_markdown import estimate_text
-from .rows import FRESH, SPLITS, Row, rows_of
+from .rows import FRESH, Row, rows_of
 from .settings import settings_frame, varying_columns
 from .table import Cell, Column, Table, Value
-from .verdict import (
-    DIGITS,
-    best_note,
-    contest,
-    r2_estimate,
-    scored,
-    verdicts_of,
-)
+from .verdict import DIGITS, best_note, verdicts
 from .vocabulary import CLEAN_FLUX, ERROR_ONLY, LATENT, MEAN_PREDICTOR, RAW_FLUX, error_digits, unit_of
 
 PUBLISHED_TEST = Column(key="published_test_r2", heading="published, real BOSZ/PFS data, test R2", digits=4)
@@ -85,7 +80,7 @@ def controls_table(
         label=label,
         base=(ROLE, *FEATURES, HEAD),
         scores=_test_scores(label),
-        lead=(*verdicts_of(sets, paired, audits=audits), *_not_run(label, rows_of(rows), audits)),
+        lead=(*verdicts(sets, paired, audits=audits), *_not_run(label, rows_of(rows), audits)),
         notes=tuple(best_note(sets, paired)),
         paired=paired,
     )

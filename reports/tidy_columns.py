@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from .rows import IN_UNIT_OF_LABEL
+from .columns import IN_UNIT_OF_LABEL
 from .table import Table
 from .vocabulary import UNKNOWN_UNIT
 

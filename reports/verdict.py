@@ -1,16 +1,13 @@
 """What the numbers say: which row wins, by how much, and whether a baseline beats the latents."""
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
-import pandas as pd
 
 from cache.records import Record
 
 from .audits import audit_of, said_by
-from .comparable import best_on_val, comparable_rows, plain_latents
+from .comparable import best_on_val, plain_latents
 from .comparisons import ALPHA, NOT_COMPARED, Comparisons
+from .contest import Contest, above_zero, beats_clearly, contest, r2_estimate, scored
 from .render_markdown import estimate_text
 from .rows import Row
 from .table import Estimate
@@ -22,73 +19,6 @@ FAR_BELOW = -0.1
 """A score of shuffled labels whose whole interval is below this is no sound 0."""
 PENALISED = ("ols", "ridge")
 """Heads that a larger penalty, chosen on val, makes less flexible."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contest:
-    """The best of several rows scored on the same test set, and the one that comes nearest to it.
-
-    `clear`: the best row beats every other row clearly. `rival` is the next best among those that are not beaten so, or
-    among all. `n_paired` of the others were compared with it in pairs.
-    """
-
-    best: Row
-    rival: Row | None
-    clear: bool
-    n_paired: int = 0
-
-
-def r2_estimate(row: Row) -> Estimate:
-    """Test R2 of a scored row, with its interval."""
-    return Estimate(row["test_r2"], row["test_r2_lo"], row["test_r2_hi"])
-
-
-def scored(rows: Sequence[Row]) -> list[Row]:
-    """The rows that have a test R2, best first; equal ones keep their order."""
-    return sorted((row for row in rows if row["test_r2"] is not None), key=lambda row: -row["test_r2"])
-
-
-def contest(rows: Sequence[Row], paired: Comparisons = NOT_COMPARED) -> Contest | None:
-    """The best row and its strongest rival; None when no row has a score."""
-    ranking = scored(rows)
-    if not ranking:
-        return None
-    best, *others = ranking
-    if not others:
-        return Contest(best=best, rival=None, clear=False)
-    unbeaten = [other for other in others if not beats_clearly(best, other, paired)]
-    n_paired = sum(paired.between(best, other) is not None for other in others)
-    return Contest(best=best, rival=(unbeaten or others)[0], clear=not unbeaten, n_paired=n_paired)
-
-
-def beats_clearly(row: Row, other: Row, paired: Comparisons = NOT_COMPARED) -> bool:
-    """Whether `row` is better than `other` beyond chance.
-
-    By their paired difference, if they were compared; else if the whole interval of `row` lies above that of `other`;
-    never without intervals.
-    """
-    pair = paired.between(row, other)
-    if pair is not None:
-        return pair.holds
-    low, high = row["test_r2_lo"], other["test_r2_hi"]
-    return low is not None and high is not None and bool(low > high)
-
-
-def independent_apart(one: Estimate, other: Estimate) -> bool:
-    """Whether scores on different stars differ: 0 is outside the interval of the difference, never without intervals.
-
-    The ends that face each other add in quadrature.
-    """
-    lower, upper = sorted((one, other), key=lambda estimate: estimate.value)
-    if lower.high is None or upper.low is None:
-        return False
-    return upper.value - lower.value > math.hypot(lower.high - lower.value, upper.value - upper.low)
-
-
-def above_zero(row: Row) -> bool:
-    """Whether a row scores better than the mean predictor by its interval, or, without one, by its value."""
-    low = row["test_r2"] if row["test_r2_lo"] is None else row["test_r2_lo"]
-    return bool(low > 0)
 
 
 def chosen_latent(rows: Sequence[Row]) -> Row | None:
@@ -130,19 +60,12 @@ def _not_cleared(result: Contest, paired: Comparisons) -> str:
 
 
 def verdicts(
-    frame: pd.DataFrame, paired: Comparisons = NOT_COMPARED, *, audits: Sequence[Record] = ()
+    sets: Sequence[Sequence[Row]], paired: Comparisons = NOT_COMPARED, *, audits: Sequence[Record] = ()
 ) -> tuple[str, ...]:
-    """Plain sentences on one label's rows, one set per test set; empty without scores.
+    """Plain sentences on one label's rows, the test sets of `comparable_rows`; empty without scores.
 
     `audits` of the label answer for the error channel where one is of the test set.
     """
-    return verdicts_of(comparable_rows(frame), paired, audits=audits)
-
-
-def verdicts_of(
-    sets: Sequence[Sequence[Row]], paired: Comparisons = NOT_COMPARED, *, audits: Sequence[Record] = ()
-) -> tuple[str, ...]:
-    """The sentences of `verdicts`, from the test sets of `comparable_rows`."""
     return tuple(sentence for rows in sets for sentence in _verdict(rows, paired, audits))
 
 

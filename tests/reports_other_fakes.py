@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from reports_fakes import PREDICTED, key_of, written
+from reports_fakes import PREDICTED, few_records, history, key_of, record, source_of, written
 
 from cache.canonical import digest_json
 from cache.records import RECORD_SCHEMA, Record
@@ -226,3 +226,17 @@ def importance(probe: Record, label: str = "log_g") -> tuple[Record, dict[str, n
         "predictions": {probe.run_id: PREDICTED + probe.run_id},
     }
     return made("importance", spec, result), arrays
+
+
+def of_all_kinds():
+    """A source with records of every kind, and a failure."""
+    probes = with_predictions(
+        *few_records(),
+        record({"log_g": 0.2, "T_eff": 0.9}, train_size=100),
+        record({"log_g": 0.3, "T_eff": 0.9}, noise_levels=dict.fromkeys(("train", "val", "test"), 0.5)),
+    )
+    told, arrays = importance(probes[0])
+    curves = {r.run_id: history(30, n_labels=2) for r in probes if r.spec["head"] == "mlp_1"}
+    others = [audit(), ceiling(*probes[:2]), comparison(*probes), told]
+    records = [*probes, *others, record(failed="a, b | c\n& 100 % \\d", seed=7)]
+    return source_of(records, {**curves, told.run_id: arrays})

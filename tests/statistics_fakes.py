@@ -75,3 +75,9 @@ def plain_ends(estimate, values, stars, *, scale, n_resamples, seed, level=0.95)
     percentile = np.quantile(scale(replicates), [(1 - level) / 2, (1 + level) / 2])
     studentised = sorted(scale(np.array([value - reach, value + reach])))
     return min(percentile[0], studentised[0]), max(percentile[1], studentised[1])
+
+
+def labels_and_predictions(n=300, *, seed=0, noise=0.5):
+    rng = np.random.default_rng(seed)
+    y = 5000 + 700 * rng.standard_normal(n)
+    return y, y + 700 * noise * rng.standard_normal(n) + 30

@@ -5,6 +5,9 @@ from pathlib import Path
 import numpy as np
 from hdf5_fixtures import Example, write_table_layout
 
+from cache import FeatureStore
+from extract.pipeline import extract_features
+from extract.prepare import prepare
 from extract.request import ExtractConfig
 
 DATA = Path(__file__).parent / "data"
@@ -66,3 +69,20 @@ def request(data, folder, **changes):
         "digests": folder / "digests",
     }
     return ExtractConfig(**{**plain, **changes})
+
+
+def only(paths, split="test"):
+    """The one store of a split."""
+    (path,) = paths[split]
+    return FeatureStore.open(path)
+
+
+def extract_one(data, folder, **changes):
+    """The one store of a request for one split."""
+    return only(extract_features(request(data, folder, **changes)))
+
+
+def provenance(data, folder, **changes):
+    """What the first test store of a request would be made from."""
+    with prepare(request(data, folder, **changes)) as prepared:
+        return prepared.plans["test"][0].provenance

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import reports_fakes
 import yaml
+from commands import cache
 from store_fakes import (
     BACKWARD,
     FORWARD,
@@ -20,16 +21,11 @@ from store_fakes import (
 
 from cache import FeatureStore
 from cache.cli import VERBS
-from cache.commandline import main
 from cache.commits import commit_path
 from cache.header import chunk_path
 from cache.texts import age_text, size_text, table
 
 HEAVY = ("torch", "sklearn", "lightgbm", "h5py", "xarray", "pandas", "matplotlib", "pyarrow")
-
-
-def cache(*argv):
-    return main("cache", VERBS, [str(argument) for argument in argv])
 
 
 def test_ls_shows_every_store_and_its_state(tmp_path, capsys):

@@ -3,13 +3,12 @@
 import json
 
 import pytest
+from commands import cache
 from hypothesis import given
 from hypothesis import strategies as st
 from store_fakes import BACKWARD, FORWARD, MEAN, begin_store, edit_header, fill, make_store, provenance
 
 from cache.atomic import publish_json
-from cache.cli import VERBS
-from cache.commandline import main
 from cache.errors import ConfigError, Damaged, SchemaVersion
 from cache.nearest import field_differences, held_by, nearest, relation
 from cache.plan_file import Plan, PlannedStore, read_plan, write_plan
@@ -27,10 +26,6 @@ CHANGES = {
     "encoder": {"origin": "random:0"},
 }
 NOT_ONE_FAMILY = set(CHANGES) - {"input", "rows", "noise"}
-
-
-def cache(*argv):
-    return main("cache", VERBS, [str(argument) for argument in argv])
 
 
 def fields(one, two):

@@ -19,7 +19,7 @@ from cache.commits import commit_path
 from cache.errors import ConfigError, Damaged, Incomplete, NotExtracted, SchemaVersion, UnknownName
 from cache.layer_names import canonical_layers
 from cache.provenance import differences, family, group, store_key
-from cache.view import store_paths
+from cache.store_folders import store_paths
 
 LAYER, POOLING = FORWARD.layer, FORWARD.pooling
 PLAIN = ((LAYER, "forward", POOLING),)

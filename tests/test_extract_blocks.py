@@ -33,11 +33,6 @@ from extract.stages import StageTimes
 ARRAYS = {"layers": (LAYER, "pool_1", "input_flux"), "directions": ("forward", "backward"), "draws": 2}
 
 
-@pytest.fixture(scope="module")
-def spectra_file(survey):
-    return survey / "test/dataset.h5"
-
-
 @pytest.fixture(autouse=True)
 def _no_thread_is_left():
     before = set(threading.enumerate())

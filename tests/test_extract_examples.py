@@ -9,7 +9,7 @@ from cache.errors import ConfigError
 from cache.records import read_arrays, read_record, write_record
 from extract.cli import VERBS
 from extract.examples_command import LAYERS, ExamplesSettings, make_examples
-from extract.one_pass import spread
+from extract.few_spectra import spread
 from extract.pipeline import extract_features
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from commands import extract
 from store_fakes import edit_sealed, flip_byte
 from survey_fakes import CHECKPOINT, LAYER, POOLING, YAML
 
@@ -23,15 +24,10 @@ from cache.header import chunk_path
 from cache.plan_file import PLAN_SCHEMA, read_plan
 from cache.selection import read_selection
 from extract import fingerprint
-from extract.cli import VERBS
 from extract.planned import command_of, planned_request, request_json
 from extract.run_command import RunSettings, to_request
 
 SCRIPT = Path(__file__).parents[1] / "docs/extract_array.sbatch"
-
-
-def extract(*argv):
-    return main("extract", VERBS, [str(argument) for argument in argv])
 
 
 def flags(folder, data, *more):

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache.errors import ConfigError, UnknownName
-from extract.noise import NOISE_MODES, NOISE_VERSION, noise_key, noisy_flux, standard_normal
+from extract.choices import NOISE_MODES
+from extract.noise import NOISE_VERSION, noise_key, noisy_flux, standard_normal
 
 WORD = 2**64
 MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)

@@ -10,8 +10,8 @@ from cache.records import read_arrays, read_record
 from extract.batches import Batch
 from extract.checkpoint import load_encoder
 from extract.cli import VERBS
+from extract.few_spectra import batches_of, spread
 from extract.occlude_command import OccludeSettings, covered_batch, make_occlusion
-from extract.one_pass import batches_of, spread
 from extract.pooling import pool
 from extract.prepare import prepare
 

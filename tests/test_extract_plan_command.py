@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import extract
 from survey_fakes import CHECKPOINT, LAYER, POOLING, YAML
 
 from cache.cli import VERBS as CACHE_VERBS
@@ -11,14 +12,9 @@ from cache.commandline import main
 from cache.commits import commit_path
 from cache.plan_file import read_plan
 from cache.provenance import store_key
-from extract.cli import VERBS
 from extract.dry_run import computing
 
 BACKWARD_TOO = ("--directions", "forward,backward")
-
-
-def extract(*argv):
-    return main("extract", VERBS, [str(argument) for argument in argv])
 
 
 def flags(folder, survey, *more):

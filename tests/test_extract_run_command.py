@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import yaml
+from commands import extract
 from survey_fakes import CHECKPOINT, LAYER, POOLING, YAML
 
 from cache import FeatureStore
@@ -11,10 +12,6 @@ from cache.commits import commit_path
 from cache.selection import read_selection
 from extract.cli import VERBS
 from extract.run_command import RunSettings, to_request
-
-
-def extract(*argv):
-    return main("extract", VERBS, ["run", *(str(argument) for argument in argv)])
 
 
 def flags(folder, *more):
@@ -33,7 +30,7 @@ def stores(folder):
 def test_a_folder_becomes_stores_and_a_selection(survey, tmp_path, capsys):
     selection = tmp_path / "selections/one.json"
     argv = flags(tmp_path, "--data", survey, "--layers", f"{LAYER},input_error", "--selection", selection)
-    assert extract(*argv) == 0
+    assert extract("run", *argv) == 0
     written = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in written] == [
         "train", "extract train", "val", "extract val", "test", "extract test"
@@ -47,23 +44,23 @@ def test_a_folder_becomes_stores_and_a_selection(survey, tmp_path, capsys):
     )
     (view,) = chosen.views("test", (("input_error", "forward", POOLING),))
     assert view.features("input_error", POOLING).shape == (16, 4)
-    assert extract(*argv) == 0
+    assert extract("run", *argv) == 0
     assert all(line.endswith("is there and fresh") for line in capsys.readouterr().out.splitlines())
 
 
 def test_a_dry_run_checks_and_plans_and_writes_no_store(survey, tmp_path, capsys):
     argv = flags(tmp_path, "--data", survey, "--split", "train,test", "--draws", 2)
-    assert extract(*argv, "--dry-run") == 0
+    assert extract("run", *argv, "--dry-run") == 0
     told = capsys.readouterr().out
     assert [line.split(",")[0] for line in told.splitlines() if "to compute" in line] == [
         f"{split}: {n} rows" for split, n in (("train", 40), ("test", 16)) for _ in range(2)
     ]
     assert told.count(f"to compute: {LAYER}/forward/{POOLING}") == 4
     assert not (tmp_path / "features").exists()
-    assert extract(*argv, "--block-rows", 8) == 0
+    assert extract("run", *argv, "--block-rows", 8) == 0
     commit_path(stores(tmp_path)[0].parent, 1).unlink()
     capsys.readouterr()
-    assert extract(*argv, "--dry-run", "--selection", tmp_path / "s.json") == 0
+    assert extract("run", *argv, "--dry-run", "--selection", tmp_path / "s.json") == 0
     told = capsys.readouterr().out
     assert told.count("is there and fresh") == 3
     assert told.count("to finish") == 1
@@ -79,24 +76,24 @@ def test_labels_that_files_must_hold_are_checked_before_anything_is_computed(
     argv = flags(tmp_path, "--data", survey, "--split", "train,test")
     with monkeypatch.context() as patched:
         patched.setattr("extract.prepare.fingerprint", read)
-        assert extract(*argv, "--need-labels", "log_g,Teff") == 2
+        assert extract("run", *argv, "--need-labels", "log_g,Teff") == 2
     told = capsys.readouterr().err
     assert f"unknown label of the train file {survey}/train/dataset.h5 'Teff'" in told
     assert "known: T_eff, log_g" in told
     assert not (tmp_path / "features").exists()
-    assert extract(*argv, "--need-labels", "log_g,T_eff") == 0
+    assert extract("run", *argv, "--need-labels", "log_g,T_eff") == 0
     assert capsys.readouterr().out.count("wrote") == 2
-    assert extract(*argv) == 0
+    assert extract("run", *argv) == 0
     assert capsys.readouterr().out.count("is there and fresh") == 2
 
 
 def test_yaml_settings_are_those_of_the_flags(survey, tmp_path, capsys):
     path = tmp_path / "run.yaml"
-    assert extract(*flags(tmp_path, "--data", survey / "test", "--print-config")) == 0
+    assert extract("run", *flags(tmp_path, "--data", survey / "test", "--print-config")) == 0
     settings = yaml.safe_load(capsys.readouterr().out)
     settings |= {"data": str(survey), "split": "test", "poolings": ["global_mean"], "noise_level": 0.5}
     path.write_text(yaml.safe_dump(settings))
-    assert extract("--config", path, "--noise-level", 2) == 0
+    assert extract("run", "--config", path, "--noise-level", 2) == 0
     (header,) = stores(tmp_path)
     store = FeatureStore.open(header.parent)
     assert store.provenance["noise"]["level"] == 2.0
@@ -124,13 +121,13 @@ def test_splits_may_be_named_one_by_one(survey, tmp_path):
     ],
 )
 def test_what_the_user_can_mend_exits_with_2(tmp_path, capsys, argv, message):
-    assert extract(*flags(tmp_path), *argv) == 2
+    assert extract("run", *flags(tmp_path), *argv) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_help_names_every_choice(capsys):
-    assert extract("--help") == 0
+    assert extract("run", "--help") == 0
     told = capsys.readouterr().out
     for text in (
         "Run the frozen encoder",
@@ -154,7 +151,7 @@ def test_a_stated_network_needs_no_yaml(survey, tmp_path, capsys):
     argv = ["--data", survey / "test/dataset.h5", "--checkpoint", CHECKPOINT, "--error-mode", "pixel"]
     argv += ["--poolings", "global_mean", "--device", "cpu", "--threads", 1, "--out", tmp_path / "features"]
     argv += ["--digests", tmp_path / "digests"]
-    assert extract(*argv) == 0
+    assert extract("run", *argv) == 0
     assert "assumed: " in capsys.readouterr().out
     store = FeatureStore.open(stores(tmp_path)[0].parent)
     assert np.isfinite(store.features(LAYER, "global_mean")).all()

@@ -82,8 +82,10 @@ def test_workers_are_told_what_the_network_is_fed(survey, files, tmp_path, addre
 def test_a_cluster_is_made_once_and_only_when_needed(files, tmp_path, monkeypatch):
     pytest.importorskip("distributed", reason="dask is an optional extra")
     made = []
-    real = dask_cluster._make
-    monkeypatch.setattr(dask_cluster, "_make", lambda *told: made.append(told[1]["jobs"]) or real(*told))
+    real = dask_cluster.make_cluster
+    monkeypatch.setattr(
+        dask_cluster, "make_cluster", lambda *told: made.append(told[1]["jobs"]) or real(*told)
+    )
     path = tmp_path / "cluster.yaml"
     path.write_text("{cluster: local, jobs: 1, processes: false, host: null, preload: []}")
     with prepare(asked(files, tmp_path, scheduler="dask", dask_config=path)) as prepared:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import probes
+from small_survey import N, survey_store
 from store_fakes import FORWARD
-from test_probes_run_command import N, probes, survey_store
 
 from cache.arrays import ArrayName
 from cache.canonical import canonical_json

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import make, probes
+from small_survey import N, flags, survey_store
 from store_fakes import FORWARD
-from test_probes_run_command import N, flags, probes, survey_store
-from test_project import make
 
 from cache.errors import ConfigError
 from cache.header import read_header

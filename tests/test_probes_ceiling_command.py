@@ -6,17 +6,18 @@ import sys
 
 import numpy as np
 import pytest
+from commands import probes
+from small_survey import N, flags, survey_store
 from store_fakes import BACKWARD, FORWARD, provenance
-from test_probes_run_command import N, flags, probes, survey_store
 
 from cache import FeatureStore
 from cache.errors import Stale
 from cache.fisher import FisherMatrices, fisher_key, write_fisher
 from cache.records import read_arrays, read_predictions, read_records, record_path, write_record
-from cache.view import store_paths
+from cache.store_folders import store_paths
 from probes.ceiling_applies import NOT_STORED, SEES_CLEAN_FLUX, SEES_THE_ERROR, why_not
 from probes.ceiling_inputs import matched
-from probes.comparison import ScoredRows
+from probes.comparable import ScoredRows
 from probes.metrics import r2
 
 PARAMETERS = ["T_eff", "log_g", "ln_A"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_probes_run_command import probes
+from commands import probes
 
 from cache.records import write_record
 from probes.registry import HEADS

@@ -5,13 +5,15 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from test_probes_run_command import N, flags, probes, survey_store
+from commands import probes
+from small_survey import N, flags, survey_store
 
 from cache.canonical import canonical_json
 from cache.errors import ProbeError
 from cache.records import read_predictions, read_records
 from probes.bins import quantile_bins
-from probes.comparison import binned, comparable, described, paired
+from probes.comparable import comparable
+from probes.comparison import binned, described, paired
 from probes.metrics import r2
 from probes.statistics import PAIRED_METHOD, intervals, paired_difference
 
@@ -41,7 +43,7 @@ def results(tmp_path_factory):
 
 def families(root):
     from cache.header import read_header
-    from cache.view import store_paths
+    from cache.store_folders import store_paths
 
     return [read_header(path) for path in store_paths(root, "train")]
 

@@ -3,8 +3,9 @@
 import shlex
 
 import pytest
+from commands import probes
+from small_survey import N, flags, survey_store
 from store_fakes import FORWARD
-from test_probes_run_command import N, flags, probes, survey_store
 
 from cache.arrays import ArrayName
 from cache.records import read_records
@@ -192,7 +193,7 @@ def test_layers_of_a_random_encoder_that_are_not_stored_are_named(tmp_path):
 
 def survey_families(root):
     from cache.header import read_header
-    from cache.view import store_paths
+    from cache.store_folders import store_paths
 
     for path in store_paths(root, "train"):
         header = read_header(path)

@@ -18,7 +18,7 @@ from probes.groups import Group, basis_key, group_key
 from probes.persistence import AXES_FILE, has_head, load_head, save_head
 from probes.predict import predict_view
 from probes.runner import head_folder, run_group, run_probe, store_result
-from probes.spec import MIXED_LAYERS, ProbeRequest, build_spec, check_request
+from probes.spec import MIXED_LAYERS, ProbeRequest, check_request, checked_spec
 
 PART = FeaturePart(layer=LAYER, pooling=POOLING)
 FLUX = FeaturePart(layer="input_flux", pooling="none")
@@ -61,7 +61,7 @@ def test_a_group_gives_what_each_probe_gives_alone(sizes):
         assert (
             canonical_json(outcome.spec)
             == canonical_json(alone.spec)
-            == canonical_json(build_spec(request, views))
+            == canonical_json(checked_spec(request, views))
         )
         assert canonical_json(outcome.result) == canonical_json(alone.result)
         assert outcome.head.to_files() == alone.head.to_files()
@@ -223,7 +223,7 @@ def test_parts_without_segments_are_refused():
 def test_every_choice_is_another_record(tmp_path):
     views = make_views()
     asked = [ask(), ask(pca=2), ask(segments=(0,)), ask(segments=(0, 1, 2)), ask(train_size=80)]
-    specs = [build_spec(request, views) for request in asked]
+    specs = [checked_spec(request, views) for request in asked]
     assert len({canonical_json(spec) for spec in specs}) == len(asked)
     name = store_result(tmp_path, run_probe(asked[2], views))
     assert read_record(tmp_path, name).spec["features"]["segments"] == [0]

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from heads_fakes import QUICK, sample
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -13,16 +14,6 @@ from probes import BASELINES, HEADS, make_probe
 from probes.base import ROWS_AT_ONCE
 from probes.metrics import r2
 from probes.persistence import load_head, save_head
-
-QUICK = {
-    "ols": {},
-    "ridge": {},
-    "lightgbm": {"n_trees": 20, "min_child": 5, "threads": 1},
-    "mlp_1": {"max_epochs": 12, "hidden": (16,), "threads": 1, "batch_size": 32, "learning_rate": 0.01},
-    "mlp_2": {"max_epochs": 12, "hidden": (16, 8), "threads": 1, "batch_size": 32, "learning_rate": 0.01},
-    "mean": {},
-}
-"""Settings with which each head fits in a moment."""
 
 CHOOSING = {
     "ridge": {"alpha": "val"},
@@ -34,13 +25,6 @@ CHOOSING = {
 
 EQUIVARIANCE = {"lightgbm": 1e-4, "mlp_1": 1e-4, "mlp_2": 1e-4}
 """Tolerance, in std of y, of predicting a y + b; float32 inside. Linear heads: 1e-9."""
-
-
-def sample(n=160, d=5, t=None, *, seed=0, dtype=np.float32):
-    rng = np.random.default_rng(seed)
-    X = rng.standard_normal((n, d)).astype(dtype)
-    y = X @ rng.standard_normal((d, t or 1)) + 0.2 * rng.standard_normal((n, t or 1))
-    return X, (y if t else y[:, 0])
 
 
 def val_of(X, y):

@@ -1,7 +1,8 @@
 """What `probes run` proposes after its scores."""
 
 import pytest
-from test_probes_run_command import N, flags, probes, survey_store
+from commands import probes
+from small_survey import N, flags, survey_store
 
 from probes.hints import hints
 

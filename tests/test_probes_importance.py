@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from commands import probes
 from probes_fakes import LAYER
 from store_fakes import provenance
-from test_probes_run_command import probes
 
 from cache import FeatureStore, FeatureView
 from cache.arrays import ArrayName

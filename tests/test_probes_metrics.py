@@ -5,20 +5,15 @@ import math
 import numpy as np
 import pytest
 from sklearn import metrics as reference
+from statistics_fakes import labels_and_predictions
 
 from cache.errors import ProbeError
 from probes import metrics
 
 
-def sample(n=300, *, seed=0, noise=0.5):
-    rng = np.random.default_rng(seed)
-    y = 5000 + 700 * rng.standard_normal(n)
-    return y, y + 700 * noise * rng.standard_normal(n) + 30
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_metrics_equal_scikit_learn(seed):
-    y, y_hat = sample(seed=seed)
+    y, y_hat = labels_and_predictions(seed=seed)
     assert metrics.r2(y, y_hat) == pytest.approx(reference.r2_score(y, y_hat), rel=1e-12)
     assert metrics.rmse(y, y_hat) == pytest.approx(reference.root_mean_squared_error(y, y_hat), rel=1e-12)
     assert metrics.mae(y, y_hat) == pytest.approx(reference.mean_absolute_error(y, y_hat), rel=1e-12)
@@ -38,7 +33,7 @@ def test_robust_scatter_is_sigma_for_normal_residuals():
 
 
 def test_r2_of_the_mean_is_zero_and_of_the_truth_one():
-    y, _ = sample()
+    y, _ = labels_and_predictions()
     assert metrics.r2(y, np.full_like(y, y.mean())) == pytest.approx(0, abs=1e-12)
     assert metrics.r2(y, y) == 1.0
 
@@ -53,7 +48,14 @@ def test_constant_labels_have_no_r2_but_other_scores(y):
 
 
 def test_scores_hold_every_metric():
-    assert list(metrics.scores(*sample())) == ["r2", "rmse", "mae", "bias", "bias_median", "sigma_mad"]
+    assert list(metrics.scores(*labels_and_predictions())) == [
+        "r2",
+        "rmse",
+        "mae",
+        "bias",
+        "bias_median",
+        "sigma_mad",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 import shutil
 
 import pytest
+from commands import probes
+from small_survey import N, flags, survey_store
 from store_fakes import FORWARD
-from test_probes_run_command import N, flags, probes, survey_store
 
 from cache.records import read_records
 from cache.selection import select, write_selection

@@ -2,68 +2,15 @@
 
 import numpy as np
 import pytest
+from commands import probes
 from pyarrow import parquet
-from store_fakes import BACKWARD, FORWARD, WIDTH, coordinates, provenance
+from small_survey import N, flags, survey_store
+from store_fakes import FORWARD
 
 from cache import FeatureStore
-from cache.commandline import main
 from cache.header import chunk_path
 from cache.records import read_predictions, read_records
 from cache.selection import select, write_selection
-from cache.skeleton import RowTable
-from cache.writer import Block, StoreWriter
-from probes.cli import VERBS
-
-N = {"train": 60, "val": 20, "test": 24}
-TRUTH = np.array([1.0, -2.0, 0.5, 0.0])
-
-
-def survey_store(
-    root,
-    split,
-    *,
-    arrays=(FORWARD, BACKWARD),
-    labels=True,
-    shared=0,
-    stars=None,
-    width=WIDTH,
-    about=None,
-    **changes,
-):
-    """Features with which log_g is linear up to noise; `shared` stars are those of train, or all are `stars`.
-
-    Further columns than WIDTH are noise; `about` is what the run note says.
-    """
-    n = N[split]
-    rng = np.random.default_rng([ord(split[1]), changes.get("noise", {}).get("draw", 0), 1])
-    truth = np.random.default_rng(ord(split[1])).standard_normal((n, WIDTH))
-    values = (truth + 0.05 * rng.standard_normal(truth.shape)).astype(np.float32)
-    values = np.concatenate([values, rng.standard_normal((n, width - WIDTH)).astype(np.float32)], axis=1)
-    first = 1000 * list(N).index(split)
-    star = np.array(range(first, first + n) if stars is None else stars, dtype=np.uint64)
-    star[:shared] = np.arange(shared)
-    log_g = 3 + truth @ TRUTH
-    table = {
-        "log_g": log_g,
-        "T_eff": 5000 + 100 * truth[:, 0],
-        "snr": 5 + np.arange(n) % 7,
-        "gap": np.where(np.arange(n) == 3, np.nan, 1.0),
-    }
-    writer = StoreWriter.create(
-        root,
-        provenance(
-            split, arrays=arrays, n=n, width=width, input=split.encode().hex().ljust(64, "0"), **changes
-        ),
-        rows=RowTable(np.arange(n), star, [str(k) for k in range(n)], table if labels else {}),
-        coordinates={array: coordinates(width) for array in arrays},
-        block_rows=16,
-    )
-    for block in writer.pending():
-        lo, hi = writer.header.block(block)
-        made = {a: -values[lo:hi] if a == BACKWARD else values[lo:hi] for a in arrays}
-        writer.commit(block, Block(arrays=made, input=""), {"engine": "made up"})
-    writer.record_run("2026-01-01T00-00-00Z", {"encoder": "tiny"} | (about or {}))
-    return writer.path
 
 
 @pytest.fixture(scope="module")
@@ -73,16 +20,6 @@ def features(tmp_path_factory):
         survey_store(root, split)
     survey_store(root, "train", noise={"draw": 1})
     return root
-
-
-def probes(verb, *argv):
-    return main("probes", VERBS, [verb, *(str(argument) for argument in argv)])
-
-
-def flags(features, results, *more):
-    """Without controls, unless they are asked for."""
-    plain = () if "--controls" in more else ("--controls", "none")
-    return ("--features", features, "--poolings", FORWARD.pooling, "--results", results, *plain, *more)
 
 
 def test_a_probe_becomes_a_record_predictions_and_a_head(features, tmp_path, capsys):

@@ -25,7 +25,7 @@ from probes.features import FeaturePart
 from probes.persistence import HEAD_FILE, load_head, save_head
 from probes.predict import predict_view
 from probes.runner import head_folder, run_probe, store_result
-from probes.spec import ProbeRequest, build_spec
+from probes.spec import ProbeRequest, checked_spec
 
 PARTS = (FeaturePart(layer=LAYER, pooling=POOLING),)
 SPEC_FIELDS = {
@@ -51,7 +51,7 @@ QUICK_MLP = {"max_epochs": 4, "hidden": (8,), "threads": 1}
 
 
 def test_spec_is_complete_json():
-    spec = build_spec(ask("lightgbm", seed=3), make_views())
+    spec = checked_spec(ask("lightgbm", seed=3), make_views())
     assert set(spec) == SPEC_FIELDS
     assert json.loads(canonical_json(spec)) == spec
     assert spec["params"]["num_leaves"] == 31
@@ -71,8 +71,8 @@ def test_spec_is_complete_json():
 
 def test_defaults_and_the_same_values_given_are_one_spec():
     views = make_views()
-    assert build_spec(ask(), views) == build_spec(ask(params={"alpha": 0.001}), views)
-    assert build_spec(ask(), views) != build_spec(ask(params={"alpha": 0.01}), views)
+    assert checked_spec(ask(), views) == checked_spec(ask(params={"alpha": 0.001}), views)
+    assert checked_spec(ask(), views) != checked_spec(ask(params={"alpha": 0.01}), views)
 
 
 NAMED = [
@@ -91,31 +91,31 @@ NAMED = [
 
 @pytest.mark.parametrize(("name", "options"), NAMED)
 def test_new_choices_leave_the_names_of_records_alone(name, options):
-    assert run_id("probe", build_spec(ask(**options), make_views())) == name
+    assert run_id("probe", checked_spec(ask(**options), make_views())) == name
 
 
 def test_a_precision_is_told_where_it_is_not_fp32():
-    assert build_spec(ask(), make_views(precision="bf16"))["precision"] == "bf16"
+    assert checked_spec(ask(), make_views(precision="bf16"))["precision"] == "bf16"
 
 
 def test_spec_reads_no_features():
     views = make_views()
     for members in views.values():
         members[0].features = None
-    build_spec(ask(), views)
+    checked_spec(ask(), views)
 
 
 def test_random_encoders_are_a_control_by_their_origin():
     views = make_views(origin="random:0")
-    assert build_spec(ask(), views)["control"] == "random_encoder"
-    assert build_spec(ask(control="shuffled_labels"), views)["control"] == "shuffled_labels"
+    assert checked_spec(ask(), views)["control"] == "random_encoder"
+    assert checked_spec(ask(control="shuffled_labels"), views)["control"] == "shuffled_labels"
 
 
 def test_data_kind_is_mock_as_soon_as_one_split_is():
     views = make_views()
     for members in views.values():
         members[0].provenance["data_kind"] = "real"
-    assert build_spec(ask(), views)["data_kind"] == "real"
+    assert checked_spec(ask(), views)["data_kind"] == "real"
 
 
 @pytest.mark.parametrize(

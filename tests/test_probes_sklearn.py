@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from heads_fakes import sample
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
@@ -12,7 +13,6 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from test_probes_heads import sample
 
 from cache.errors import BlindspotError, ProbeError
 from probes import make_probe

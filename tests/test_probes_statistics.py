@@ -9,6 +9,7 @@ from statistics_fakes import (
     TRUE_R2,
     difference,
     gathered,
+    labels_and_predictions,
     log_unexplained,
     plain_ends,
     predictions,
@@ -33,19 +34,12 @@ from probes.statistics import (
     spread,
 )
 
-
-def sample(n=300, *, seed=0, noise=0.5):
-    rng = np.random.default_rng(seed)
-    y = 5000 + 700 * rng.standard_normal(n)
-    return y, y + 700 * noise * rng.standard_normal(n) + 30
-
-
 # --- intervals ---
 
 
 @pytest.mark.parametrize("rows_per_star", [1, 3])
 def test_the_interval_of_r2_equals_the_plain_bootstrap(rows_per_star):
-    y, y_hat = sample(60)
+    y, y_hat = labels_and_predictions(60)
     stars = np.arange(60, dtype=np.uint64) // rows_per_star + 2**63
     found = intervals(y, y_hat, stars=stars, n_resamples=150, seed=4)[0]["r2"]
     expected = plain_ends(
@@ -61,7 +55,7 @@ def test_the_interval_of_r2_equals_the_plain_bootstrap(rows_per_star):
 
 @pytest.mark.parametrize("name", ["rmse", "mae", "bias"])
 def test_intervals_of_errors_hold_the_percentile_interval(name):
-    y, y_hat = sample(60)
+    y, y_hat = labels_and_predictions(60)
     stars = np.arange(60) // 2
     found = intervals(y, y_hat, stars=stars, n_resamples=150, seed=4)[0][name]
     drawn = gathered(np.stack([y, y_hat], axis=1), stars, n_resamples=150, seed=4)
@@ -74,7 +68,7 @@ def test_intervals_of_errors_hold_the_percentile_interval(name):
 @pytest.mark.parametrize("name", ["bias_median", "sigma_mad"])
 @pytest.mark.parametrize(("n", "rows_per_star"), [(41, 1), (40, 1), (45, 3)])
 def test_intervals_of_medians_equal_the_plain_bootstrap(name, n, rows_per_star):
-    y, y_hat = sample(n)
+    y, y_hat = labels_and_predictions(n)
     y_hat = np.round(y_hat, -2)  # ties
     stars = np.arange(n) // rows_per_star
     found = intervals(y, y_hat, stars=stars, n_resamples=100, seed=2)[0][name]
@@ -84,7 +78,7 @@ def test_intervals_of_medians_equal_the_plain_bootstrap(name, n, rows_per_star):
 
 
 def test_every_metric_has_an_interval_around_it_and_medians_may_be_left_out():
-    y, y_hat = sample(300)
+    y, y_hat = labels_and_predictions(300)
     found = intervals(y, y_hat, stars=np.arange(300))[0]
     assert list(found) == list(metrics.METRICS)
     for name, value in metrics.scores(y, y_hat).items():
@@ -96,7 +90,7 @@ def test_every_metric_has_an_interval_around_it_and_medians_may_be_left_out():
 
 
 def test_labels_share_the_resamples_and_slabs_do_not_matter(monkeypatch):
-    y, y_hat = sample(50)
+    y, y_hat = labels_and_predictions(50)
     stars = np.arange(50)
     one = intervals(y, y_hat, stars=stars)
     both = intervals(np.stack([y, -y], 1), np.stack([y_hat, -y_hat], 1), stars=stars)
@@ -113,7 +107,7 @@ def test_labels_share_the_resamples_and_slabs_do_not_matter(monkeypatch):
 
 
 def test_order_of_rows_does_not_matter_within_stars():
-    y, y_hat = sample(40)
+    y, y_hat = labels_and_predictions(40)
     stars = np.arange(40) // 2
     order = np.random.default_rng(0).permutation(40)
     plain = intervals(y, y_hat, stars=stars)[0]
@@ -123,7 +117,7 @@ def test_order_of_rows_does_not_matter_within_stars():
 
 
 def test_repeated_rows_do_not_narrow_the_interval():
-    y, y_hat = sample(100)
+    y, y_hat = labels_and_predictions(100)
     stars = np.arange(100)
     once = intervals(y, y_hat, stars=stars)[0]
     many = intervals(np.tile(y, 5), np.tile(y_hat, 5), stars=np.tile(stars, 5))[0]
@@ -132,7 +126,7 @@ def test_repeated_rows_do_not_narrow_the_interval():
 
 
 def test_an_unequal_unit_scales_the_interval():
-    y, y_hat = sample(80)
+    y, y_hat = labels_and_predictions(80)
     kelvin, kilo = (intervals(u * y, u * y_hat, stars=np.arange(80))[0] for u in (1.0, 1e-3))
     assert kilo["r2"].lo == pytest.approx(kelvin["r2"].lo, rel=1e-9)
     for name in ("rmse", "mae", "bias", "bias_median", "sigma_mad"):
@@ -157,7 +151,7 @@ def test_no_interval_where_the_score_is_not_defined():
 
 def test_one_star_that_holds_the_error_leaves_the_percentile_interval():
     """Studentised by that star's own error, it would reach from -1e9 to 1."""
-    y, y_hat = sample(200)
+    y, y_hat = labels_and_predictions(200)
     y_hat[7] += 40 * y.std()
     stars = np.arange(200)
     found = intervals(y, y_hat, stars=stars, n_resamples=150, seed=4)[0]["r2"]
@@ -168,8 +162,8 @@ def test_one_star_that_holds_the_error_leaves_the_percentile_interval():
 
 
 def test_one_star_that_holds_a_difference_leaves_its_percentile_interval():
-    y, one = sample(200)
-    _, other = sample(200, seed=1)
+    y, one = labels_and_predictions(200)
+    _, other = labels_and_predictions(200, seed=1)
     one[7] += 40 * y.std()
     stars = np.arange(200)
     found = paired_difference(y, one, other, stars=stars, n_resamples=150, seed=4).interval
@@ -187,7 +181,7 @@ def test_two_stars_have_no_interval():
 
 
 def test_a_perfect_prediction_has_an_interval_of_no_length():
-    y, _ = sample(30)
+    y, _ = labels_and_predictions(30)
     found = intervals(y, y, stars=np.arange(30))[0]
     assert found["r2"] == Interval(1.0, 1.0)
     assert {found[name] for name in ("rmse", "mae", "bias", "bias_median", "sigma_mad")} == {
@@ -197,7 +191,7 @@ def test_a_perfect_prediction_has_an_interval_of_no_length():
 
 def test_the_mean_predictor_is_not_below_what_chance_gives():
     """Its standard error vanishes; the percentile interval says how far a mean of n stars lies from the truth."""
-    y, _ = sample(1000)
+    y, _ = labels_and_predictions(1000)
     span = intervals(y, np.full_like(y, y.mean()), stars=np.arange(1000))[0]["r2"]
     assert -0.02 < span.lo < -0.001
     assert -1e-3 < span.hi <= 1e-3
@@ -235,7 +229,7 @@ def test_a_table_holds_what_its_pairs_have_alone():
 
 
 def test_paired_difference_is_narrower_than_two_intervals():
-    y, y_hat = sample(400)
+    y, y_hat = labels_and_predictions(400)
     slightly_worse = y_hat + 40 * np.random.default_rng(3).standard_normal(400)
     stars = np.arange(400)
     found = paired_difference(y, y_hat, slightly_worse, stars=stars)
@@ -252,7 +246,7 @@ def test_constant_labels_have_no_difference_in_r2():
 
 
 def test_one_prediction_has_no_pairs():
-    y, y_hat = sample(20)
+    y, y_hat = labels_and_predictions(20)
     table = paired_differences(y, y_hat, stars=np.arange(20))
     assert (table.difference.size, table.intervals, table.p.size, table.p_holm.size) == (0, [], 0, 0)
 
@@ -375,7 +369,7 @@ def test_a_spread_is_mean_and_standard_deviation_of_one():
 
 
 def test_shapes_must_agree():
-    y, y_hat = sample(10)
+    y, y_hat = labels_and_predictions(10)
     with pytest.raises(ProbeError, match="must have the same rows"):
         intervals(y, y_hat, stars=np.arange(9))
     with pytest.raises(ProbeError, match="must have the same rows"):

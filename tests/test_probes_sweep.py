@@ -13,8 +13,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from commands import probes
+from small_survey import N, flags, survey_store
 from store_fakes import FORWARD
-from test_probes_run_command import N, flags, probes, survey_store
 
 from cache.errors import CacheError, ConfigError
 from cache.records import read_record, read_records

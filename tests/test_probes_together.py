@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_probes_heads import QUICK, sample
+from heads_fakes import QUICK, sample
 
 from cache.errors import ConfigError
 from probes import BASELINES, HEADS, make_probe, ridge_solutions

@@ -1,48 +1,17 @@
 """The project as a whole: its names, its Makefile from end to end, its README."""
 
-import os
 import re
 import shlex
-import subprocess
 import sys
 from importlib import metadata
-from pathlib import Path
 
 import pytest
+from commands import MAKEFILE, ROOT, make, run
 
 from cache.commandline import main
 from extract.cli import VERBS
 
-ROOT = Path(__file__).parents[1]
-MAKEFILE = (ROOT / "Makefile").read_text()
 PACKAGES = ("cache", "extract", "probes", "reports")
-
-
-def run(*command, cwd=ROOT, timeout=300):
-    ours = {
-        "MAKEFLAGS",
-        "MAKEOVERRIDES",
-        "MFLAGS",
-        *re.findall(r"^([A-Z]+) *\?=", MAKEFILE, flags=re.MULTILINE),
-    }
-    environment = {name: value for name, value in os.environ.items() if name not in ours} | {
-        "OMP_NUM_THREADS": "1"
-    }
-    return subprocess.run(
-        [*map(str, command)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-        env=environment,
-    )
-
-
-def make(*arguments, timeout=300):
-    """Make with this interpreter, and without rebuilding the environment."""
-    quiet = ("--no-print-directory", "-o", ".venv/ready")  # as `make test` runs us, a make within make
-    return run("make", *quiet, f"PY={sys.executable}", *arguments, timeout=timeout)
 
 
 def test_no_other_distribution_owns_our_names():
@@ -53,7 +22,7 @@ def test_no_other_distribution_owns_our_names():
 
 def test_reports_and_cache_import_nothing_heavy():
     code = (
-        "import sys; import cache, cache.cli, reports.cli, reports.generate, reports.figures;"
+        "import sys; import cache, cache.cli, reports.cli, reports.generate, reports.figure_overview;"
         "print([m for m in ('torch', 'sklearn', 'lightgbm', 'h5py', 'extract', 'probes') if m in sys.modules])"
     )
     done = run(sys.executable, "-c", code)

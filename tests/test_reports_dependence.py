@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports_fakes import few_records, key_of, record, source_of, write
-from test_reports_formats import of_all_kinds
+from reports_other_fakes import of_all_kinds
 
 from reports.generate import build_files, build_tables
 

@@ -32,18 +32,13 @@ from reports.figure_heatmap import heat_maps
 from reports.figure_importance import importances
 from reports.figure_noise import against_noise
 from reports.figure_occlusion import occlusions
-from reports.figure_predictions import (
-    PER_BIN,
-    best_predicted,
-    binned,
-    frame_of_values,
-    predicted_against_true,
-    residuals,
-)
+from reports.figure_predictions import PER_BIN, binned, frame_of_values, predicted_against_true, residuals
 from reports.figure_spectra import examples, reconstruction
-from reports.figure_sweeps import DRAWS, SIZE, against_draws, against_size, series_of
+from reports.figure_sweeps import against_draws, against_size
+from reports.predicted import best_predicted
 from reports.resampling import change_of_scatter, robust_scatter, slope_of
 from reports.rows import rows_of
+from reports.series import DRAWS, SIZE, series_of
 from reports.settings import settings_frame
 from reports.spectral_lines import LINES, holds_line, lines_between, wavelength_note
 from reports.style import styled

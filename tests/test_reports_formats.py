@@ -14,8 +14,8 @@ from astropy.table import QTable
 from astropy.table import Table as AstropyTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reports_fakes import few_records, history, record, source_of
-from reports_other_fakes import audit, ceiling, comparison, importance, with_predictions
+from reports_fakes import record, source_of
+from reports_other_fakes import of_all_kinds
 
 from reports.everything import everything
 from reports.formats import TEXTS, TIDY
@@ -25,20 +25,6 @@ from reports.render_latex import latex, tex
 from reports.render_mrt import mrt_text
 from reports.table import Column, Estimate, Table
 from reports.tidy_columns import Tidy, flat_text, tidy_of
-
-
-def of_all_kinds():
-    """A source with records of every kind, and a failure."""
-    probes = with_predictions(
-        *few_records(),
-        record({"log_g": 0.2, "T_eff": 0.9}, train_size=100),
-        record({"log_g": 0.3, "T_eff": 0.9}, noise_levels=dict.fromkeys(("train", "val", "test"), 0.5)),
-    )
-    told, arrays = importance(probes[0])
-    curves = {r.run_id: history(30, n_labels=2) for r in probes if r.spec["head"] == "mlp_1"}
-    others = [audit(), ceiling(*probes[:2]), comparison(*probes), told]
-    records = [*probes, *others, record(failed="a, b | c\n& 100 % \\d", seed=7)]
-    return source_of(records, {**curves, told.run_id: arrays})
 
 
 @pytest.fixture(scope="module")

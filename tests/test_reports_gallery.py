@@ -29,7 +29,8 @@ from cache.errors import ConfigError, UnknownName
 from reports.cli import VERBS
 from reports.figure_files import Written, captions, make_figures, missing
 from reports.gallery import PER_LABEL, NamedFigure, Skipped, figures, tasks
-from reports.style import LARGE, SMALL, elided, rendered, text_width, wrapped
+from reports.style import rendered
+from reports.typesetting import LARGE, SMALL, elided, text_width, wrapped
 
 LONG = {
     "alpha": 0.001,

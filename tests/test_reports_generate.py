@@ -181,7 +181,7 @@ def test_progress_appears_with_a_curve_only(tmp_path):
 
 def test_nothing_heavy_is_imported():
     code = (
-        "import sys, reports.generate, reports.figures\n"
+        "import sys, reports.generate, reports.figure_overview\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,7 +7,8 @@ import pytest
 from reports_fakes import finetuned, history, record, source_of
 
 from reports.published import PUBLISHED, UNFINISHED
-from reports.published_check import AGREES, CANNOT_TELL, DIFFERS, NOT_COMPARABLE, half_width, published_table
+from reports.published_agreement import AGREES, CANNOT_TELL, DIFFERS, NOT_COMPARABLE, half_width
+from reports.published_check import published_table
 
 N = {"train": 100_000, "val": 1000, "test": 1000}
 

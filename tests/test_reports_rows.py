@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 from reports_fakes import RANDOM_FAMILY, WEIGHTS, demo_records, finetuned, fresh, key_of, record
 
+from reports.columns import COLUMNS, FINE_TUNED, FROZEN, IDENTITY
 from reports.ordering import ordered
-from reports.rows import COLUMNS, FINE_TUNED, FROZEN, IDENTITY, SHORT, frame_of, rows_of, stores_of
+from reports.rows import SHORT, frame_of, rows_of, stores_of
 from reports.settings import settings_frame, varying_columns
 from reports.vocabulary import layer_rank, pooling_rank, role_of, unit_of
 

@@ -10,11 +10,16 @@ from reports_fakes import RANDOM_FAMILY, demo_records, finetuned, fresh, record
 
 from cache.records import run_id
 from reports.comparable import comparable_rows
+from reports.contest import contest
 from reports.footnotes import MOCK_NOTE, NOT_PUBLISHED_NOTE, PUBLISHED_NOTE, extract_command
 from reports.rows import frame_of, rows_of
 from reports.table import Estimate
 from reports.tables import controls_table, layers_table
-from reports.verdict import contest, verdicts
+from reports.verdict import verdicts
+
+
+def said_of(rows):
+    return verdicts(comparable_rows(rows))
 
 
 def frame(*records, state=fresh):
@@ -301,7 +306,7 @@ def test_the_verdict_names_what_beats_the_latents():
     ],
 )
 def test_shuffled_labels_far_below_0_are_no_sound_control(controls, words):
-    told = verdicts(frame(record(0.5), *(record(**item, control="shuffled_labels") for item in controls)))
+    told = said_of(frame(record(0.5), *(record(**item, control="shuffled_labels") for item in controls)))
     (text,) = [text for text in told if text.startswith("Shuffled labels are compatible with 0 or below")]
     assert words in text
     assert ("far below 0" in text) == bool(words)
@@ -309,13 +314,13 @@ def test_shuffled_labels_far_below_0_are_no_sound_control(controls, words):
 
 def test_the_verdict_when_the_latents_win():
     records = [record(0.6), record(0.5, layer="input_flux"), record(0.58, layer="input_error")]
-    text = " ".join(verdicts(frame(*records)))
+    text = " ".join(said_of(frame(*records)))
     assert "ridge, R2 0.600 [0.570, 0.630] scores highest, but is not told apart from error only" in text
     assert "is not told apart from error only" in text
     assert "(above it by 0.020, not clear: the 95 % intervals overlap)" in text
     assert "So what the latents know of log_g may have come through the error channel" in text
     for error, said in ((record(0.3, layer="input_error"), True), (record(0.02, layer="input_error"), False)):
-        text = " ".join(verdicts(frame(record(0.6), error)))
+        text = " ".join(said_of(frame(record(0.6), error)))
         assert ("So part of what the latents know of log_g may have come through the error" in text) == said
 
 
@@ -323,13 +328,13 @@ def test_val_chooses_the_latent_row_of_the_verdict():
     lucky, steady = record(0.6, pooling="mean_max"), record(0.5)
     lucky.result["scores"]["val"]["log_g"]["r2"] = 0.1
     flux = record(0.55, layer="input_flux", half_width=0.01)
-    text = " ".join(verdicts(frame(lucky, steady, flux)))
+    text = " ".join(said_of(frame(lucky, steady, flux)))
     told = "The latent row best on val (of 2), enc_pre_latent / seg_mean_K8 / forward / ridge, R2 0.500"
     assert told in text
     assert "is beaten by raw noisy flux" in text
     for item in (lucky, steady):
         del item.result["scores"]["val"]
-    text = " ".join(verdicts(frame(lucky, steady, flux)))
+    text = " ".join(said_of(frame(lucky, steady, flux)))
     assert "The latent row best on test for lack of val scores (of 2), enc_pre_latent / mean_max" in text
 
 
@@ -343,7 +348,7 @@ def test_what_was_not_run_leads_the_table():
 
 def test_the_verdict_names_baselines_that_failed_and_stale_rows():
     records = [record(0.6), record(failed="singular", layer="input_flux"), record(0.2, layer="input_error")]
-    text = " ".join(verdicts(frame(*records, state=lambda *_: "missing")))
+    text = " ".join(said_of(frame(*records, state=lambda *_: "missing")))
     assert ", beats error only; the closest is error only" in text
     assert "raw noisy flux has no score here" in text
     assert "2 of the 2 rows compared are stale" in text
@@ -370,7 +375,7 @@ def test_published_scores_stand_only_beside_their_own_settings():
 
 def test_the_verdict_tells_settings_apart_only_where_it_must():
     records = [record(0.5), record(0.49, params={"alpha": 10.0}), record(0.1, head="ols", seed=4)]
-    (sentence, *_) = verdicts(frame(*records))
+    (sentence, *_) = said_of(frame(*records))
     assert "ridge, settings alpha=0.001, R2 0.500" in sentence
     assert "ridge, settings alpha=10.0, R2 0.490" in sentence
     assert "seed" not in sentence
@@ -379,28 +384,28 @@ def test_the_verdict_tells_settings_apart_only_where_it_must():
 def test_the_verdict_on_bad_controls():
     leak = record(0.3, control="shuffled_labels")
     random = record(0.5, control="random_encoder", family=RANDOM_FAMILY)
-    text = " ".join(verdicts(frame(record(0.2), leak, random)))
+    text = " ".join(said_of(frame(record(0.2), leak, random)))
     assert "Shuffled labels are above 0, which a sound set-up cannot give" in text
     assert "below the best row of an untrained encoder" in text
     even = record(0.21, control="random_encoder", family=RANDOM_FAMILY)
-    text = " ".join(verdicts(frame(record(0.2), even)))
+    text = " ".join(said_of(frame(record(0.2), even)))
     assert "is not told apart from the best row of an untrained encoder" in text
     assert "(below it by 0.010, not clear" in text
 
 
 def test_the_verdict_without_intervals_or_latents():
     blind = record(0.3, control="shuffled_labels", half_width=None)
-    text = " ".join(verdicts(frame(record(0.2, half_width=None), blind, record(0.4, layer="input_flux"))))
+    text = " ".join(said_of(frame(record(0.2, half_width=None), blind, record(0.4, layer="input_flux"))))
     assert "has no interval to judge it by" in text
     assert "without intervals to judge it by" in text
-    assert "No latent row has a score" in " ".join(verdicts(frame(record(0.4, layer="input_flux"))))
-    assert "is the only row with a score" in " ".join(verdicts(frame(record(0.4))))
-    assert verdicts(frame(record(failed="x"))) == ()
+    assert "No latent row has a score" in " ".join(said_of(frame(record(0.4, layer="input_flux"))))
+    assert "is the only row with a score" in " ".join(said_of(frame(record(0.4))))
+    assert said_of(frame(record(failed="x"))) == ()
 
 
 def test_clean_flux_is_shown_but_does_not_compete():
     records = [record(0.99, layer="clean_flux"), record(0.2)]
-    assert "R2 0.200 [0.170, 0.230] is the only row with a score" in verdicts(frame(*records))[0]
+    assert "R2 0.200 [0.170, 0.230] is the only row with a score" in said_of(frame(*records))[0]
     assert controls_table(frame(*records), "log_g").rows[0]["role"] == "clean flux (no noise)"
 
 

@@ -10,13 +10,7 @@ from extract.architecture import ModelConfig
 from extract.encoder import BlindspotModel1D
 from extract.training import channels_last
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(**changes):

@@ -24,6 +24,8 @@ from extract.training.reconstruction import reconstruction, signal_to_noise
 from extract.training.stars import FIRST_ROW, Feeder
 from extract.training.upstream_yaml import upstream_sections
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = Recipe(
     num_layers=3,
     embed_dim=4,
@@ -47,14 +49,6 @@ TINY = Recipe(
     noise_level=1.0,
     seed=1,
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Interrupted(Exception):

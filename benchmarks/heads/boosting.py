@@ -15,7 +15,8 @@ import numpy as np
 
 from cache.runlog import versions
 from probes.base import Array
-from probes.boosting import Bins, LightGBM
+from probes.boosting import LightGBM
+from probes.boosting_bins import Bins
 from probes.together import Fit, TrainingSet, fit_alone, fit_together
 
 D, LABELS = 384, 5

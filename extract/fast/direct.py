@@ -61,7 +61,7 @@ class DirectEncoder:
                 yield f"enc_{index}", image
             if self._config.blindspot:
                 image = padded(image.narrow(self._axis, 0, image.shape[self._axis] - 1), (1, 0), self._axis)
-            image = functional.max_pool2d(image, along(2, self._axis, other=1))
+            image = functional.max_pool2d(image, along(2, self._axis))
             if not tapped:
                 image = _leaky(image)
             yield pool_name(index, self._depth), image
@@ -73,7 +73,7 @@ class _DirectBlock:
 
     def __init__(self, block: Block, *, dtype: torch.dtype, device: str, axis: int) -> None:
         self._padding, self._axis = block.padding, axis
-        self._dilation = along(int(block.conv.dilation[0]), axis, other=1)
+        self._dilation = along(int(block.conv.dilation[0]), axis)
         self._norm: nn.Module | None = None
         if isinstance(block.bn, nn.GroupNorm):
             weight = block.conv.weight.detach().clone()

@@ -4,9 +4,9 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def along(value: int, axis: int, *, other: int) -> tuple[int, int]:
-    """(for rows, for columns), with `value` for the axis of the pixels and `other` for the flat one."""
-    return (value, other) if axis == 2 else (other, value)
+def along(value: int, axis: int) -> tuple[int, int]:
+    """(for rows, for columns), with `value` for the axis of the pixels and 1 for the flat one."""
+    return (value, 1) if axis == 2 else (1, value)
 
 
 def padded(image: Tensor, padding: tuple[int, int], axis: int) -> Tensor:

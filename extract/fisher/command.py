@@ -1,12 +1,11 @@
 """`python -m extract fisher`: settings of the command line, turned into Fisher matrices."""
 
-import sys
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from cache.commandline import Command, Verb
+from cache.commandline import Command, Verb, say
 from cache.errors import ConfigError
 from cache.runlog import command_line
 
@@ -70,12 +69,7 @@ def to_request(settings: FisherSettings) -> FisherRequest:
 
 def run(settings: FisherSettings) -> None:
     """Write what is missing, or with `dry_run` only check; prints the files."""
-    make_fisher(to_request(settings), say=_say, dry_run=settings.dry_run)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    make_fisher(to_request(settings), say=say, dry_run=settings.dry_run)
 
 
 VERB = Verb(FisherSettings, run)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cache.errors import ConfigError, UnknownName
 
-from ..fingerprint import POLICIES
+from ..choices import BAD_ROW_POLICIES
 from .local_gradient import NEIGHBOURS
 
 METHODS = ("auto", "mock", "emulator")
@@ -37,8 +37,8 @@ class FisherRequest:
         """Check names and numbers."""
         if self.method not in METHODS:
             raise UnknownName("method", self.method, METHODS)
-        if self.on_bad_rows not in POLICIES:
-            raise UnknownName("policy for bad rows", self.on_bad_rows, POLICIES)
+        if self.on_bad_rows not in BAD_ROW_POLICIES:
+            raise UnknownName("policy for bad rows", self.on_bad_rows, BAD_ROW_POLICIES)
         if not 0 < self.noise_level < float("inf"):
             raise ConfigError(
                 f"--noise-level is {self.noise_level}; it must be above 0: without noise the information is endless"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .atmosphere import Layer
-from .grid import LSF_SIGMA, PIXEL, Float32Array, FloatArray, frozen, wave
+from .grid import AIR, LSF_SIGMA, PIXEL, Float32Array, FloatArray, frozen, wave
 from .growth import log_equivalent_width
 from .lines import LineList, strong_lines, weak_lines
 from .species import (
@@ -42,7 +42,6 @@ PASCHEN_REACH = 80.0  # A
 PASCHEN_DEPTH, PASCHEN_DEEPEST = 0.7, 0.6  # of a saturated line; of the centre of any
 RYDBERG = 109677.58  # 1 / cm, of hydrogen
 PASCHEN_LEVEL, PASCHEN_WEIGHT = 12.088, 9.0  # eV and n^2 of the lower level, n = 3
-AIR = 1.000275  # refractive index near 8500 A
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ class MockSettings(Command):
 
 
 def run(settings: MockSettings) -> None:
-    """Write the survey, or say that it is there."""
+    """Write the files of the survey that are not there yet; print all of them."""
     total = settings.n_train + settings.n_val + settings.n_test
     with progress(total, "mock survey", unit="spectra") as advance:
         paths = write_survey(

@@ -12,6 +12,7 @@ _Float = TypeVar("_Float", np.float32, np.float64)
 _Array = TypeVar("_Array", bound=npt.NDArray[Any])
 
 N_PIXELS = 4096
+AIR = 1.000275  # refractive index of air near 8000 to 8500 A
 FIRST_EDGE, LAST_EDGE = 7100.2, 8849.8  # Angstrom in air; the edges of the users' medium-resolution files
 PIXEL = (LAST_EDGE - FIRST_EDGE) / N_PIXELS  # Angstrom
 RESOLVING_POWER = 5000.0  # PFS, medium resolution (Tamura et al. 2016, SPIE 9908)

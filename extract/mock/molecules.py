@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .atmosphere import NUCLEI_PER_HYDROGEN, Layer
-from .grid import PIXEL, FloatArray, frozen, smooth, wave, wave_edges
+from .grid import AIR, PIXEL, FloatArray, frozen, smooth, wave, wave_edges
 from .species import SECOND_RADIATION, THETA
 
 # Nuclei per hydrogen nucleus in the Sun, log10 (Asplund et al. 2009)
@@ -42,7 +42,6 @@ ROTATION = {"TiO": (0.5074, 0.5354), "CN": (1.698, 1.891)}
 # Herzberg 1979); the three heads of each TiO band are in the list
 COMPONENTS = {"TiO": (0.0,), "CN": (0.0, 52.6)}
 ROTATIONAL_TEMPERATURE = 3800.0  # K
-AIR = 1.000275  # refractive index near 8000 A
 
 
 @functools.cache

@@ -39,9 +39,7 @@ def _unet(model: BlindspotModel1D, x: Tensor, axis: int) -> Tensor:
     depth = model.config.num_layers
     x = _block(model.encoders[0], x, axis)
     for index in range(1, depth):
-        x = functional.max_pool2d(
-            _shift_right(_block(model.encoders[index], x, axis), axis), along(2, axis, other=1)
-        )
+        x = functional.max_pool2d(_shift_right(_block(model.encoders[index], x, axis), axis), along(2, axis))
         skips.append(x)
     skips.pop()  # the deepest pool is no skip
     x = _block(model.encoders[depth], x, axis)
@@ -56,7 +54,7 @@ def _unet(model: BlindspotModel1D, x: Tensor, axis: int) -> Tensor:
 def _block(block: nn.Module, x: Tensor, axis: int) -> Tensor:
     assert isinstance(block, Block)
     weight = block.conv.weight.unsqueeze(5 - axis).contiguous(memory_format=torch.channels_last)
-    dilation = along(int(block.conv.dilation[0]), axis, other=1)
+    dilation = along(int(block.conv.dilation[0]), axis)
     x = functional.conv2d(padded(x, block.padding, axis), weight, block.conv.bias, dilation=dilation)
     return functional.leaky_relu(_norm(block.bn, x), NEGATIVE_SLOPE)
 

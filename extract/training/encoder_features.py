@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cache.errors import UnknownName
+from cache.arrays import stored_directions
 
 from ..choices import MICRO_BATCH
 from ..encoder import BlindspotModel1D
@@ -16,8 +16,6 @@ from ..engine import Engine, make_engine
 from ..layers import canonical_layer, pool_name
 from ..pooling import parse_pooling, pool_quietly
 from .attention import AttentionPooling, attention_heads
-
-DIRECTIONS = ("forward", "backward", "mean", "concat")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +29,7 @@ class FeatureChoice:
     @property
     def streams(self) -> tuple[str, ...]:
         """The directions in which the encoder runs; UnknownName for a direction that there is not."""
-        if self.direction not in DIRECTIONS:
-            raise UnknownName("direction", self.direction, DIRECTIONS)
-        return ("forward", "backward") if self.direction in ("mean", "concat") else (self.direction,)
+        return stored_directions(self.direction)
 
     def join(self, pooled: Sequence[Tensor]) -> Tensor:
         """The pooled vectors (B, D) of the streams as one: their average, or end to end."""

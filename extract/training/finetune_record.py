@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checkpoint import weights_digest
+from ..chosen_encoder import is_random
 from ..mask import mask_digest
 from ..prepare import Prepared
 from .finetune import CUT_SHORT_FLAG, INTERVAL_METHOD, Resamples, check_disjoint, intervals_on, scores
@@ -24,7 +25,6 @@ SCORES_WITH_INTERVALS = {
     "test": ("r2", "rmse", "mae", "bias", "bias_median", "sigma_mad"),
 }
 NEGATIVE_FLAG = "train r2 negative"
-RANDOM_ORIGIN = "random:"
 
 Float64s = NDArray[np.float64]
 Splits = Mapping[str, SplitSpectra]
@@ -36,7 +36,7 @@ def spec_of(prepared: Prepared, recipe: FinetuneRecipe, n_rows: Mapping[str, int
     first, config, choice = provenance["train"], prepared.config, recipe.choice
     drawn = config.noise == "draw"
     draws = "fresh" if recipe.train_draws is None else recipe.train_draws
-    random = str(first["encoder"]["origin"]).startswith(RANDOM_ORIGIN)
+    random = is_random(str(first["encoder"]["origin"]))
     return {
         "head": recipe.head,
         "params": recipe.params(),

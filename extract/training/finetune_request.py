@@ -9,7 +9,7 @@ from cache.runlog import command_line
 from ..choices import devices_of
 from ..chosen_encoder import SHIPPED_FILES, check_checkpoint, is_random
 from ..engine import choose_device
-from ..request import SPLITS, ExtractConfig, find_data, usable_cores
+from ..request import SPLITS, ExtractConfig, named_data, usable_cores
 from ..weights_file import read_weights
 from .attention import attention_heads
 from .encoder_features import FeatureChoice
@@ -116,13 +116,7 @@ def _stated_error_mode(settings: FinetuneSettings) -> str | None:
 
 
 def _data(settings: FinetuneSettings) -> dict[str, tuple[Path, ...]]:
-    by_split = {split: getattr(settings, split) for split in SPLITS if getattr(settings, split)}
-    if settings.data and by_split:
-        raise ConfigError("say either --data, or --train, --val and --test, not both")
-    if settings.data:
-        found = find_data(settings.data)
-    else:
-        found = {split: tuple(Path(part) for part in files.split(",")) for split, files in by_split.items()}
+    found = named_data(settings.data, {split: getattr(settings, split) for split in SPLITS})
     missing = [split for split in SPLITS if split not in found]
     if missing:
         raise ConfigError(

@@ -1,12 +1,12 @@
 """One end-to-end training from its settings to its record."""
 
 import shutil
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cache.commandline import say
 from cache.errors import CheckpointError
 from cache.records import record_path, run_id, write_record
 from cache.runlog import run_log
@@ -37,7 +37,7 @@ def finetune(settings: FinetuneSettings) -> str:
     recipe, machine = recipe_of(settings), machine_of(settings)
     request = request_of(settings)
     started = time.time()
-    with prepare(request, say=_say) as prepared, exact_float32():
+    with prepare(request, say=say) as prepared, exact_float32():
         if settings.model:
             check_model(settings.model, prepared.model.config, settings.encoder_ckpt)
         recipe = recipe.of_network(prepared.model.config.num_layers)
@@ -45,7 +45,7 @@ def finetune(settings: FinetuneSettings) -> str:
         spec = spec_of(prepared, recipe, n_rows)
         name = run_id(KIND, spec)
         if record_path(settings.results, name).exists() and not settings.refit:
-            _say(f"{name[:12]} is on record in {settings.results}; --refit trains it again")
+            say(f"{name[:12]} is on record in {settings.results}; --refit trains it again")
             return name
         folder = settings.out / name[:DIGITS]
         if settings.refit and record_path(settings.results, name).exists():
@@ -100,13 +100,8 @@ def _write(
     for label in labels:
         lo, hi = result["intervals"]["test"][label]["r2"]
         told = result["scores"]
-        _say(
+        say(
             f"{label}: val R2 {told['val'][label]['r2']:.4f} (epoch {module.curve.best}), test R2 "
             f"{told['test'][label]['r2']:.4f} [{lo:.4f}, {hi:.4f}]"
         )
-    _say(f"wrote {settings.results}/records/{run_id(KIND, spec)}.json; states and logs are in {folder}")
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    say(f"wrote {settings.results}/records/{run_id(KIND, spec)}.json; states and logs are in {folder}")

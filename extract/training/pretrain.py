@@ -13,6 +13,7 @@ from torch import nn
 
 from cache.atomic import replacing
 from cache.errors import ConfigError, Damaged
+from cache.progress import Advance
 
 from ..encoder import BlindspotModel1D
 from ..forks import may_fork
@@ -29,7 +30,6 @@ CALIBRATION_BATCH = 32
 PIXEL_AXIS = {"cpu": 3, "cuda": 3}  # of the images; see channels_last
 
 Report = Callable[[dict[str, Any]], None]
-Advance = Callable[[int], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,8 @@ from .overview_layout import (
 from .render_markdown import number_text
 from .rows import Row, rows_of
 from .settings import settings_frame, variant_of
-from .style import FAINT, INK, STYLES, wrapped
+from .style import FAINT, INK, STYLES
+from .typesetting import wrapped
 from .verdict import BASELINES
 from .vocabulary import LATENT, ROLE_ORDER
 

@@ -1,6 +1,5 @@
 """Settings and input of the verbs that look at a few spectra through the network: examples and occlusion."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from cache.commandline import Command
+from cache.commandline import Command, say
 from cache.errors import ConfigError
 from cache.records import record_path, run_id, unchanged, write_record
 from cache.runlog import command_line, run_log
@@ -20,9 +19,9 @@ from .prepare import Prepared
 from .request import ExtractConfig, find_data
 
 KIND = "examples"
+"""Of the records of these verbs."""
 VIEW_VERSION = 1
 """Raised by hand when the arrays of such a record would come out otherwise."""
-"""Of the records of these verbs."""
 
 Rows = npt.NDArray[np.int64]
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -138,9 +137,3 @@ def recorded(
     write_record(results, kind=KIND, spec=spec, result=result, run=run, arrays=made)
     say(f"wrote {path}")
     return name
-
-
-def say(line: str) -> None:
-    """Print a line now."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()

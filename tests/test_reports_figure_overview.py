@@ -10,7 +10,7 @@ from reports_other_fakes import comparison, with_predictions
 
 from cache.errors import CacheError
 from reports.comparisons import comparisons_of
-from reports.figures import draw_overview, overview_figure
+from reports.figure_overview import draw_overview, overview_figure
 from reports.overview_layout import (
     AXES_WIDTH,
     FLOOR,

@@ -1,0 +1,31 @@
+"""Which files a path stands for: itself, or those that a `shard_index.txt` lists."""
+
+from pathlib import Path
+
+from cache.errors import InputError
+
+INDEX_SUFFIX = ".txt"
+
+
+def listed_files(path: Path) -> list[Path]:
+    """The file itself, or the files that an index lists: one path a line, relative to its folder, # for comments.
+
+    Raises InputError for an index that cannot be read, lists nothing, or lists a file that is not there.
+    """
+    if path.suffix != INDEX_SUFFIX or path.is_dir():
+        return [path]
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: cannot be read as a list of files ({error}); expected one path a line"
+        ) from error
+    files = [path.parent / line for line in lines if line and not line.startswith("#")]
+    if not files:
+        raise InputError(f"{path}: lists no file; expected one path a line, relative to {path.parent}")
+    for file in files:
+        if not file.exists():
+            raise InputError(
+                f"{path}: lists {str(file)!r}, which does not exist; paths are relative to {path.parent}"
+            )
+    return files
