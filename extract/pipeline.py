@@ -20,9 +20,10 @@ from .block_task import BlockTask, Target, computed_with
 from .checkpoint import weights_digest
 from .fingerprint import FileChanged, forget
 from .head_start import HeadStart
+from .named_files import check_named_files
 from .plan import StorePlan, arrays_of, check_room, open_writer, row_table
 from .prepare import Prepared, Say, prepare
-from .rates import Rates, check_stats_path, write_stats
+from .rates import Rates, write_stats
 from .request import ExtractConfig
 from .schedulers import runner
 
@@ -41,8 +42,7 @@ def extract_features(
     Raises a BlindspotError before anything is written when the data, the checkpoint or a name is wrong; the
     encoder's parameters and buffers are hashed before and after, and a change is an error.
     """
-    if config.stats is not None:
-        check_stats_path(config.stats)
+    check_named_files(config)
     for folder in (config.digests, config.encoders, *(config.out / split for split in config.data)):
         sweep(folder.glob(f"{TEMPORARY_PREFIX}*"))
     with prepare(config, say=say, begun=begun) as prepared:
