@@ -80,6 +80,20 @@ def test_an_alias_of_a_layer_names_the_same_record(features, tmp_path, capsys):
     assert "for layers enc_last, poolings" in capsys.readouterr().err
 
 
+def test_a_probe_that_fails_is_recorded_and_the_status_is_2(tmp_path, capsys):
+    """Without val a head that chooses cannot be fitted; what is on record as failed is told again."""
+    for split in ("train", "test"):
+        survey_store(tmp_path / "features", split)
+    argv = flags(tmp_path / "features", tmp_path / "results", "--params", "alpha=val", "--heads", "ols,ridge")
+    for _ in range(2):
+        assert probes("run", *argv) == 2
+        lines = capsys.readouterr().out.splitlines()
+        assert "test R2" in lines[0]
+        assert "given no X_val" in lines[1]
+    status = {record.spec["head"]: record.result["status"] for record in read_records(tmp_path / "results")}
+    assert status == {"ols": "ok", "ridge": "failed"}
+
+
 def test_controls_and_draws(features, tmp_path, capsys):
     argv = flags(features, tmp_path, "--controls", "none,shuffled_labels,mean_predictor", "--draws", 2)
     assert probes("run", *argv, "--directions", "concat") == 0
