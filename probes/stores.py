@@ -35,7 +35,8 @@ class StoreChoice:
 
     `draws` is the number of noise draws of train that are used; None is all that are selected. `noise_level` is that
     of train and val, and of test too unless `test_noise_level` is another; beside a selection they replace its own.
-    `test_error_input` is the error input of test, or its first letters, where it is another than that of train.
+    `test_draw` is the noise draw of test; that of val is 0. `test_error_input` is the error input of test, or its first
+    letters, where it is another than that of train.
     """
 
     root: Path
@@ -45,6 +46,7 @@ class StoreChoice:
     draws: int | None = None
     test_noise_level: float | None = None
     test_error_input: str | None = None
+    test_draw: int = 0
 
     @classmethod
     def of_flags(
@@ -57,6 +59,7 @@ class StoreChoice:
         draws: int | None,
         test_noise_level: float | None = None,
         test_error_input: str | None = None,
+        test_draw: int = 0,
     ) -> Self:
         """The choice that flags name; a selection file is read, and its folder wins."""
         chosen = None if selection is None else read_selection(selection)
@@ -69,6 +72,7 @@ class StoreChoice:
             draws=draws,
             test_noise_level=test_noise_level,
             test_error_input=test_error_input,
+            test_draw=test_draw,
         )
 
     def absolute(self) -> Self:
@@ -78,7 +82,7 @@ class StoreChoice:
         return replace(self, root=root, selection=selection)
 
     def views(self, arrays: Arrays) -> Views:
-        """The stores of all splits: every wanted draw of train, draw 0 of val and test.
+        """The stores of all splits: every wanted draw of train, draw 0 of val, of test the draw chosen.
 
         Raises what `cache.find` raises; only val may be absent.
         """
@@ -97,6 +101,7 @@ class StoreChoice:
     def told(self) -> str:
         """What is chosen beyond the selection, to stand behind the title of a probe; empty when nothing is."""
         words = [] if self.draws is None else [f"draws {self.draws}"]
+        words += [f"test draw {self.test_draw}"] if self.test_draw else []
         return "".join(f", {text}" for text in (self.told_levels(), *words) if text)
 
     def told_levels(self) -> str:
@@ -145,10 +150,10 @@ class StoreChoice:
             level = self.test_noise_level
         if self.selection is not None:
             return self._used(self.selection, split, level).views(split, arrays)
-        n_draws = (self.draws or 1) if split == "train" else 1
+        used = range(self.draws or 1) if split == "train" else [self.test_draw if split == "test" else 0]
         return [
             find(self.root, split, Want(arrays=arrays, family=self.family, draw=draw, noise_level=level))
-            for draw in range(n_draws)
+            for draw in used
         ]
 
     def _used(self, selection: Selection, split: str, level: float | None) -> Selection:
@@ -160,7 +165,15 @@ class StoreChoice:
                 f"--draws {n_draws}, but {len(of_split.draws)} noise draws of {split} are selected; extract more with "
                 f"--draws {n_draws}"
             )
-        used = replace(of_split, draws=of_split.draws[:n_draws])
+        draws = of_split.draws[:n_draws]
+        if split == "test" and self.test_draw:
+            if self.test_draw not in of_split.draws:
+                raise NotExtracted(
+                    f"--test-draw {self.test_draw}, but of test draws {', '.join(map(str, of_split.draws))} are "
+                    f"selected; extract more with --draws {self.test_draw + 1}"
+                )
+            draws = (self.test_draw,)
+        used = replace(of_split, draws=draws)
         if level is not None:
             used = replace(used, noise_level=level)
         return replace(selection, splits={**selection.splits, split: used})

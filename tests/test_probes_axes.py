@@ -190,6 +190,31 @@ def test_what_crosses_nothing_or_is_not_stored_is_told(fed, tmp_path, capsys):
 # --- draws ---
 
 
+@pytest.mark.parametrize("n", [0, -1])
+@pytest.mark.parametrize("flag", ["--draws", "--train-size"])
+def test_fewer_than_one_draw_or_star_is_refused(flag, n, features, tmp_path, capsys):
+    assert probes("run", *flags(features, tmp_path, flag, n)) == 2
+    assert f"{flag}: Input should be greater than or equal to 1 (got '{n}')" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["run", "sweep"])
+def test_the_draw_of_test_may_be_stated(tmp_path, capsys, verb):
+    root = tmp_path / "features"
+    made = {split: [survey_store(root, split)] for split in N}
+    made["test"].append(survey_store(root, "test", noise={"draw": 1}))
+    write_selection(tmp_path / "s.json", select(root, made, encoder="tiny"))
+    for number, of in enumerate(((), ("--selection", tmp_path / "s.json"))):
+        argv = flags(root, tmp_path / f"r{number}", *of, "--test-draw")
+        assert probes(verb, *argv, 1) == 0
+        (record,) = read_records(tmp_path / f"r{number}")
+        assert record.spec["draws"] == {"train": [0], "val": [0], "test": [1]}
+        keys = {split: [read_header(path).key for path in paths[-1:]] for split, paths in made.items()}
+        assert record.spec["stores"] == keys
+        capsys.readouterr()
+        assert probes(verb, *argv, 2) == 2
+        assert "--draws 3" in capsys.readouterr().err
+
+
 def test_draws_nest_and_stars_are_counted_once(features, tmp_path):
     where = flags(features, tmp_path, "--selection", features / "selection.json")
     assert probes("sweep", *where, "--draws", "1,2,4") == 0
