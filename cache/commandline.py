@@ -244,7 +244,7 @@ def _read_yaml(path: Path, settings: type[Command]) -> dict[str, Any]:
 
 def _takes_several(annotation: Any) -> bool:
     """Whether a setting is a tuple, or a tuple or nothing."""
-    return tuple in map(get_origin, (annotation, *get_args(annotation)))
+    return any(get_origin(each) is tuple for each in (annotation, *get_args(annotation)))
 
 
 def _as_list(value: Any) -> Any:

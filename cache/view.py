@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .absent import absent
 from .ambiguity import ambiguous
 from .arrays import PSEUDO_LAYERS, ArrayName, canonical_in, check_spelling, stored_directions
 from .chunks import Array
@@ -126,7 +127,7 @@ def find(root: Path | str, split: str, want: Want) -> FeatureView:
             check_spelling(array.layer, array.pooling)
         partial = [header for of_group in groups.values() for _, header in of_group]
         others = [header for _, header in stores if _wanted_of(header, want)]
-        raise NotExtracted(_absent(root, split, want, partial=partial, others=others))
+        raise NotExtracted(absent(root, split, want, partial=partial, others=others))
     (stores_of_group,) = whole
     return FeatureView(_choose(stores_of_group, _stored_names(stores_of_group[0][1], want)))
 
@@ -179,35 +180,3 @@ def _choose(
             opened[path] = FeatureStore.open(path)
         chosen[array] = opened[path]
     return chosen
-
-
-def _absent(root: Path, split: str, want: Want, *, partial: list[Header], others: list[Header]) -> str:
-    """`partial` are stores that are admitted and hold some of the arrays, `others` all that hold some."""
-    layers = ",".join(dict.fromkeys(layer for layer, _, _ in want.arrays))
-    poolings = ",".join(dict.fromkeys(pooling for _, _, pooling in want.arrays))
-    directions = ",".join(dict.fromkeys(d for _, asked, _ in want.arrays for d in stored_directions(asked)))
-    given = {name: value for name, value in vars(want).items() if name != "arrays" and value is not None}
-    narrowed = "".join(f", {name.replace('_', ' ')} {value}" for name, value in given.items())
-    flags = f" --noise-level {want.noise_level}" if want.noise_level is not None else ""
-    flags += f" --draws {want.draw + 1}" if want.draw else ""
-    held = sorted({array.path for header in partial for array in header.arrays})
-    some = f" (of the arrays asked for, only some are there: {', '.join(held)})" if held else ""
-    if not root.is_dir():
-        some = " (there is no such folder)"
-    elif not held and others:
-        some = f" (what is stored of them has {_told_apart(others)})"
-    return (
-        f"no features of split {split!r} under {root} for layers {layers}, poolings {poolings}, directions "
-        f"{directions}{narrowed}{some}. Extract them with: python -m extract run --data FOLDER --checkpoint X "
-        f"--config-model X.yaml --layers {layers} --poolings {poolings} --directions {directions}{flags} --out {root}"
-    )
-
-
-def _told_apart(headers: list[Header]) -> str:
-    """Families, draws and noise levels of some stores: what a request may narrow them down by."""
-    values = {
-        "family": sorted({header.family[:12] for header in headers}),
-        "draw": sorted({str(header.provenance["noise"]["draw"]) for header in headers}),
-        "noise level": sorted({str(header.provenance["noise"]["level"]) for header in headers}),
-    }
-    return "; ".join(f"{name} {', '.join(found)}" for name, found in values.items())

@@ -127,6 +127,34 @@ def test_half_of_a_request_is_said_to_be_there(tmp_path):
         find(tmp_path, "test", want())
 
 
+def test_what_is_missing_is_extracted_by_the_command_that_made_its_family(tmp_path):
+    data, root = tmp_path / "my data", tmp_path / "features"
+    data.mkdir()
+    made = f"python -m extract run --data '{data}' --split train --layers enc_0 --seed 3 --selection s.json"
+    writer = fill(begin_store(root))
+    writer.record_run("2026-01-01T00-00-00Z", {"command": f"{made} --out {root}"})
+    kept = f"python -m extract run --data '{data}' "
+    asked = f"--layers {LAYER} --poolings {POOLING} --directions backward --out {root}"
+    backward = (LAYER, "backward", POOLING)
+    told = {
+        ("train", ""): f"{kept}--split train --seed 3 {asked}",
+        ("test", ""): f"{kept}--seed 3 --split test {asked}",
+        ("train", "zzz"): "--data FOLDER --checkpoint X",
+    }
+    for (split, of_family), command in told.items():
+        with pytest.raises(NotExtracted) as caught:
+            find(root, split, want(backward, family=of_family or None))
+        assert command in str(caught.value)
+    make_store(root, provenance(precision="bf16"))
+    with pytest.raises(NotExtracted, match="--data FOLDER"):  # of which family is not said
+        find(root, "train", want(backward))
+    with pytest.raises(NotExtracted, match=r"--made-up .*--directions backward --out"):
+        find(root, "train", want(backward, family=family(provenance(precision="bf16"))))
+    writer.record_run("2026-01-02T00-00-00Z", {"command": f"python -m extract run --train f.h5 --out {root}"})
+    with pytest.raises(NotExtracted, match="--data FOLDER"):  # the files of test are not told
+        find(root, "test", want(backward, family=family(provenance())))
+
+
 def test_what_narrows_a_request_to_nothing_is_told_with_what_there_is(tmp_path):
     make_store(tmp_path)
     told = rf"what is stored of them has family {family(provenance())[:12]}; draw 0; noise level 1\.0"
