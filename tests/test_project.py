@@ -149,6 +149,17 @@ def test_make_sweep_stores_what_the_grid_reads_and_given_variables_win(tmp_path)
     )
 
 
+@pytest.mark.parametrize("answer", ["", "n", "y"])
+def test_clean_all_asks_before_it_removes_anything(tmp_path, answer):
+    made = [tmp_path / name for name in ("build", "artifacts/reports", "artifacts/features", ".venv")]
+    for folder in made:
+        folder.mkdir(parents=True)
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    done = run("sh", "-c", f"printf '{answer}\\n' | make clean-all", cwd=tmp_path)
+    assert (done.returncode == 0) == (answer == "y")
+    assert [folder.exists() for folder in made] == [answer != "y"] * len(made)
+
+
 @pytest.mark.parametrize("given", ["CPKT=x.ckpt", "LABLE=T_eff", "data=d"])
 def test_a_variable_that_make_does_not_know_is_refused(given):
     name = given.partition("=")[0]
