@@ -21,7 +21,7 @@ from .checkpoint import weights_digest
 from .fingerprint import FileChanged, forget
 from .head_start import HeadStart
 from .named_files import check_named_files
-from .plan import StorePlan, arrays_of, check_room, open_writer, row_table
+from .plan import StorePlan, arrays_of, block_rows_of, check_room, open_writer, row_table
 from .prepare import Prepared, Say, prepare
 from .rates import Rates, write_stats
 from .request import ExtractConfig
@@ -74,6 +74,10 @@ def _run_split(prepared: Prepared, split: str, say: Say, rates: dict[str, Rates]
         say(f"{split}: {path} is there and fresh")
     rows = row_table(prepared.spectra[split], print_)
     begun = [(open_writer(config.out, p, rows, config.block_rows), p) for p in plans if not p.finished]
+    for writer, _ in begun:
+        own, asked = writer.header.block_rows, block_rows_of(len(rows.row), config.block_rows)
+        if own != asked:
+            say(f"{split}: {writer.path} was begun with --block-rows {own}, and goes on so, not with {asked}")
     for block_rows in sorted({writer.header.block_rows for writer, _ in begun}):
         stores = [(writer, plan) for writer, plan in begun if writer.header.block_rows == block_rows]
         done, took = _fill(prepared, split, stores, say)

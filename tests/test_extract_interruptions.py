@@ -90,6 +90,21 @@ def test_parts_in_any_order_equal_one_run(spectra_file, tmp_path, order, monkeyp
     assert FeatureStore.open(path).digest() == reference.digest()
 
 
+@pytest.mark.parametrize(("asked", "told"), [({"block_rows": 8}, "8"), ({}, "16"), ({"block_rows": 5}, None)])
+def test_a_begun_store_keeps_its_blocks_and_says_so(spectra_file, tmp_path, asked, told):
+    path = extract_one(spectra_file, tmp_path, block_rows=5).path
+    commit_path(path, 1).unlink()
+    said = []
+    extract_features(request(spectra_file, tmp_path, **asked), say=said.append)
+    lines = [line for line in said if "--block-rows" in line]
+    expected = f"test: {path} was begun with --block-rows 5, and goes on so, not with {told}"
+    assert lines == ([] if told is None else [expected])
+    assert FeatureStore.open(path).header.block_rows == 5
+    said.clear()
+    extract_features(request(spectra_file, tmp_path, block_rows=3), say=said.append)
+    assert said == [f"test: {path} is there and fresh"]
+
+
 @pytest.mark.parametrize("part", ["0/3", "4/3", "1", "a/b", "1/0"])
 def test_parts_that_do_not_exist_are_refused(spectra_file, tmp_path, part):
     with pytest.raises(ConfigError, match="say i/n with 1 <= i <= n"):
