@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from cache.atomic import TEMPORARY_PREFIX, sweep
 from cache.dask_cluster import Cluster
-from cache.errors import CheckpointError, Incomplete, Stale
+from cache.errors import CheckpointError, FileChanged, Incomplete, Stale
 from cache.locks import in_use
 from cache.progress import progress
 from cache.runlog import run_log
@@ -18,7 +18,7 @@ from cache.writer import StoreWriter, leftovers
 
 from .block_task import BlockTask, Target, computed_with
 from .checkpoint import weights_digest
-from .fingerprint import FileChanged, forget
+from .fingerprint import forget
 from .head_start import HeadStart
 from .plan import StorePlan, arrays_of, check_room, open_writer, row_table
 from .prepare import Prepared, Say, prepare

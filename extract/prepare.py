@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.dask_cluster import Cluster
-from cache.errors import ConfigError
+from cache.errors import ConfigError, FileChanged
 from cache.plan_file import Plan, read_plan
 from cache.progress import progress
 
@@ -25,7 +25,7 @@ from .chosen_encoder import (
 from .encoder import BlindspotModel1D
 from .engine import check_precision, choose_device
 from .fed_error import FedError, fed_error
-from .fingerprint import FileChanged, Fingerprint, fingerprint, forget
+from .fingerprint import Fingerprint, fingerprint, forget
 from .head_start import HeadStart
 from .mask import load_mask
 from .plan import StorePlan, check_no_shared_stars, plan_stores, provenance_of
