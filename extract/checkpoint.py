@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from cache.atomic import publish_bytes
 from cache.errors import CheckpointError, ConfigError
 
 from .architecture import ModelConfig, error_modes_with, visible_architecture
 from .encoder import BlindspotModel1D
 from .error_input import n_error_channels
 from .model_yaml import Statement, read_yaml
-from .weights_file import OURS, PREFIX, PROFILE, WeightsFile, read_weights, write_weights
+from .weights_file import OURS, PREFIX, PROFILE, WeightsFile, read_weights, weights_bytes
 
 # the YAML's own words for the fields of ModelConfig that it spells otherwise
 SPELLINGS = {
@@ -78,14 +79,20 @@ def load_encoder(
 
 
 def save_checkpoint(
-    model: BlindspotModel1D, path: Path | str, *, extra: Mapping[str, Any] | None = None, half: bool = False
+    model: BlindspotModel1D,
+    path: Path | str,
+    *,
+    extra: Mapping[str, Any] | None = None,
+    half: bool = False,
+    publish: Callable[[Path, bytes], None] = publish_bytes,
 ) -> None:
     """Write `model` as a Lightning-style checkpoint that `load_encoder` and the group's code read.
 
     The top-level key `blindspot_probes` states the configuration (what was only assumed is left out) and the
     origin, so the file needs no YAML. `extra` adds top-level keys of plain values; its own
     `blindspot_probes` is merged. The profile, if any, is written as `sigma_profile`. With `half` the weights of the
-    convolutions take 16 bits each; CheckpointError when that would change one of them.
+    convolutions take 16 bits each; CheckpointError when that would change one of them. `publish` puts the bytes in
+    their place.
     """
     tensors = {PREFIX + name: tensor for name, tensor in model.state_dict().items()}
     if half:
@@ -99,7 +106,7 @@ def save_checkpoint(
     }
     beside = dict(extra or {})
     ours = {"origin": model.origin, "config": config, **beside.pop(OURS, {})}
-    write_weights(Path(path), tensors, {**beside, OURS: ours})
+    publish(Path(path), weights_bytes(tensors, {**beside, OURS: ours}))
 
 
 def _in_half(name: str, weight: torch.Tensor) -> torch.Tensor:

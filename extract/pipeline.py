@@ -1,7 +1,6 @@
 """Running an extraction: check all input, plan, compute the missing blocks, publish."""
 
 import contextlib
-import re
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -23,7 +22,7 @@ from .head_start import HeadStart
 from .plan import StorePlan, arrays_of, check_room, open_writer, row_table
 from .prepare import Prepared, Say, prepare
 from .rates import Rates, check_stats_path, write_stats
-from .request import ExtractConfig
+from .request import ExtractConfig, without_part
 from .schedulers import runner
 
 T = TypeVar("T")
@@ -108,7 +107,7 @@ def _fill(
             "blocks": pending,
         }
         # noted before as well, so that an interrupted store names the command that finishes it
-        command = _without_part(config.command)
+        command = without_part(config.command)
         _note_run(writers, run_log(started=started, command=command, about=about))
         header = writers[0].header
         sizes = {block: header.block(block)[1] - header.block(block)[0] for block in pending}
@@ -170,11 +169,6 @@ def _check_done(
         )
     else:
         say(f"{split}: wrote {writer.path}")
-
-
-def _without_part(command: str) -> str:
-    """The command that finishes a store whatever part this one was."""
-    return re.sub(r" --part[ =]\S+", "", command)
 
 
 def _note_run(writers: list[StoreWriter], note: tuple[str, dict[str, Any]]) -> None:

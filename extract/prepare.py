@@ -20,7 +20,6 @@ from .chosen_encoder import (
     check_train_there,
     is_random,
     load_named,
-    random_encoder,
 )
 from .encoder import BlindspotModel1D
 from .engine import check_precision, choose_device
@@ -30,6 +29,7 @@ from .head_start import HeadStart
 from .mask import load_mask
 from .plan import StorePlan, check_no_shared_stars, plan_stores, provenance_of
 from .planned import check_inputs, planned_stores
+from .random_encoder import random_encoder
 from .request import ExtractConfig
 from .request_checks import check_labels, check_mask_stated, check_network_input, check_noise, check_same_wave
 from .spectra import SpectraFile, open_spectra

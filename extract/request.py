@@ -165,6 +165,11 @@ def parse_part(part: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def without_part(command: str) -> str:
+    """The command that does all of what `command` does a part of."""
+    return re.sub(r" --part[ =]\S+", "", command)
+
+
 def named_data(
     data: str | None, by_split: Mapping[str, str | None], *, split: str | None = None
 ) -> dict[str, tuple[Path, ...]]:

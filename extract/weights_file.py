@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from cache.atomic import publish_bytes
 from cache.errors import CheckpointError
 
 PREFIX = "model."
@@ -76,8 +75,8 @@ def read_weights(path: Path) -> WeightsFile:
     return WeightsFile(tensors=inside, others=others, ours=ours)
 
 
-def write_weights(path: Path, tensors: Mapping[str, torch.Tensor], beside: Mapping[str, Any]) -> None:
-    """Write a Lightning-style checkpoint, whole or not at all; equal content gives equal bytes.
+def weights_bytes(tensors: Mapping[str, torch.Tensor], beside: Mapping[str, Any]) -> bytes:
+    """The file of a Lightning-style checkpoint; equal content gives equal bytes.
 
     `tensors` are all entries of `state_dict`; `beside` holds further top-level keys of plain values.
     """
@@ -89,7 +88,7 @@ def write_weights(path: Path, tensors: Mapping[str, torch.Tensor], beside: Mappi
         "pytorch-lightning_version": LIGHTNING_FORMAT,
     }
     torch.save({**content, **beside}, buffer)
-    publish_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _load(path: Path) -> Any:
