@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -39,11 +40,30 @@ def random_encoder(
     """A network of the template's architecture with random weights, its norm calibrated on train spectra.
 
     The statistics are those of the first 1024 kept train rows at noise level 1, draw 0, seed 0, in both
-    directions; the result is saved once and found again by seed, architecture, profile, train data and mask. Of
-    several processes that calibrate at once, the first to save decides: all go on with its file. Raises ConfigError
+    directions; the result is saved once and found again by seed, architecture, profile, train data, rows and
+    mask. Of several processes that calibrate at once, the first to save decides: all go on with its file. Raises ConfigError
     for one of several parts that would have to calibrate it.
     """
-    seed = random_seed(config.checkpoint)
+    identity = _identity(template, random_seed(config.checkpoint), train, fingerprint, mask)
+    path = config.encoders / f"random-{digest_json(identity)[:16]}.ckpt"
+    if not path.exists():
+        _check_alone(config, path)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(identity["seed"])
+            model = BlindspotModel1D(template.config)
+        model.error_profile = template.error_profile
+        _calibrate(model, config, train=train, fingerprint=fingerprint, mask=mask)
+        # other processors round otherwise: whoever else made it meanwhile, one file holds for all
+        save_checkpoint(model, path, extra={OURS: {"origin": config.checkpoint}}, publish=publish_first)
+    model = load_encoder(path)
+    model.error_profile = template.error_profile
+    return model, path
+
+
+def _identity(
+    template: BlindspotModel1D, seed: int, train: SpectraFile, fingerprint: Fingerprint, mask: Mask | None
+) -> dict[str, Any]:
+    """All that a random encoder follows from; the rows only where some of the first were dropped."""
     identity = {
         "version": RANDOM_VERSION,
         "noise_version": NOISE_VERSION,
@@ -53,19 +73,10 @@ def random_encoder(
         "input": fingerprint.digest,
         "mask": mask_digest(mask),
     }
-    path = config.encoders / f"random-{digest_json(identity)[:16]}.ckpt"
-    if not path.exists():
-        _check_alone(config, path)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = BlindspotModel1D(template.config)
-        model.error_profile = template.error_profile
-        _calibrate(model, config, train=train, fingerprint=fingerprint, mask=mask)
-        # other processors round otherwise: whoever else made it meanwhile, one file holds for all
-        save_checkpoint(model, path, extra={OURS: {"origin": config.checkpoint}}, publish=publish_first)
-    model = load_encoder(path)
-    model.error_profile = template.error_profile
-    return model, path
+    rows = fingerprint.kept[:CALIBRATION_ROWS].tolist()
+    if rows != list(range(min(CALIBRATION_ROWS, train.n_spectra))):
+        identity["rows"] = digest_json(rows)
+    return identity
 
 
 def _check_alone(config: ExtractConfig, path: Path) -> None:

@@ -1,6 +1,7 @@
 """Random encoders: calibrated once, the same for all who ask, and nobody else's."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,6 +84,24 @@ def test_a_saved_random_encoder_is_found_again(train, tmp_path):
     again, same = make_random(train, tmp_path)
     assert (same, path.stat().st_mtime_ns) == (path, before)
     assert weights_digest(again) == weights_digest(model)
+
+
+def test_rows_that_were_dropped_make_another_encoder(train, tmp_path):
+    """Only where they are among those that calibrate; names of old files stay."""
+    _, path = make_random(train, tmp_path)
+    assert "rows" not in module._identity(load_encoder(path), 0, *train, None)
+    spectra, known = train
+    without = [np.delete(known.kept, gone) for gone in ([3], [5], [3, 5])]
+    found = [make_random((spectra, replace(known, kept=kept)), tmp_path) for kept in without]
+    assert len({path, *(other for _, other in found)}) == 4
+    assert len({weights_digest(model) for model, _ in found}) == 3
+
+
+def test_rows_dropped_after_those_that_calibrate_change_nothing(train, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CALIBRATION_ROWS", 8)
+    _, path = make_random(train, tmp_path)
+    late = replace(train[1], kept=np.delete(train[1].kept, [8, 20]))
+    assert make_random((train[0], late), tmp_path)[1] == path
 
 
 def test_the_first_of_several_processors_decides(train, tmp_path, monkeypatch):
