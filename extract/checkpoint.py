@@ -31,6 +31,8 @@ SPELLINGS = {
 }
 CONVOLUTIONS = ".conv.weight"
 """How the names of the convolutions' weights end, which are nearly all of a network's numbers."""
+WEIGHTS = "weights"
+"""Our own remark in files that must hold the weights with this digest: calibrated random encoders."""
 ORIGIN = re.compile(r"checkpoint|random:\d+")
 
 
@@ -48,7 +50,8 @@ def load_encoder(
     what cannot be seen in the tensors. Without them the architecture is read off the tensors, and `.assumed`
     of the result lists what nobody stated. An unstated error mode stays None. Half and double precision on
     disk become float32. Raises CheckpointError: no such file, not a checkpoint, unsafe content, statements
-    that contradict the tensors or each other, missing, unexpected or misshapen tensors, NaN or infinity.
+    that contradict the tensors or each other, other weights than the file says, missing, unexpected or misshapen
+    tensors, NaN or infinity.
     """
     path = Path(checkpoint)
     found = read_weights(path)
@@ -69,6 +72,12 @@ def load_encoder(
     except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     model = _fill(path, model_config, found.tensors)
+    stated = found.ours.get(WEIGHTS)
+    if stated is not None and stated != weights_digest(model):
+        raise CheckpointError(
+            f"{path}: its weights are {weights_digest(model)[:16]}, and it says that it was written with "
+            f"{stated!s:.16}; it was altered since: take it away, or copy it again"
+        )
     model.assumptions = {**assumptions, **yaml.remarks}
     model.unused_keys = tuple(sorted(name for name in found.others if name != PROFILE))
     model.error_profile = _profile(path, found)

@@ -8,10 +8,10 @@ import torch
 
 from cache.atomic import publish_first
 from cache.canonical import digest_json
-from cache.errors import ConfigError
+from cache.errors import CheckpointError, ConfigError
 
 from .batches import make_batch, read_batches
-from .checkpoint import load_encoder, save_checkpoint
+from .checkpoint import WEIGHTS, load_encoder, save_checkpoint, weights_digest
 from .chosen_encoder import random_seed
 from .encoder import BlindspotModel1D
 from .fed_error import TRUE_ERROR
@@ -20,13 +20,16 @@ from .mask import Mask, mask_digest
 from .noise import NOISE_VERSION
 from .request import ExtractConfig, parse_part, without_part
 from .spectra import SpectraFile
-from .weights_file import OURS
+from .weights_file import OURS, read_weights
 
 CALIBRATION_ROWS = 1024
 """Train rows that set the norm statistics of a random encoder (DESIGN 1)."""
 
 RANDOM_VERSION = 1
 """Raised by hand when a random encoder of the same seed would come out otherwise."""
+
+IDENTITY = "identity"
+"""Our own remark in the file: the digest of all that the encoder follows from."""
 
 
 def random_encoder(
@@ -41,11 +44,12 @@ def random_encoder(
 
     The statistics are those of the first 1024 kept train rows at noise level 1, draw 0, seed 0, in both
     directions; the result is saved once and found again by seed, architecture, profile, train data, rows and
-    mask. Of several processes that calibrate at once, the first to save decides: all go on with its file. Raises ConfigError
-    for one of several parts that would have to calibrate it.
+    mask. Of several processes that calibrate at once, the first to save decides: all go on with its file. Raises
+    ConfigError for one of several parts that would have to calibrate it, CheckpointError for a file of another encoder.
     """
     identity = _identity(template, random_seed(config.checkpoint), train, fingerprint, mask)
-    path = config.encoders / f"random-{digest_json(identity)[:16]}.ckpt"
+    named = digest_json(identity)
+    path = config.encoders / f"random-{named[:16]}.ckpt"
     if not path.exists():
         _check_alone(config, path)
         with torch.random.fork_rng(devices=[]):
@@ -54,8 +58,10 @@ def random_encoder(
         model.error_profile = template.error_profile
         _calibrate(model, config, train=train, fingerprint=fingerprint, mask=mask)
         # other processors round otherwise: whoever else made it meanwhile, one file holds for all
-        save_checkpoint(model, path, extra={OURS: {"origin": config.checkpoint}}, publish=publish_first)
+        ours = {"origin": config.checkpoint, IDENTITY: named, WEIGHTS: weights_digest(model)}
+        save_checkpoint(model, path, extra={OURS: ours}, publish=publish_first)
     model = load_encoder(path)
+    _check_identity(path, model, read_weights(path).ours.get(IDENTITY), template, config.checkpoint, named)
     model.error_profile = template.error_profile
     return model, path
 
@@ -77,6 +83,25 @@ def _identity(
     if rows != list(range(min(CALIBRATION_ROWS, train.n_spectra))):
         identity["rows"] = digest_json(rows)
     return identity
+
+
+def _check_identity(
+    path: Path,
+    model: BlindspotModel1D,
+    recorded: object,
+    template: BlindspotModel1D,
+    checkpoint: str,
+    named: str,
+) -> None:
+    """Refuse a file that was renamed or put there by hand; files of before `IDENTITY` tell seed and architecture."""
+    found, expected = (model.origin, model.config), (checkpoint, template.config)
+    if found == expected and recorded in (None, named):
+        return
+    told = f"identity {recorded}" if found == expected else f"{model.origin} of another architecture or seed"
+    raise CheckpointError(
+        f"{path}: holds {told}, expected {checkpoint} with identity {named}; it was renamed or replaced: take it away, "
+        "and the next run calibrates it anew"
+    )
 
 
 def _check_alone(config: ExtractConfig, path: Path) -> None:

@@ -5,6 +5,8 @@ import io
 import pickle
 import re
 import warnings
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,7 @@ class WeightsFile:
 def read_weights(path: Path) -> WeightsFile:
     """Read a Lightning checkpoint or a bare state dict, its names with or without the prefix `model.`.
 
-    Raises CheckpointError for a file that is missing, empty, not a checkpoint, or holds other objects than
+    Raises CheckpointError for a file that is missing, empty, damaged, not a checkpoint, or holds other objects than
     tensors and plain values; the message then names them and tells the owner how to convert the file.
     """
     content = _load(path)
@@ -100,6 +102,7 @@ def _load(path: Path) -> Any:
         raise CheckpointError(f"{path}: cannot be read ({error})") from error
     if not data:
         raise CheckpointError(f"{path}: the file is empty; copy it again")
+    _check_sums(path, data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about other archives before it refuses them
@@ -117,6 +120,24 @@ def _load(path: Path) -> Any:
             f"{path}: refused, because it holds objects that could run code: {', '.join(rejected)}. "
             "If you trust the file, whoever can import these objects may convert it, once, with\n"
             f"{recipe}and use the new file."
+        ) from error
+
+
+def _check_sums(path: Path, data: bytes) -> None:
+    """Raise CheckpointError when a member of the archive is not what was written; torch itself does not look.
+
+    Files of the older format, and members written without a sum (0), have nothing to compare with.
+    """
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        return
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for member in archive.infolist():
+                if member.CRC:
+                    archive.read(member)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path}: damaged since it was written ({error}); copy it again from where it is whole"
         ) from error
 
 

@@ -8,16 +8,17 @@ import pytest
 import torch
 from survey_fakes import N_PIXELS, request
 
-from cache.errors import ConfigError
+from cache.errors import CheckpointError, ConfigError
 from extract import random_encoder as module
 from extract.batches import make_batch, read_batches
-from extract.checkpoint import load_encoder, weights_digest
+from extract.checkpoint import load_encoder, save_checkpoint, weights_digest
 from extract.chosen_encoder import load_named
 from extract.fed_error import TRUE_ERROR
 from extract.fingerprint import fingerprint
 from extract.pipeline import extract_features
 from extract.random_encoder import random_encoder
 from extract.spectra import open_spectra
+from extract.weights_file import OURS, read_weights
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,42 @@ def test_rows_dropped_after_those_that_calibrate_change_nothing(train, tmp_path,
     _, path = make_random(train, tmp_path)
     late = replace(train[1], kept=np.delete(train[1].kept, [8, 20]))
     assert make_random((train[0], late), tmp_path)[1] == path
+
+
+def test_a_file_of_another_random_encoder_is_refused(train, tmp_path):
+    """Whatever it differs in: it stands under a name that is not its own."""
+    _, path = make_random(train, tmp_path)
+    mask = np.arange(N_PIXELS) % 2 == 0
+    for k, other in enumerate(({"seed": 1}, {"mask": mask}, {"profile": np.ones(N_PIXELS)})):
+        _, found = make_random(train, tmp_path / f"{k}", **other)
+        path.write_bytes(found.read_bytes())
+        with pytest.raises(
+            CheckpointError, match=r"expected random:0 .*it was renamed or replaced: take it away"
+        ):
+            make_random(train, tmp_path)
+
+
+def test_a_file_that_says_nothing_of_its_identity_is_told_by_seed_and_architecture(train, tmp_path):
+    model, path = make_random(train, tmp_path)
+    save_checkpoint(model, path)
+    assert weights_digest(make_random(train, tmp_path)[0]) == weights_digest(model)
+    model.origin = "random:1"
+    save_checkpoint(model, path)
+    with pytest.raises(CheckpointError, match="random:1 of another"):
+        make_random(train, tmp_path)
+
+
+def test_other_weights_than_were_calibrated_are_refused(train, tmp_path):
+    """By whatever name the file is asked for, also when its archive is whole."""
+    model, path = make_random(train, tmp_path)
+    ours = dict(read_weights(path).ours)
+    model.requires_grad_(requires_grad=False)
+    model.encoders[0].bn.running_mean += 1e-3
+    save_checkpoint(model, path, extra={OURS: ours})
+    with pytest.raises(
+        CheckpointError, match=r"it says that it was written with [0-9a-f]{16}; it was altered"
+    ):
+        load_encoder(path)
 
 
 def test_the_first_of_several_processors_decides(train, tmp_path, monkeypatch):
