@@ -12,7 +12,7 @@ from .errors import ConfigError, NotExtracted
 from .header import Header
 from .provenance import group
 from .store import FeatureStore, combine_coordinates, combine_directions
-from .store_folders import readable_stores
+from .store_folders import stores_of
 from .want import Want
 
 
@@ -111,21 +111,22 @@ def find(root: Path | str, split: str, want: Want) -> FeatureView:
     root = Path(root)
     wanted = want.stored_arrays()
     groups: dict[str, list[tuple[Path, Header]]] = {}
-    stores, outdated = readable_stores(root, split)
-    for path, header in stores:
+    there = stores_of(root, split)
+    for path, header in there.readable:
         if want.admits(header) and set(header.arrays) & set(wanted):
             groups.setdefault(group(header.provenance), []).append((path, header))
     whole = [stores for stores in groups.values() if _holds(stores, wanted)]
     if len(whole) > 1:
         raise ConfigError(ambiguous(root, split, whole))
-    if not whole and outdated:  # they only matter when nothing else meets the request
-        raise outdated[0]
+    if not whole and there.outdated:  # they only matter when nothing else meets the request
+        raise there.outdated[0]
     if not whole:
         for array in wanted:
             check_spelling(array.layer, array.pooling)
         partial = [header for of_group in groups.values() for _, header in of_group]
-        others = [header for _, header in stores if set(header.arrays) & set(wanted)]
-        raise NotExtracted(_absent(root, split, want, partial=partial, others=others))
+        others = [header for _, header in there.readable if set(header.arrays) & set(wanted)]
+        absent = _absent(root, split, want, partial=partial, others=others)
+        raise NotExtracted(absent + _not_looked_into(there.forbidden))
     return FeatureView(_choose(whole[0], wanted))
 
 
@@ -133,7 +134,7 @@ def stored_layers(root: Path | str, split: str, want: Want) -> tuple[str, ...]:
     """Names of the network layers that stores admitted by `want` hold with one of its poolings, shallowest first."""
     poolings = {pooling for _, _, pooling in want.arrays}
     layers = set()
-    for _, header in readable_stores(Path(root), split)[0]:
+    for _, header in stores_of(Path(root), split).readable:
         if want.admits(header):
             layers |= {
                 a.layer for a in header.arrays if a.pooling in poolings and a.layer not in PSEUDO_LAYERS
@@ -188,6 +189,15 @@ def _absent(root: Path, split: str, want: Want, *, partial: list[Header], others
         f"no features of split {split!r} under {root} for layers {layers}, poolings {poolings}, directions "
         f"{directions}{narrowed}{some}. Extract them with: python -m extract run --data FOLDER --checkpoint X "
         f"--config-model X.yaml --layers {layers} --poolings {poolings} --directions {directions}{flags} --out {root}"
+    )
+
+
+def _not_looked_into(forbidden: tuple[Path, ...]) -> str:
+    if not forbidden:
+        return ""
+    return (
+        f". Not looked into, because you may not read it: {', '.join(map(str, forbidden))}; if what you want is there, "
+        "ask its owner for the right: chmod -R g+rX"
     )
 
 

@@ -17,7 +17,7 @@ from cache.header import Header
 from cache.provenance import NUMERICS, SCHEMA, group
 from cache.skeleton import RowTable
 from cache.store import FeatureStore
-from cache.store_folders import readable_stores
+from cache.store_folders import stores_of
 from cache.texts import size_text
 from cache.writer import StoreWriter
 
@@ -195,7 +195,7 @@ def check_no_shared_stars(fingerprints: dict[str, Fingerprint]) -> None:
 def _stores_of_group(root: Path, provenance: dict[str, Any]) -> list[tuple[Path, Header, bool]]:
     wanted = group(provenance)
     found = []
-    for path, header in readable_stores(root, provenance["split"])[0]:
+    for path, header in stores_of(root, provenance["split"]).readable:
         if group(header.provenance) == wanted:
             found.append((path, header, is_finished(path, header)))
     return found
