@@ -22,7 +22,7 @@ WANT = Want(arrays=((FORWARD.layer, "forward", FORWARD.pooling),))
 def closed(monkeypatch):
     """Close folders to us, as another user's umask does; tests may run as a user to whom nothing is closed."""
     folders: set[Path] = set()
-    real = {name: getattr(Path, name) for name in ("exists", "read_bytes")}
+    real = {name: getattr(Path, name) for name in ("exists", "read_bytes", "is_dir", "glob")}
 
     def guarded(name):
         def method(path, *args):
