@@ -24,6 +24,7 @@ KINDS = ("leftovers", "outdated", "damaged", "unfinished", "unused", "covered")
 SHY_SECONDS = 3600.0
 """An unfinished store is left alone for this long, unless an age is given: parts of a run hold no locks."""
 
+LINKED = "is a link; prune the folder that it leads to: --root of that folder"
 FORBIDDEN = "you have no right to look into it"
 _TEMPORARY = (TEMPORARY_PREFIX, PRUNING)
 """Starts of the names of folders in which something is being made or removed."""
@@ -68,7 +69,9 @@ def find_candidates(
             raise UnknownName("kind of thing to prune", kind, KINDS)
     chosen: dict[Path, Candidate] = {}
     spared: dict[Path, str] = {}
-    there = [look(path) for path in store_folders(root)]
+    linked = {path: LINKED for path in split_folders(root) if path.is_symlink()}
+    spared |= linked
+    there = [look(path) for path in store_folders(root) if path.parent not in linked]
     spared |= {info.path: FORBIDDEN for info in there if info.state == "forbidden"}
     there = [info for info in there if info.state != "forbidden"]
     for kind in (kind for kind in KINDS if kind in what and kind in SELECT):
@@ -184,7 +187,7 @@ def _is_whole(path: Path) -> bool:
 
 def _leftovers(root: Path, stores: list[Path]) -> Iterator[Candidate]:
     """Temporary folders and lock files that no living process holds: beside stores, and inside those that stay."""
-    for folder in (root, *split_folders(root)):
+    for folder in (root, *(split for split in split_folders(root) if not split.is_symlink())):
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             if path.name.startswith(_TEMPORARY) and path.is_dir() and not path.is_symlink():
                 n_bytes, age = measure(path)
