@@ -3,7 +3,8 @@
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ CONVOLUTIONS = ".conv.weight"
 """How the names of the convolutions' weights end, which are nearly all of a network's numbers."""
 WEIGHTS = "weights"
 """Our own remark in files that must hold the weights with this digest: calibrated random encoders."""
-ORIGIN = re.compile(r"checkpoint|random:\d+")
+ORIGIN = re.compile(r"checkpoint|random:[0-9]{1,18}")
 
 
 def load_encoder(
@@ -85,6 +86,16 @@ def load_encoder(
     if not ORIGIN.fullmatch(model.origin):
         raise CheckpointError(f"{path}: origin {model.origin!r}; expected 'checkpoint' or 'random:SEED'")
     return model.requires_grad_(requires_grad=False).eval()
+
+
+def unused_note(checkpoint: str, names: Sequence[str]) -> str:
+    """What a checkpoint holds beside the network that is used, grouped by the first part of the names."""
+    groups = Counter(name.partition(".")[0] for name in names)
+    listed = ", ".join(f"{group} ({n})" for group, n in sorted(groups.items()))
+    return (
+        f"note: {checkpoint} also holds what is not used: {listed}; the network is what stands under 'model.' (to "
+        "use an average of the weights, write its tensors under that name)"
+    )
 
 
 def save_checkpoint(

@@ -50,7 +50,7 @@ def read_weights(path: Path) -> WeightsFile:
             f"{path}: holds a {type(content).__name__}; expected a checkpoint or a state dict"
         )
     state = content.get("state_dict", content)
-    if not isinstance(state, Mapping) or not any(isinstance(value, torch.Tensor) for value in state.values()):
+    if not _is_state_dict(state):
         raise CheckpointError(
             f"{path}: holds no tensors (keys: {', '.join(map(str, content)) or 'none'}); "
             "expected a state dict, or a Lightning checkpoint with one under 'state_dict'"
@@ -63,6 +63,9 @@ def read_weights(path: Path) -> WeightsFile:
             inside[str(name).removeprefix(prefix)] = value
         else:
             others[str(name)] = value
+    for name, beside in content.items() if state is not content else ():
+        if beside is not state and _is_state_dict(beside):
+            others |= {f"{name}.{inner}": value for inner, value in beside.items()}
     wrong = [
         f"{name} ({type(value).__name__})" for name, value in inside.items() if not torch.is_tensor(value)
     ]
@@ -75,6 +78,10 @@ def read_weights(path: Path) -> WeightsFile:
         raise CheckpointError(f"{path}: {OURS!r} holds {ours!r}; expected a mapping of plain values")
     others.pop(OURS, None)
     return WeightsFile(tensors=inside, others=others, ours=ours)
+
+
+def _is_state_dict(value: object) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(one, torch.Tensor) for one in value.values())
 
 
 def weights_bytes(tensors: Mapping[str, torch.Tensor], beside: Mapping[str, Any]) -> bytes:
