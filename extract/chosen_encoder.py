@@ -1,5 +1,6 @@
 """The encoder a request names: a checkpoint, a shipped one, or the architecture of a random one."""
 
+import re
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,6 +19,8 @@ from .request import RANDOM_PREFIX, SHIPPED, SHIPPED_REFERENCE, ExtractConfig
 SHIPPED_FOLDER = Path(__file__).parent / "shipped"
 SHIPPED_FILES = MappingProxyType({SHIPPED: "mock_small", SHIPPED_REFERENCE: "mock_reference"})
 """What the built-in encoders are called in the folder, each with its YAML (docs/pretraining.md)."""
+
+_SEED = re.compile("[0-9]{1,18}")
 
 
 def is_random(checkpoint: str) -> bool:
@@ -71,7 +74,7 @@ def check_checkpoint(checkpoint: str) -> None:
         return
     seed = checkpoint.partition(":")[2]
     beside = (other.name for other in path.parent.glob("*.ckpt"))
-    known = (*SHIPPED_FILES, f"{RANDOM_PREFIX}{seed if seed.isdigit() else 0}", *beside)
+    known = (*SHIPPED_FILES, f"{RANDOM_PREFIX}{seed if re.fullmatch('[0-9]{1,18}', seed) else 0}", *beside)
     raise CheckpointError(
         f"{checkpoint}: {'is a folder' if path.is_dir() else 'no such file'}; expected a checkpoint file, or one of "
         f"{', '.join(SHIPPED_FILES)}, {RANDOM_PREFIX}SEED (as in {RANDOM_PREFIX}0){did_you_mean(path.name, known)}"
@@ -128,8 +131,9 @@ def load_profile(path: Path) -> NDArray[np.float64]:
 def random_seed(checkpoint: str) -> int:
     """The seed of random:SEED; ConfigError when it is no whole number."""
     text = checkpoint.removeprefix(RANDOM_PREFIX)
-    if not text.isdigit():
+    if not _SEED.fullmatch(text):
         raise ConfigError(
-            f"checkpoint {checkpoint!r}: expected random:SEED with a whole number, such as random:0"
+            f"checkpoint {checkpoint!r}: expected random:SEED with a whole number of at most 18 digits, such as "
+            "random:0"
         )
     return int(text)

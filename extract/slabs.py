@@ -48,9 +48,9 @@ class SlabReader:
     """
 
     def __init__(self, spectra: SpectraFile, longest: int) -> None:
-        """`longest` is the largest number of rows read at once."""
+        """`longest` is the largest number of rows read at once, as far as there are so many."""
         self._spectra = spectra
-        self._shape = (spectra.n_stored, longest, spectra.wave.size)
+        self._shape = (spectra.n_stored, min(longest, spectra.n_spectra), spectra.wave.size)
         self._free: deque[Float64s] = deque()
 
     def read(self, bounds: tuple[int, int]) -> RawRows:
