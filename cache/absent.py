@@ -10,7 +10,7 @@ from .arrays import stored_directions
 from .errors import CacheError
 from .extract_command import EXTRACTS, flag_value, with_flags
 from .header import Header, rebuild_command
-from .store_folders import readable_stores
+from .store_folders import stores_of
 from .want import Want
 
 _OF_ONE_SPLIT = ("--train", "--val", "--test")
@@ -63,9 +63,9 @@ def _command(root: Path, split: str, want: Want, flags: dict[str, str]) -> str:
 
 def _made_by(root: Path, split: str, want: Want) -> dict[tuple[str, str], str]:
     """By family and input the command that made a store of a split, for those that `want` admits."""
-    stores: list[tuple[Path, Header]] = []
+    stores: Sequence[tuple[Path, Header]] = ()
     with contextlib.suppress(CacheError):  # this only helps to say what is missing
-        stores, _ = readable_stores(root, split)
+        stores = stores_of(root, split).readable
     commands = {
         (header.family, str(header.provenance["input"])): rebuild_command(path)
         for path, header in stores

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import importlib
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -178,17 +179,28 @@ def main(program: str, verbs: Mapping[str, Verb | LazyVerb], argv: Sequence[str]
     except BlindspotError as error:
         sys.stderr.write(f"error: {error}\n")
         return MENDABLE
-    except OSError as error:  # no right to write, no room, a file where a folder should be
-        rights = (
-            " (no right to write there: name another folder)" if isinstance(error, PermissionError) else ""
-        )
-        sys.stderr.write(
-            f"error: {error}{rights}; what was committed stays, mend it and run the same command again\n"
-        )
+    except OSError as error:  # no right to read or write, no room, a file where a folder should be
+        sys.stderr.write(f"error: {error}{_advice(error)}\n")
         return MENDABLE
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; what was committed stays, run the same command to go on\n")
         return 130
+
+
+def _advice(error: OSError) -> str:
+    """What to do about what the system refused."""
+    again = "what was committed stays, mend it and run the same command again"
+    if not isinstance(error, PermissionError):
+        return f"; {again}"
+    if error.filename is not None and _is_closed(Path(os.fsdecode(error.filename))):
+        return " (no right to read it: ask its owner for it, chmod -R g+rX, or name another folder)"
+    return f" (no right to write there: name another folder); {again}"
+
+
+def _is_closed(path: Path) -> bool:
+    """Whether we may not read a path, or not look into the folders above it."""
+    there = next(one for one in (path, *path.absolute().parents) if os.path.lexists(one))
+    return not os.access(there, os.R_OK | os.X_OK if there.is_dir() else os.R_OK)
 
 
 def _run(verb: Verb, argv: Sequence[str], *, prog: str) -> int:

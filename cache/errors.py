@@ -43,6 +43,21 @@ class InputError(BlindspotError):
     """A data file is not what it must be; nothing was written."""
 
 
+class FileChanged(InputError):
+    """A data file is not what its fingerprint says."""
+
+    def __init__(self, what: str) -> None:
+        """Say `what` was found and expected; what to do is the same always."""
+        self._what = what
+        super().__init__(
+            f"{what}; the file changed meanwhile: run the command again, with files that nobody writes to"
+        )
+
+    def __reduce__(self) -> tuple[type["FileChanged"], tuple[str]]:
+        """How it comes whole out of another process."""
+        return type(self), (self._what,)
+
+
 class CheckpointError(BlindspotError):
     """A checkpoint or its configuration cannot be used."""
 

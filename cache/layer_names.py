@@ -6,7 +6,7 @@ from pathlib import Path
 from .arrays import canonical_in, layer_aliases
 from .errors import ConfigError
 from .header import Header
-from .store_folders import readable_stores
+from .store_folders import stores_of
 from .want import Want
 
 
@@ -16,7 +16,7 @@ def canonical_layers(root: Path | str, split: str, want: Want, layers: Sequence[
     Where those have several depths, the stores count that hold the layer with a pooling of `want`; ConfigError when
     they still disagree. A name that no store helps with stays as it is. Raises Damaged for an altered header.
     """
-    admitted = [header for _, header in readable_stores(Path(root), split)[0] if want.admits(header)]
+    admitted = [header for _, header in stores_of(Path(root), split).readable if want.admits(header)]
     poolings = {pooling for _, _, pooling in want.arrays}
     return tuple(_canonical(layer, admitted, poolings) for layer in layers)
 

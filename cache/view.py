@@ -13,7 +13,7 @@ from .errors import ConfigError, NotExtracted
 from .header import Header
 from .provenance import group
 from .store import FeatureStore, combine_coordinates, combine_directions
-from .store_folders import readable_stores
+from .store_folders import stores_of
 from .want import Want
 
 
@@ -113,30 +113,32 @@ def find(root: Path | str, split: str, want: Want) -> FeatureView:
     """
     root = Path(root)
     groups: dict[str, list[tuple[Path, Header]]] = {}
-    stores, outdated = readable_stores(root, split)
-    for path, header in stores:
+    there = stores_of(root, split)
+    for path, header in there.readable:
         if want.admits(header) and _wanted_of(header, want):
             groups.setdefault(group(header.provenance), []).append((path, header))
     whole = [stores for stores in groups.values() if _holds(stores, want)]
     if len(whole) > 1:
         raise ConfigError(ambiguous(root, split, whole))
-    if not whole and outdated:  # they only matter when nothing else meets the request
-        raise outdated[0]
+    if not whole and there.outdated:  # they only matter when nothing else meets the request
+        raise there.outdated[0]
     if not whole:
         for array in want.stored_arrays():
             check_spelling(array.layer, array.pooling)
         partial = [header for of_group in groups.values() for _, header in of_group]
-        others = [header for _, header in stores if _wanted_of(header, want)]
-        raise NotExtracted(absent(root, split, want, partial=partial, others=others))
-    (stores_of_group,) = whole
-    return FeatureView(_choose(stores_of_group, _stored_names(stores_of_group[0][1], want)))
+        others = [header for _, header in there.readable if _wanted_of(header, want)]
+        raise NotExtracted(
+            absent(root, split, want, partial=partial, others=others) + _not_looked_into(there.forbidden)
+        )
+    (of_group,) = whole
+    return FeatureView(_choose(of_group, _stored_names(of_group[0][1], want)))
 
 
 def stored_layers(root: Path | str, split: str, want: Want) -> tuple[str, ...]:
     """Names of the network layers that stores admitted by `want` hold with one of its poolings, shallowest first."""
     poolings = {pooling for _, _, pooling in want.arrays}
     layers = set()
-    for _, header in readable_stores(Path(root), split)[0]:
+    for _, header in stores_of(Path(root), split).readable:
         if want.admits(header):
             layers |= {
                 a.layer for a in header.arrays if a.pooling in poolings and a.layer not in PSEUDO_LAYERS
@@ -180,3 +182,12 @@ def _choose(
             opened[path] = FeatureStore.open(path)
         chosen[array] = opened[path]
     return chosen
+
+
+def _not_looked_into(forbidden: tuple[Path, ...]) -> str:
+    if not forbidden:
+        return ""
+    return (
+        f". Not looked into, because you may not read it: {', '.join(map(str, forbidden))}; if what you want is there, "
+        "ask its owner for the right: chmod -R g+rX"
+    )

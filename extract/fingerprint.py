@@ -6,7 +6,7 @@ input digest = sha256(canonical JSON of version, n_rows, wave digest, label name
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache.canonical import digest_json, sha256
-from cache.errors import InputError, UnknownName
+from cache.errors import FileChanged, InputError, UnknownName
 from cache.progress import Advance
 
 from .choices import BAD_ROW_POLICIES
@@ -25,7 +25,7 @@ from .row_digests import LabelRows, canonical_floats, row_digests_of
 from .row_scan import scan_rows
 from .sidecar import FileScan, check_can_remember, file_identity, recall, remember_scan, sidecar_path
 from .slabs import RawRows
-from .spectra import SpectraFile
+from .spectra import SpectraFile, open_spectra
 
 FINGERPRINT_VERSION = 1
 SLAB_ROWS = 4096
@@ -33,10 +33,6 @@ SLAB_ROWS = 4096
 _SHOWN_ROWS = 5
 
 Rows = npt.NDArray[np.int64]
-
-
-class FileChanged(InputError):
-    """A file is not what its fingerprint says."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +118,7 @@ def input_digest(spectra: SpectraFile, row_digests: npt.NDArray[np.uint8]) -> st
 def check_unchanged(spectra: SpectraFile, raw: RawRows, known: Fingerprint) -> None:
     """Compare rows as they were read now with the fingerprint.
 
-    Raises InputError naming the first row that differs and its file.
+    Raises FileChanged naming the first row that differs and its file.
     """
     found = row_digests_of(raw.slab, raw.labels).digests
     differs = np.flatnonzero((found != known.row_digests[raw.rows]).any(axis=1))
@@ -131,9 +127,21 @@ def check_unchanged(spectra: SpectraFile, raw: RawRows, known: Fingerprint) -> N
         path, local = spectra.locate(row)
         raise FileChanged(
             f"{path}: row {local} (row {row} of all) is not what it was when the input digest was made, nor are "
-            f"{differs.size - 1} others of rows {raw.rows[0]} to {raw.rows[-1] + 1}; the file changed meanwhile: run "
-            "the command again, with files that nobody writes to"
+            f"{differs.size - 1} others of rows {raw.rows[0]} to {raw.rows[-1] + 1}"
         )
+
+
+def open_again(files: Sequence[Path], known: Fingerprint) -> SpectraFile:
+    """Open the files of a fingerprint; FileChanged when rows, pixels, wavelengths or label names are others by now."""
+    spectra = open_spectra(list(files))
+    if input_digest(spectra, known.row_digests) == known.digest:
+        return spectra
+    spectra.close()
+    raise FileChanged(
+        f"{', '.join(map(str, files[:3]))}{', ...' if len(files) > 3 else ''}: {spectra.n_spectra} spectra of "
+        f"{spectra.wave.size} pixels, which are not the {len(known.row_digests)} spectra, the wavelengths, labels and "
+        "stored noise that the input digest was made of"
+    )
 
 
 def checked_labels(spectra: SpectraFile, known: Fingerprint) -> LabelRows:
@@ -142,8 +150,7 @@ def checked_labels(spectra: SpectraFile, known: Fingerprint) -> LabelRows:
     for path, part, digest in zip(spectra.files, parts, known.labels, strict=True):
         if part.digest() != digest:
             raise FileChanged(
-                f"{path}: its labels or ids are not what they were when the input digest was made; the file changed "
-                "meanwhile: run the command again, with files that nobody writes to"
+                f"{path}: its labels or ids are not what they were when the input digest was made"
             )
     return LabelRows(
         np.concatenate([part.values for part in parts]), [name for part in parts for name in part.ids]

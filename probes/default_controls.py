@@ -186,7 +186,7 @@ def _untrained_twin(stores: StoreChoice, view: FeatureView) -> StoreChoice | Non
     for path in store_paths(stores.root, "train"):
         try:
             header = read_header(path)
-        except BlindspotError:  # a store that cannot be read is no control; `python -m cache ls` shows it
+        except (BlindspotError, PermissionError):  # it is no control; `python -m cache ls` shows it
             continue
         if _is_untrained(header.provenance) and _are_twins(header.provenance, view.provenance):
             families.setdefault(header.provenance["encoder"]["origin"], header.family)

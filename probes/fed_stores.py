@@ -6,7 +6,7 @@ from pathlib import Path
 from cache import FeatureView, Want
 from cache.arrays import ArrayName
 from cache.errors import ConfigError, NotExtracted
-from cache.store_folders import readable_stores
+from cache.store_folders import stores_of
 
 from .extract_command import extract_command
 from .splits import same_but_error_input
@@ -20,7 +20,7 @@ def family_fed(root: Path, name: str, train: FeatureView, arrays: Sequence[tuple
     wanted = set(Want(arrays=tuple(arrays)).of_network(train.provenance).stored_arrays())
     held: dict[str, set[ArrayName]] = {}
     fed: dict[str, str] = {}
-    for _, header in readable_stores(root, "test")[0]:
+    for _, header in stores_of(root, "test").readable:
         error_input = str(header.provenance["error_input"])
         if error_input.startswith(name) and same_but_error_input(train.provenance, header.provenance):
             held.setdefault(header.family, set()).update(header.arrays)
