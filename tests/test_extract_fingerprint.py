@@ -192,6 +192,11 @@ def spoiled(reason, n_rows=6):
     return content
 
 
+def test_the_input_digest_is_of_slabs_of_4096_rows():
+    """A contract: with other slabs no store would be a hit."""
+    assert module.SLAB_ROWS == 4096
+
+
 def test_every_reason_is_tested():
     assert set(FAULTS) == set(REASONS)
 

@@ -33,7 +33,7 @@ from cache.writer import StoreWriter
 from extract import block_task, blocks, flow, pipeline, schedulers
 from extract import prepare as prepare_module
 from extract.pipeline import extract_features
-from extract.plan import open_writer, row_table
+from extract.plan import block_rows_of, open_writer, row_table
 from extract.prepare import prepare
 
 
@@ -320,3 +320,30 @@ def test_weights_that_change_are_never_committed(spectra_file, tmp_path, monkeyp
         extract_features(request(spectra_file, tmp_path))
     store = StoreWriter.open(next((tmp_path / "features/test").iterdir()))
     assert store.pending() == [0]
+
+
+def test_weights_that_change_after_the_last_block_are_noticed_too(spectra_file, tmp_path, monkeypatch):
+    run_split = pipeline._run_split
+
+    def change_afterwards(prepared, *arguments):
+        paths = run_split(prepared, *arguments)
+        next(prepared.model.parameters()).data += 1
+        return paths
+
+    monkeypatch.setattr(pipeline, "_run_split", change_afterwards)
+    with pytest.raises(CheckpointError, match="statistics changed during the run; this is a bug"):
+        extract_features(request(spectra_file, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "asked", "rows"),
+    [
+        (100_000, None, 4096),
+        (200_000, None, 4096),
+        (1_000_000, None, 16384),
+        (1000, None, 1000),
+        (10**6, 512, 512),
+    ],
+)
+def test_rows_of_a_block_follow_from_those_of_the_request(n_rows, asked, rows):
+    assert block_rows_of(n_rows, asked) == rows
