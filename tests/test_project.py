@@ -222,6 +222,17 @@ def test_readme_shows_what_the_committed_records_say():
     assert done.returncode == 0, done.stderr
 
 
+def test_the_docs_name_every_kind_of_record_and_every_folder():
+    told = (ROOT / "docs/records.md").read_text()
+    writers = ("extract", "probes")
+    code = "\n".join(path.read_text() for package in writers for path in (ROOT / package).rglob("*.py"))
+    kinds = set(re.findall(r'^KIND = "(\w+)"', code, flags=re.MULTILINE))
+    assert kinds >= {"probe", "finetune", "audit", "ceiling", "comparison", "importance", "examples"}
+    assert [kind for kind in kinds if f"| `{kind}`" not in told] == []
+    folders = [name.removeprefix("encoders/") for name in re.findall(r'"artifacts/([\w/]+)"', code)]
+    assert [name for name in folders if f"`{name}/" not in told] == []
+
+
 def test_demo_records_are_small():
     size = sum(path.stat().st_size for path in (ROOT / "docs/demo_records").rglob("*") if path.is_file())
     assert 0 < size <= 1_000_000
