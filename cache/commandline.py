@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args, get_origin
 
 import yaml
 from pydantic import Field, ValidationError
@@ -236,11 +236,11 @@ def _overview(program: str, verbs: Mapping[str, Verb | LazyVerb]) -> str:
 
 def _read_yaml(path: Path, settings: type[Command]) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text()) or {}
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         raise ConfigError(f"--config {path}: no such file; --print-config writes one to begin with") from None
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"--config {path}: {error}") from error
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path}: {error}; expected YAML in UTF-8") from error
     if not isinstance(content, dict):
         raise ConfigError(f"--config {path}: expected a mapping of settings, found {type(content).__name__}")
     values = settings.from_yaml(content, path)
@@ -248,4 +248,19 @@ def _read_yaml(path: Path, settings: type[Command]) -> dict[str, Any]:
     if unknown:
         known = ", ".join(sorted(settings.model_fields))
         raise ConfigError(f"--config {path}: unknown settings {unknown}; known: {known}")
-    return values
+    return {
+        name: _as_list(value) if _takes_several(settings.model_fields[name].annotation) else value
+        for name, value in values.items()
+    }
+
+
+def _takes_several(annotation: Any) -> bool:
+    """Whether a setting is a tuple, or a tuple or nothing."""
+    return any(get_origin(each) is tuple for each in (annotation, *get_args(annotation)))
+
+
+def _as_list(value: Any) -> Any:
+    """What stands in a YAML file for several values: "a,b" as on the command line, or one name or number."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    return [value] if isinstance(value, int | float) else value

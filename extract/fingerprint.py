@@ -20,7 +20,7 @@ from cache.progress import Advance
 
 from .choices import BAD_ROW_POLICIES
 from .mask import Mask, mask_digest
-from .row_checks import REASONS
+from .row_checks import REASONS, STORED_DRAW
 from .row_digests import LabelRows, canonical_floats, row_digests_of
 from .row_scan import scan_rows
 from .sidecar import FileScan, check_can_remember, file_identity, recall, remember_scan, sidecar_path
@@ -57,6 +57,7 @@ def fingerprint(
     *,
     remember: Path | None,
     policy: str = "fail",
+    noise: str = "stored",
     mask: Mask | None = None,
     progress: Advance | None = None,
 ) -> Fingerprint:
@@ -64,6 +65,7 @@ def fingerprint(
 
     `remember` is the folder of the sidecars (None: neither recall nor remember). `mask` (L,), True = keep: only those
     pixels are checked; digests cover all. `policy` 'fail' refuses bad rows, 'drop' leaves them out of `kept`.
+    `noise`: the mode of the request; a stored draw that is not finite makes a row bad with 'stored' alone.
     `progress` is called with the number of rows just dealt with.
     Raises InputError with counts, first rows and files when rows are refused, when none is left, or when a file
     changes during the pass.
@@ -81,6 +83,8 @@ def fingerprint(
     ]
     row_digests = np.concatenate([scan.row_digests for scan in scans])
     bad = _global_rows(scans, spectra.first_rows)
+    if noise != "stored":
+        bad.pop(STORED_DRAW, None)
     usable = np.ones(spectra.n_spectra, dtype=bool)
     for rows in bad.values():
         usable[rows] = False
@@ -165,13 +169,17 @@ def sidecars(spectra: SpectraFile, remember: Path, *, mask: Mask | None) -> list
 
 
 def _about(spectra: SpectraFile, path: Path, mask: Mask | None) -> dict[str, Any]:
-    """What tells remembered scans apart."""
-    return {
+    """What tells remembered scans apart; a stored draw is looked at whatever the noise mode, so one scan serves all.
+
+    `noisy_edges` tells scans that knew of no repair of the draw's edges, which are made again.
+    """
+    about = {
         "file": str(path.resolve()),
         "mask": mask_digest(mask),
         "label_names": list(spectra.label_names),
         "has_noisy": spectra.has_noisy,
     }
+    return about | ({"noisy_edges": "repaired"} if spectra.has_noisy else {})
 
 
 def _rows_by_file(spectra: SpectraFile) -> list[slice]:

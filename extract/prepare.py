@@ -205,7 +205,12 @@ def _fingerprint(
         if begun is not None:
             begun.wait(split, advance)
         return fingerprint(
-            spectra, remember=config.digests, policy=config.on_bad_rows, mask=mask, progress=advance
+            spectra,
+            remember=config.digests,
+            policy=config.on_bad_rows,
+            noise=config.noise,
+            mask=mask,
+            progress=advance,
         )
 
 

@@ -116,6 +116,8 @@ class ExtractConfig:
             type(self.seed) is not int
         ):  # the noise is keyed by its text: 0, 0.0 and False would be three seeds
             raise ConfigError(f"the seed is {self.seed!r}; it must be a plain integer")
+        if self.seed < 0:
+            raise ConfigError(f"--seed is {self.seed}; it must be at least 0")
         if not 0 <= self.noise_level < float("inf"):
             raise ConfigError(f"--noise-level is {self.noise_level}; it must be 0 or more")
         if self.noise != "draw" and self.draws != 1:

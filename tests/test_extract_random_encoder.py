@@ -99,6 +99,7 @@ def test_rows_that_were_dropped_make_another_encoder(train, tmp_path):
 
 
 def test_rows_dropped_after_those_that_calibrate_change_nothing(train, tmp_path, monkeypatch):
+    assert module.CALIBRATION_ROWS == 1024
     monkeypatch.setattr(module, "CALIBRATION_ROWS", 8)
     _, path = make_random(train, tmp_path)
     late = replace(train[1], kept=np.delete(train[1].kept, [8, 20]))
