@@ -19,10 +19,10 @@ from reports.importance_tables import importance_tables
 from reports.overview_layout import chosen_of
 from reports.page_answers import field_of
 from reports.page_ceiling import ceiling_answer
+from reports.planned import chosen_latent
 from reports.published_check import published_table
 from reports.rows import rows_of
 from reports.style import styled
-from reports.verdict import chosen_latent
 from reports.vocabulary import LATENT
 
 LEAK = "LEAK FORCED: 10 stars stand in both train and test"
