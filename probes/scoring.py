@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cache.provenance import family_fields
+
 from .features import prediction_columns
 from .metrics import METRICS, scores
 from .persistence import model_digest
@@ -38,7 +40,8 @@ class ProbeOutcome:
     """What a record holds: `result` is deterministic, `run` is not.
 
     `predictions` has a row for each row of val and test, `arrays` the curves behind a choice; `head` is None when
-    the fit failed, `axes` None unless the head was fitted on principal axes.
+    the fit failed, `axes` None unless the head was fitted on principal axes; `trained_on` are the fields that make the
+    family of the train features.
     """
 
     spec: dict[str, Any]
@@ -48,6 +51,7 @@ class ProbeOutcome:
     arrays: dict[str, Array]
     head: "Head | None"
     axes: "PrincipalAxes | None" = None
+    trained_on: Mapping[str, Any] | None = None
 
 
 def scored_outcome(
@@ -75,6 +79,7 @@ def scored_outcome(
         arrays=head.arrays_,
         head=head,
         axes=axes,
+        trained_on=family_fields(views["train"][0].provenance),
     )
 
 

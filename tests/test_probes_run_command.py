@@ -154,9 +154,9 @@ def test_predicting_needs_no_labels(features, tmp_path, capsys):
     other = survey_store(tmp_path / "new", "val", precision="tf32")
     louder = survey_store(tmp_path / "new", "val", noise={"level": 2.0})
     for head, where, message in (
-        ("", store, "say --head RUN_ID and --store PATH"),
+        ("", store, "say --head RUN_ID"),
         ("zz", store, "no fitted head begins with 'zz'"),
-        (record.run_id, other, "fitted to features of family"),
+        (record.run_id, other, "precision: 'fp32' in training, 'tf32' in these features"),
         (record.run_id, louder, "say --cross noise-level"),
         (record.run_id, tmp_path / "none", "no feature store there"),
     ):
