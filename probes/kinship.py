@@ -109,7 +109,7 @@ def _notes(saved: SavedHead, view: FeatureView, *, observed: bool) -> Iterator[s
         of_training = "" if trained is None else f", {trained['noise']['mode']!r} in training"
         yield (
             f"note: observed spectra: they carry their own noise, none was drawn (noise mode {mode!r}{of_training}); "
-            f"the head was trained at noise level {level}, and nothing checks that the noise of these spectra is like that"
+            f"the head was trained at noise level {level}; nothing checks that the noise of these spectra is like that"
         )
         if trained is not None and trained[DATA_KIND] != here[DATA_KIND]:
             yield f"note: the head was trained on {trained[DATA_KIND]} spectra, these are {here[DATA_KIND]}"
@@ -121,6 +121,6 @@ def _notes(saved: SavedHead, view: FeatureView, *, observed: bool) -> Iterator[s
     if mode == DRAWN and here[DATA_KIND] != "mock":
         yield (
             f"note: noise of level {noise_level_of(view)} was drawn onto these spectra when they were extracted. That "
-            "is right for simulated spectra without noise; spectra from a telescope carry noise already and now have it "
-            "twice, so that these predictions mean nothing for them: extract those with --noise none and say --observed"
+            "is right for simulated spectra without noise; spectra from a telescope carry noise already and now have "
+            "it twice, and these predictions mean nothing for them: extract those with --noise none and say --observed"
         )

@@ -1,12 +1,15 @@
 """`python -m probes run`: fit probes on stored features and keep their records."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
 
-from cache.commandline import Verb, say
+from cache.commandline import MENDABLE, Verb, say
+from cache.errors import MissingLabel
 from cache.records import read_record, run_id
+from cache.runlog import run_log
 
 from .cells import ALL, arrays_of, requests
 from .checks import check_choices
@@ -14,9 +17,10 @@ from .default_controls import accompanied
 from .fresh import is_fresh
 from .hints import hints
 from .runner import KIND, run_probe, store_result, unfinished_folder
+from .scoring import failed_outcome
 from .settings import ProbeSettings
-from .spec import ProbeRequest, check_request, checked_spec
-from .splits import Views
+from .spec import ProbeRequest, check_request, check_val, checked_spec
+from .splits import Views, check_label_names
 from .stores import Arrays, StoreChoice
 from .threads import blas_threads
 from .titles import score, title
@@ -42,12 +46,12 @@ class RunSettings(ProbeSettings):
     )
 
 
-def run(settings: RunSettings) -> None:
-    """Fit what has no fresh record and print one line per probe."""
+def run(settings: RunSettings) -> int:
+    """Fit what has no fresh record and print one line per probe; exit status 2 when any failed."""
     size = ALL if settings.train_size is None else settings.train_size
-    check_choices(settings.choices(seeds=(settings.seed,), train_sizes=(size,)))
+    check_choices(settings.choices(seeds=(settings.seed,), train_sizes=(size,)), val=settings.val)
     if settings.check:
-        return
+        return 0
     stores = settings.stores(draws=settings.draws)
     asked = accompanied(settings.cells(stores, seeds=(settings.seed,), train_sizes=(size,)), stores)
     wanted = [(request, batch.stores) for batch in asked.batches for request in requests(batch.choices)]
@@ -57,6 +61,9 @@ def run(settings: RunSettings) -> None:
         check_request(request)
         if (chosen.family, arrays) not in views_of:
             views_of[chosen.family, arrays] = chosen.views(arrays)
+        check_val(request, there="val" in views_of[chosen.family, arrays])
+        for view in views_of[chosen.family, arrays]["train"]:
+            check_label_names(view, request.labels)
     came_out: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = []
     for number, (request, chosen) in enumerate(wanted, start=1):
         views = views_of[chosen.family, arrays_of(request)]
@@ -69,6 +76,7 @@ def run(settings: RunSettings) -> None:
         say(f"control not run: {words}")
     for words in hints(came_out):
         say(words)
+    return MENDABLE if any(result["status"] != "ok" for _, result in came_out) else 0
 
 
 def _scored(
@@ -78,8 +86,14 @@ def _scored(
     if not settings.refit and is_fresh(settings.results, name, views):
         return read_record(settings.results, name).result, "on record"
     about = {"encoder": chosen.encoder(views), "threads": settings.threads}
-    with blas_threads(settings.threads):
-        outcome = run_probe(request, views, about=about, unfinished=unfinished_folder(settings.results))
+    try:
+        with blas_threads(settings.threads):
+            outcome = run_probe(request, views, about=about, unfinished=unfinished_folder(settings.results))
+    except MissingLabel as error:  # of this label alone: the others are fitted all the same
+        note = run_log(started=time.time(), about=about)[1]
+        outcome = failed_outcome(request, views, str(error), run=note)
+        store_result(settings.results, outcome)
+        return outcome.result, "recorded as failed"
     store_result(settings.results, outcome)
     return outcome.result, f"{sum(outcome.run['seconds'].values()):.1f} s"
 

@@ -15,7 +15,7 @@ from .fresh import is_fresh
 from .groups import group_key
 from .registry import head_entry
 from .runner import KIND
-from .spec import ProbeRequest, check_request, spec_of
+from .spec import ProbeRequest, check_request, check_val, spec_of
 from .splits import Views, check_views
 from .stores import Arrays, StoreChoice
 
@@ -75,6 +75,7 @@ def plan_sweep(
             check_views(views_of[arrays], choices.cross, allow_leak=choices.allow_leak)
             n_stars[arrays] = _n_train_stars(views_of[arrays])
         views = views_of[arrays]
+        check_val(request, there="val" in views)
         if request.train_size is not None and request.train_size > n_stars[arrays]:
             raise ConfigError(
                 f"--train-sizes {request.train_size}: train has {n_stars[arrays]} stars; leave that size out"

@@ -116,7 +116,6 @@ def test_a_leak_is_refused_and_nothing_is_recorded(tmp_path, capsys):
     ("more", "message"),
     [
         (["--layers", "enc_last"], "--config-model X.yaml --layers enc_last"),
-        (["--labels", "gap"], "label 'gap' is missing (NaN or inf) in 1 of 60 rows"),
         (["--labels", "vsini"], "has no label 'vsini'; it has: T_eff, gap, log_g"),
         (["--heads", "forest"], "unknown head 'forest'"),
         (["--controls", "random"], "unknown control 'random'"),
