@@ -16,6 +16,7 @@ from .checks import check_choices
 from .default_controls import accompanied
 from .fresh import is_fresh
 from .hints import hints
+from .left_out import Settled
 from .runner import KIND, run_probe, store_result, unfinished_folder
 from .scoring import failed_outcome
 from .settings import ProbeSettings
@@ -65,8 +66,11 @@ def run(settings: RunSettings) -> int:
         for view in views_of[chosen.family, arrays]["train"]:
             check_label_names(view, request.labels)
     came_out: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = []
-    for number, (request, chosen) in enumerate(wanted, start=1):
-        views = views_of[chosen.family, arrays_of(request)]
+    settled = Settled()
+    for number, (asked_for, chosen) in enumerate(wanted, start=1):
+        found_at = chosen.family, arrays_of(asked_for)
+        views = views_of[found_at]
+        request = settled.request(asked_for, views, of=found_at)
         spec = checked_spec(request, views)
         result, how = _scored(request, run_id(KIND, spec), views, chosen, settings)
         came_out.append((spec, result))
