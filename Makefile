@@ -155,6 +155,7 @@ clean:  ## remove build products and rendered reports
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage $(OUT)/reports
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
-clean-all: clean  ## remove everything made here: data, encoders, features, results (asks first)
+clean-all:  ## remove everything made here: data, encoders, features, results (asks first)
 	@printf 'Remove %s and .venv, with every feature store and result? [y/N] ' '$(OUT)'; read answer; test "$$answer" = y
+	@$(MAKE) --no-print-directory clean
 	rm -rf $(OUT) .venv

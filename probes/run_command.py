@@ -39,9 +39,10 @@ class RunSettings(ProbeSettings):
     seed: int = Field(0, description="of heads that draw, shuffled labels and the choice of train stars")
     draws: int | None = Field(
         None,
+        ge=1,
         description="train on this many stored noise draws (default: all of --selection; without it the first)",
     )
-    train_size: int | None = Field(None, description="fit on that many train stars only")
+    train_size: int | None = Field(None, ge=1, description="fit on that many train stars only")
     check: bool = Field(
         default=False, description="check what needs no stores (names, numbers, parameters), and stop"
     )

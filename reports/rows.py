@@ -105,7 +105,7 @@ def _identity(record: Record) -> Row:
         "params": _text(spec.get("params") or {}),
         "fitted_labels": " ".join(spec["labels"]),
         "training": _training(record),
-        "error_input": _text(spec["error_input"]),
+        "error_input": _fed(spec),
         "precision": spec.get("precision", "fp32"),
         "noise_mode": _text(spec.get("noise_mode")),
         "inputs": _inputs(spec),
@@ -131,6 +131,12 @@ def _identity(record: Record) -> Row:
             )
         },
     }
+
+
+def _fed(spec: Mapping[str, Any]) -> str:
+    """What the error channel was fed, in train and, where that was crossed, in test."""
+    fed, test = _text(spec["error_input"]), spec.get("test_error_input")
+    return fed if test is None else f"{fed.partition(':')[0]}, tested on {test}"
 
 
 def _rows_test(record: Record) -> str:

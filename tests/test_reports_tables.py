@@ -454,6 +454,7 @@ def test_stale_rows_are_marked_with_the_command_that_mends_them():
     (note,) = [note for note in table.notes if note.startswith("Stale")]
     assert note.startswith("Stale: 2 of 2 rows")
     assert "extract run" in note
+    assert "python -m probes run names the command that made those" in note
     assert "--layers enc_pre_latent --poolings seg_mean_K8 --directions forward,backward --out" in note
 
 
