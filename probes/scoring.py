@@ -15,7 +15,7 @@ from .metrics import METRICS, scores
 from .persistence import model_digest
 from .spec import ProbeRequest, spec_of
 from .splits import DROP, Sample, Views
-from .statistics import INTERVAL_METHOD, Resamples, intervals_on
+from .statistics import INTERVAL_METHOD, Resamples, doubts, intervals_on
 from .views import Array
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def _bare_result(request: ProbeRequest, views: Views, samples: Samples) -> dict[
         "chosen": {},
         "flags": [],
         "weights": encoder.get("weights"),
+        "architecture": digest_json(encoder.get("config")),
         "model": None,
         "stores": {
             key: digest
@@ -171,7 +172,12 @@ def _scored(
             name: dict(zip(labels, value, strict=True)) if isinstance(value, list) else value
             for name, value in head.chosen_.items()
         },
-        "flags": [*_leaks(samples), *_flags(request, head, scored, spans), *_far(request, samples, y_hat)],
+        "flags": [
+            *_leaks(samples),
+            *_flags(request, head, scored, spans),
+            *_far(request, samples, y_hat),
+            *doubts(labels, samples["test"].y, y_hat["test"], stars=samples["test"].stars),
+        ],
     }
 
 

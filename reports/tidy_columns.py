@@ -37,7 +37,7 @@ _WORDS = {
     "stores": "feature stores, key=digest",
     "rows_test": "rows of test that were scored",
     "kept_test": "rows of the file of test that were kept: all, or a digest",
-    "noise_seed": "seed of the noise, where the record names it",
+    "noise_seed": "seed of the noise drawn, where the record tells it",
     "weights": "sha256 of the encoder's weights",
     "family": "sha256 of what train, val and test stores share",
     "unit": "unit of the label and of its errors",

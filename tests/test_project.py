@@ -37,6 +37,12 @@ def test_help_names_every_verb_and_variable():
     assert all(f"  {name} " in text for name in [*verbs, *variables])
 
 
+@pytest.mark.parametrize("verb", ["tables", "robustness"])
+def test_comparisons_take_what_else_is_given(verb):
+    shown = make("-n", verb, "OUT=o", "COMPARE=--limit 800").stdout
+    assert "-m probes compare --results o/results --limit 800" in shown
+
+
 def test_every_variable_of_the_makefile_reaches_a_command():
     shown = make(
         "-n",
