@@ -11,6 +11,7 @@ POOL      ?= seg_mean_K8#     global_mean mean_max seg_mean_K8 (any K); none for
 DIRECTION ?= forward#         forward backward mean concat; commas between
 HEAD      ?= ridge#           ols ridge lightgbm mlp_1 mlp_2 all
 LABEL     ?= log_g#           any label of the files; commas between
+MISSING   ?= fail#             stars without a finite label: fail, or drop (left out of fit and scores)
 NOISE     ?= 1.0#             noise level in units of the error
 DRAWS     ?= 1#               noise realisations of every spectrum; train uses all, val and test the first
 SEED      ?= 0#               of the noise and of the heads
@@ -21,12 +22,12 @@ GRID      ?= configs/sweep.yaml# what make sweep combines; variables given besid
 OUT       ?= artifacts#       folder of everything that is written
 ARGS      ?=#                 anything else, appended to the command
 COMPARE   ?=#                 anything else for the paired comparisons of tables: COMPARE='--limit 800'
-FISHER    ?=#                 anything else for the Fisher matrices of ceiling: FISHER='--mask mask.npy'
+FISHER    ?=#                 anything else for the Fisher matrices of ceiling (a --mask in WITH reaches them)
 WITH      ?=#                 anything else for every extraction: WITH='--mask mask.npy' or WITH='--error-mode pixel'
 
 PYTHON ?= python3
 PY     := .venv/bin/python
-KNOWN  := DATA TRAIN VAL TEST CKPT CONFIG LAYER POOL DIRECTION HEAD LABEL NOISE DRAWS SEED DEVICE SCHEDULER JOBS GRID OUT ARGS COMPARE FISHER WITH PYTHON PY
+KNOWN  := DATA TRAIN VAL TEST CKPT CONFIG LAYER POOL DIRECTION HEAD LABEL MISSING NOISE DRAWS SEED DEVICE SCHEDULER JOBS GRID OUT ARGS COMPARE FISHER WITH PYTHON PY
 GIVENS := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 ifneq ($(filter-out $(KNOWN),$(GIVENS)),)
 $(error unknown variable $(filter-out $(KNOWN),$(GIVENS)); known: $(KNOWN))
@@ -41,18 +42,25 @@ STORED  = $(if $(filter mean concat,$(call split,$(DIRECTION))),forward$(comma)b
 WHERE   = --out $(OUT)/features --encoders $(OUT)/encoders --digests $(OUT)/digests
 EXTRACT = $(PY) -m extract run $(SOURCE) $(if $(CONFIG),--config-model '$(CONFIG)') --noise-level $(NOISE) --draws $(DRAWS) --seed $(SEED) \
           --device $(DEVICE) --scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)) $(WHERE) $(WITH)
+FITTED  = --need-splits train,test
 NEEDED  = $(subst +,$(comma),$(LABEL))
 PROBE   = $(PY) -m probes run --results $(OUT)/results --seed $(SEED) --layers $(LAYER) --poolings $(POOL) --directions $(DIRECTION) \
-          --heads $(HEAD) --labels $(LABEL)
+          --heads $(HEAD) --labels $(LABEL) --missing-labels $(MISSING)
+NO_VAL  = $(if $(TRAIN)$(VAL)$(TEST),$(if $(VAL),,--no-val),$(if $(DATA),$(shell test -d '$(DATA)/val' || echo --no-val)))
 GIVEN   = $(if $(filter command environment,$(origin $(1))),--$(2) '$($(1))')
 AUDIT   := $(OUT)/features/audit.json
 FED     := zero shuffled constant from-noisy
 AUDITED = $(PY) -m probes audit --results $(OUT)/results --seed $(SEED) --layers $(LAYER) --poolings $(POOL) --directions $(DIRECTION) \
           --heads $(HEAD) --labels $(LABEL)
+# the mask in WITH, read as the shell reads it: Fisher matrices see the pixels that the network sees
+MASK    = $(if $(findstring --mask,$(FISHER)),,$(shell set -- $(WITH); last=; for word; do \
+          case "$$last" in (--mask) printf "%s '%s'" --mask "$$word";; esac; \
+          case "$$word" in (--mask=*) printf "'%s'" "$$word";; esac; last="$$word"; done))
 CEILING = $(PY) -m probes ceiling --results $(OUT)/results --features $(OUT)/features --fisher $(OUT)/fisher \
           $(if $(filter command environment,$(origin LABEL)),--labels '$(NEEDED)')
 SWEEP   = $(PY) -m probes sweep --config '$(GRID)' --results $(OUT)/results $(call GIVEN,LAYER,layers) $(call GIVEN,POOL,poolings) \
           $(call GIVEN,DIRECTION,directions) $(call GIVEN,HEAD,heads) $(call GIVEN,LABEL,labels) $(call GIVEN,SEED,seeds) \
+          $(call GIVEN,MISSING,missing-labels) \
           $(if $(filter-out local,$(SCHEDULER)),--scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)))
 TABLES  = $(PY) -m reports tables --results $(OUT)/results --features $(OUT)/features --out $(OUT)/reports $(call GIVEN,LABEL,label)
 
@@ -79,13 +87,13 @@ extract: need-data  ## run the encoder once, store pooled features
 	$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER) --poolings $(POOL) --directions $(STORED) --selection $(SELECT) $(ARGS)
 
 probe: need-data  ## fit heads on stored features (extracts what is missing)
-	$(PROBE) $(ARGS) --check
-	$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER) --poolings $(POOL) --directions $(STORED) --need-labels $(NEEDED) --selection $(SELECT)
+	$(PROBE) $(ARGS) $(NO_VAL) --check
+	$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER) --poolings $(POOL) --directions $(STORED) --need-labels $(NEEDED) --missing-labels $(MISSING) $(FITTED) --selection $(SELECT)
 	$(PROBE) --selection $(SELECT) $(ARGS)
 
 sweep: need-data  ## fit every combination in GRID, skip what is on record (extracts what is missing)
-	wanted=$$($(SWEEP) --print-extract $(ARGS)) && echo "$$wanted" | while read -r flags; do \
-	$(EXTRACT) --checkpoint '$(CKPT)' $$flags --selection $(SELECT) </dev/null || exit 2; done
+	wanted=$$($(SWEEP) --print-extract $(NO_VAL) $(ARGS)) && echo "$$wanted" | while read -r flags; do \
+	$(EXTRACT) --checkpoint '$(CKPT)' $$flags $(FITTED) --selection $(SELECT) </dev/null || exit 2; done
 	$(SWEEP) --selection $(SELECT) $(ARGS)
 
 robustness: GRID = configs/robustness.yaml
@@ -95,7 +103,7 @@ robustness: sweep  ## noise levels crossed, draws, train sizes, axes, segments: 
 
 audit: need-data  ## does the score come through the error channel? (extracts what is missing)
 	$(AUDITED) $(ARGS) --check
-	$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER),input_flux,input_error --poolings $(POOL),none --directions $(STORED) --need-labels $(NEEDED) --selection $(AUDIT)
+	$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER),input_flux,input_error --poolings $(POOL),none --directions $(STORED) --need-labels $(NEEDED) $(FITTED) --selection $(AUDIT)
 	$(foreach fed,$(FED),$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER) --poolings $(POOL) --directions $(STORED) --error-input $(fed) && )true
 	$(AUDITED) --selection $(AUDIT) $(ARGS)
 
@@ -110,7 +118,7 @@ report: tables  ## every table, every figure, and the page report.html
 ceiling: need-data  ## how much noisy flux can tell of the labels, and what share of it each probe reaches
 	@ls $(OUT)/results/records/*.json >/dev/null 2>&1 || $(MAKE) --no-print-directory probe ARGS=
 	$(CEILING) $(ARGS) --check
-	$(PY) -m extract fisher $(SPECTRA) --split test --noise-level $(NOISE) --out $(OUT)/fisher --digests $(OUT)/digests $(FISHER)
+	$(PY) -m extract fisher $(SPECTRA) --split test --noise-level $(NOISE) --out $(OUT)/fisher --digests $(OUT)/digests $(MASK) $(FISHER)
 	$(CEILING) $(ARGS)
 
 demo: .venv/ready  ## the whole job on a mock survey, at most 5 minutes after installation

@@ -66,6 +66,10 @@ class ProbeError(BlindspotError, ValueError):
     """A head cannot be fitted or applied to what it was given; a ValueError too, as scikit-learn's tools expect."""
 
 
+class MissingLabel(ProbeError):
+    """Rows that are to be fitted or scored lack a finite value of a label."""
+
+
 class LeakError(BlindspotError):
     """The same star stands on both sides of a split."""
 

@@ -41,14 +41,16 @@ def store_key(provenance: Provenance) -> str:
     return digest_json(provenance)
 
 
-def family(provenance: Provenance) -> str:
-    """sha256 of the provenance without split, input, rows, arrays, noise draw and noise level.
-
-    Train, val and test stores of one comparison have one family.
-    """
+def family_fields(provenance: Provenance) -> dict[str, Any]:
+    """The provenance without split, input, rows, arrays, noise draw and noise level."""
     kept = {name: value for name, value in provenance.items() if name not in NOT_FAMILY}
     kept["noise"] = {n: v for n, v in provenance["noise"].items() if n not in NOT_FAMILY_NOISE}
-    return digest_json(kept)
+    return kept
+
+
+def family(provenance: Provenance) -> str:
+    """sha256 of what `family_fields` keeps: train, val and test stores of one comparison have one family."""
+    return digest_json(family_fields(provenance))
 
 
 def group(provenance: Provenance) -> str:

@@ -183,16 +183,18 @@ def _npz(arrays: Mapping[str, Array]) -> bytes:
     return buffer.getvalue()
 
 
-def _parquet(columns: Mapping[str, Array]) -> bytes:
+def _parquet(columns: Mapping[str, Array], about: Mapping[str, str] | None = None) -> bytes:
     import pyarrow as pa  # noqa: PLC0415  only writers of predictions need pyarrow
     from pyarrow import parquet  # noqa: PLC0415
 
     buffer = pa.BufferOutputStream()
-    table = pa.table({name: pa.array(np.asarray(values)) for name, values in columns.items()})
+    table = pa.table(
+        {name: pa.array(np.asarray(values)) for name, values in columns.items()}, metadata=about or None
+    )
     parquet.write_table(table, buffer, compression="zstd")
     return bytes(buffer.getvalue())
 
 
-def write_table(path: Path, columns: Mapping[str, Array]) -> None:
-    """Write equally long columns as one Parquet file, whole or not at all."""
-    publish_bytes(path, _parquet(columns))
+def write_table(path: Path, columns: Mapping[str, Array], *, about: Mapping[str, str] | None = None) -> None:
+    """Write equally long columns as one Parquet file, whole or not at all; `about` goes to its metadata."""
+    publish_bytes(path, _parquet(columns, about))

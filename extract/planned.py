@@ -26,11 +26,12 @@ from .sidecar import file_identity, remembered_sha256
 from .spectra import SpectraFile
 from .wanted import WantedArrays
 
-OF_ONE_RUN = ("part", "plan", "stats", "need_labels", "command")
+OF_ONE_RUN = ("part", "plan", "stats", "need_labels", "missing_labels", "command")
 """Settings that belong to a run and not to the request that it is a part of."""
 HOW = frozenset(
     {"device", "engine", "threads", "micro_batch", "slab_rows", "mixed"}
-    | {"scheduler", "jobs", "dask_address", "dask_config", "part", "plan", "stats", "need_labels"}
+    | {"scheduler", "jobs", "dask_address", "dask_config", "part", "plan", "stats"}
+    | {"need_labels", "missing_labels"}
 )
 """Settings that may be given beside a plan: they say how to compute, not what, or are a check."""
 

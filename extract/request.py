@@ -29,7 +29,8 @@ class ExtractConfig:
 
     `data` maps a split to its file list (or one `shard_index.txt`). `checkpoint` is a path, 'shipped',
     'shipped:reference' or 'random:SEED'. `layers` may hold aliases and 'all'. `need_labels` must be in every file;
-    they change nothing that is stored. Raises ConfigError or UnknownName on construction.
+    `missing_labels` is `drop` where probes leave out rows without them; both change nothing that is stored. Raises
+    ConfigError or UnknownName on construction.
     """
 
     data: Mapping[str, tuple[Path, ...]]
@@ -58,6 +59,7 @@ class ExtractConfig:
     block_rows: int | None = None
     on_bad_rows: str = "fail"
     need_labels: tuple[str, ...] = ()
+    missing_labels: str = "fail"
     scheduler: str = "local"
     jobs: int | None = None
     part: str | None = None

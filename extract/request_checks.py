@@ -65,14 +65,18 @@ def check_noise(config: ExtractConfig, spectra: dict[str, SpectraFile]) -> None:
 def check_label_values(
     config: ExtractConfig, spectra: Mapping[str, SpectraFile], known: Mapping[str, Fingerprint]
 ) -> None:
-    """Refuse labels that are needed and not finite in some kept rows, before anything is computed."""
+    """Refuse labels that are needed and not finite in some kept rows, before anything is computed.
+
+    Where probes leave out rows without them, only those that are finite in no row.
+    """
     for split, files in spectra.items():
         kept = known[split].kept
         for label in config.need_labels:
             bad = kept[~np.isfinite(files.labels(label)[kept])]
-            if bad.size:
+            if bad.size and (config.missing_labels == "fail" or bad.size == len(kept)):
                 raise InputError(
                     f"{files.files[0]}: label {label} is NaN or infinite in {bad.size} of {len(kept)} rows of {split} "
                     f"(first rows: {bad[:5].tolist()}), and --need-labels asks for it: leave those rows out of the "
-                    "file, mend the label, or extract without --need-labels and probe other labels"
+                    "file, mend the label, extract without --need-labels and probe other labels, or let probes leave "
+                    "those rows out: --missing-labels drop here and in probes run (make: MISSING=drop)"
                 )

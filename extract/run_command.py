@@ -1,6 +1,7 @@
 """`python -m extract run`: settings of the command line, turned into an extraction."""
 
 import dataclasses
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from .head_start import head_start
 from .named_files import check_named_files
 from .request import SPLITS, ExtractConfig, named_data
 
-OUTPUT = frozenset(("config", "print_config", "selection", "dry_run", "as_json", "n_parts"))
+OUTPUT = frozenset(("config", "print_config", "selection", "dry_run", "as_json", "n_parts", "need_splits"))
 """Settings of the verbs about what is shown and written beside the stores."""
 
 
@@ -92,6 +93,13 @@ class RunSettings(Command):
         (),
         description="refuse files without these labels before any store is written; all labels are stored in any case",
     )
+    missing_labels: Literal["fail", "drop"] = Field(
+        "fail",
+        description="drop: labels needed may lack values in rows, which probes run --missing-labels drop leaves out",
+    )
+    need_splits: tuple[str, ...] = Field(
+        (), description="refuse data without these splits: train,test for probes that are to be fitted"
+    )
     scheduler: Literal["local", "processes", "dask"] = Field(
         "local", description="threads of this process, several processes, or dask workers (docs/cluster.md)"
     )
@@ -155,9 +163,22 @@ def stated_request(settings: RunSettings) -> ExtractConfig:
     return ExtractConfig(data=data, command=command_line(), **fields)
 
 
+def _check_splits(needed: Collection[str], data: Mapping[str, Sequence[Path]]) -> None:
+    """Raise ConfigError where the data lack a split that is needed."""
+    missing = [split for split in needed if split not in data]
+    if missing:
+        there = "; ".join(f"{split}: {', '.join(map(str, files))}" for split, files in data.items())
+        raise ConfigError(
+            f"no {' and no '.join(missing)} spectra were given ({there}), and --need-splits asks for "
+            f"{', '.join(needed)}: name each split with --train FILE --val FILE --test FILE (make: TRAIN= VAL= TEST=), "
+            "or give --data FOLDER (make: DATA=) with train/, val/ and test/ in it"
+        )
+
+
 def run(settings: RunSettings) -> None:
     """Extract, or with `dry_run` only check and plan; prints the stores."""
     request = to_request(settings)
+    _check_splits(settings.need_splits, request.data)
     check_named_files(request, selection=settings.selection)
     with head_start(request) as begun:
         if settings.dry_run:

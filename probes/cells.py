@@ -12,6 +12,7 @@ from cache.errors import ConfigError, UnknownName
 from .features import FeaturePart, n_segments
 from .registry import HEADS, head_parameters
 from .spec import MIXED_LAYERS, ProbeRequest
+from .splits import FAIL
 
 JOIN = "+"
 """Joins what is taken together: layers enc_last+enc_pre_latent, labels log_g+T_eff, segments 0+1."""
@@ -50,6 +51,7 @@ class CellChoices:
     seeds: tuple[int, ...] = (0,)
     cross: tuple[str, ...] = ()
     allow_leak: bool = False
+    missing_labels: str = FAIL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,7 @@ def requests(choices: CellChoices) -> Iterator[ProbeRequest]:
             train_size=size,
             cross=choices.cross,
             allow_leak=choices.allow_leak,
+            missing_labels=choices.missing_labels,
         )
         if seed == choices.seeds[0] or _seed_matters(request):
             yield request

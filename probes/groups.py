@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cache.errors import BlindspotError, ConfigError, ProbeError
+from cache.errors import BlindspotError, ConfigError, MissingLabel, ProbeError
 
 from .controls import shuffled_by_star, star_ranks
 from .features import part_widths
 from .spec import ProbeRequest, mixes_layers
-from .splits import SPLITS, Sample, Views, load_labels, load_sample
+from .splits import DROP, SPLITS, Sample, Views, load_labels, load_sample
 from .statistics import Resamples
 from .together import TrainingSet
 from .views import Array
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 ByLabel = dict[str, dict[str, Array] | ProbeError]
 """By label: its values (n,) in every split, or what is wrong with it."""
+
+LEAST_ROWS = 2
+"""Rows of a split that can be fitted to or scored."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,14 @@ def columns_of(request: ProbeRequest) -> list[Column]:
 
 
 def group_key(request: ProbeRequest) -> Hashable:
-    """Equal for requests of one group: the same columns of X, and the same order of train rows."""
-    return request.features, request.segments, None if request.train_size is None else request.seed
+    """Equal for requests of one group: the same columns of X, the same rows, and the same order of train rows."""
+    seed = None if request.train_size is None else request.seed
+    return request.features, request.segments, seed, _with_all_of(request)
+
+
+def _with_all_of(request: ProbeRequest) -> tuple[str, ...]:
+    """The labels without which rows take no part."""
+    return request.labels if request.missing_labels == DROP else ()
 
 
 def basis_key(request: ProbeRequest) -> tuple[int, int | None] | None:
@@ -69,13 +78,15 @@ class Group:
         """
         first = requests[0]
         self.views = views
-        self._labels = _load_labels(views, dict.fromkeys(name for r in requests for name in r.labels))
+        names = dict.fromkeys(name for r in requests for name in r.labels)
+        self._labels = _load_labels(views, names, missing=first.missing_labels)
         self._widths = part_widths(views["train"][0], first.features, segments=first.segments)
         self.samples = {
             split: load_sample(views[split], first.features, labels=(), split=split, segments=first.segments)
             for split in SPLITS
             if views.get(split)
         }
+        self._few = self._drop_missing() if _with_all_of(first) else None
         self.resamples = {
             split: Resamples(sample.stars) for split, sample in self.samples.items() if split != "train"
         }
@@ -83,6 +94,27 @@ class Group:
         self._ranks: Array | None = None
         if first.train_size is not None:
             self._order_train(max(r.train_size or 0 for r in requests), seed=first.seed)
+
+    def _drop_missing(self) -> MissingLabel | None:
+        """Keep the rows whose labels are all finite; or why that leaves too few in some split, and keep all."""
+        found = {name: values for name, values in self._labels.items() if not isinstance(values, ProbeError)}
+        kept = {
+            split: np.logical_and.reduce(
+                [np.isfinite(values[split]) for values in found.values()], initial=True, axis=0
+            )
+            for split in (self.samples if found else ())
+        }
+        for split, rows in kept.items():
+            if rows.sum() < LEAST_ROWS:
+                return MissingLabel(
+                    f"{' + '.join(found)}: finite in {rows.sum()} of {rows.size} rows of split {split!r}, at least "
+                    f"{LEAST_ROWS} are needed; probe another label, or mend that of the file"
+                )
+        for split, rows in kept.items():
+            self.samples[split] = self.samples[split].where(rows)
+            for values in found.values():
+                values[split] = values[split][rows]
+        return None
 
     def _order_train(self, largest: int, *, seed: int) -> None:
         ranks = star_ranks(self.samples["train"].stars, seed=seed)
@@ -101,6 +133,8 @@ class Group:
             found = self._labels[label]
             if isinstance(found, ProbeError):
                 return found
+        if self._few is not None:
+            return self._few
         if self._ranks is not None and (request.train_size or 0) > self.n_train_stars:
             return ConfigError(f"train_size is {request.train_size}, train has {self.n_train_stars} stars")
         if mixes_layers(request) and len(set(self._widths)) > 1:
@@ -178,13 +212,15 @@ def training_set(group: Group, basis: Basis, columns: Iterable[Column]) -> Train
     )
 
 
-def _load_labels(views: Views, names: Iterable[str]) -> ByLabel:
+def _load_labels(views: Views, names: Iterable[str], *, missing: str) -> ByLabel:
     """Every label in every split, or the first thing that is wrong with it."""
     found: ByLabel = {}
     for name in names:
         try:
             found[name] = {
-                split: np.concatenate([load_labels(view, [name])[:, 0] for view in views[split]])
+                split: np.concatenate(
+                    [load_labels(view, [name], missing=missing)[:, 0] for view in views[split]]
+                )
                 for split in SPLITS
                 if views.get(split)
             }

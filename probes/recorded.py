@@ -16,7 +16,7 @@ from cache.records import Record, read_predictions
 from .features import FeaturePart, parts_from_json, prediction_columns
 from .persistence import load_head
 from .runner import head_folder
-from .splits import Sample, load_sample
+from .splits import FAIL, Sample, load_sample
 from .views import Array
 
 if TYPE_CHECKING:
@@ -47,7 +47,14 @@ def take_up(results: Path, features: Path, record: Record) -> RecordedProbe:
     parts = parts_from_json(saved.use["parts"])
     view = recorded_view(features, record, "test")
     labels = tuple(record.spec["labels"])
-    test = load_sample([view], parts, labels=labels, split="test", segments=saved.use.get("segments"))
+    test = load_sample(
+        [view],
+        parts,
+        labels=labels,
+        split="test",
+        segments=saved.use.get("segments"),
+        missing=record.spec.get("missing_labels", FAIL),
+    )
 
     def predict(X: Array) -> Array:
         on_axes = X if saved.axes is None else saved.axes.apply(X)

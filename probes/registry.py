@@ -28,6 +28,8 @@ class HeadEntry:
     """What this name fixes differently from the estimator's own defaults."""
     n_hidden: int | None = None
     """Number of hidden layers that the name promises."""
+    fixed: str = ""
+    """A parameter with which the head chooses nothing on val, where it can."""
     at_once: int = 8
     """How many fits of a sweep are made together at most, before their records are written: a kill loses these."""
 
@@ -44,12 +46,14 @@ HEADS: Mapping[str, HeadEntry] = MappingProxyType(
             module="ridge",
             estimator="Ridge",
             summary="linear with penalty alpha (0.001 as published, or alpha=val) on standardised features",
+            fixed="alpha=0.001",
             at_once=LINEAR_AT_ONCE,
         ),
         "lightgbm": HeadEntry(
             module="boosting",
             estimator="LightGBM",
             summary="boosted trees; presets conservative, default, large, full_spectrum",
+            fixed="early_stopping=null",
             version=2,  # bins no longer depend on the seed
         ),
         "mlp_1": HeadEntry(
@@ -59,6 +63,7 @@ HEADS: Mapping[str, HeadEntry] = MappingProxyType(
             version=2,  # dropout masks come from another stream
             settings={"hidden": (256,)},
             n_hidden=1,
+            fixed="selection=fixed",
         ),
         "mlp_2": HeadEntry(
             module="mlp",
@@ -67,6 +72,7 @@ HEADS: Mapping[str, HeadEntry] = MappingProxyType(
             version=2,
             settings={"hidden": (256, 64)},
             n_hidden=2,
+            fixed="selection=fixed",
         ),
     }
 )

@@ -1,22 +1,27 @@
 """`python -m probes run`: fit probes on stored features and keep their records."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
 
 from cache.commandline import MENDABLE, Verb, say
+from cache.errors import MissingLabel
 from cache.records import read_record, run_id
+from cache.runlog import run_log
 
 from .cells import ALL, arrays_of, requests
 from .checks import check_choices
 from .default_controls import accompanied
 from .fresh import is_fresh
 from .hints import hints
+from .left_out import Settled
 from .runner import KIND, run_probe, store_result, unfinished_folder
+from .scoring import failed_outcome
 from .settings import ProbeSettings
-from .spec import ProbeRequest, check_request, checked_spec
-from .splits import Views
+from .spec import ProbeRequest, check_request, check_val, checked_spec
+from .splits import Views, check_label_names
 from .stores import Arrays, StoreChoice
 from .threads import blas_threads
 from .titles import score, title
@@ -46,7 +51,7 @@ class RunSettings(ProbeSettings):
 def run(settings: RunSettings) -> int:
     """Fit what has no fresh record and print one line per probe; exit status 2 when any failed."""
     size = ALL if settings.train_size is None else settings.train_size
-    check_choices(settings.choices(seeds=(settings.seed,), train_sizes=(size,)))
+    check_choices(settings.choices(seeds=(settings.seed,), train_sizes=(size,)), val=settings.val)
     if settings.check:
         return 0
     stores = settings.stores(draws=settings.draws)
@@ -58,9 +63,15 @@ def run(settings: RunSettings) -> int:
         check_request(request)
         if (chosen.family, arrays) not in views_of:
             views_of[chosen.family, arrays] = chosen.views(arrays)
+        check_val(request, there="val" in views_of[chosen.family, arrays])
+        for view in views_of[chosen.family, arrays]["train"]:
+            check_label_names(view, request.labels)
     came_out: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = []
-    for number, (request, chosen) in enumerate(wanted, start=1):
-        views = views_of[chosen.family, arrays_of(request)]
+    settled = Settled()
+    for number, (asked_for, chosen) in enumerate(wanted, start=1):
+        found_at = chosen.family, arrays_of(asked_for)
+        views = views_of[found_at]
+        request = settled.request(asked_for, views, of=found_at)
         spec = checked_spec(request, views)
         result, how = _scored(request, run_id(KIND, spec), views, chosen, settings)
         came_out.append((spec, result))
@@ -80,8 +91,14 @@ def _scored(
     if not settings.refit and is_fresh(settings.results, name, views):
         return read_record(settings.results, name).result, "on record"
     about = {"encoder": chosen.encoder(views), "threads": settings.threads}
-    with blas_threads(settings.threads):
-        outcome = run_probe(request, views, about=about, unfinished=unfinished_folder(settings.results))
+    try:
+        with blas_threads(settings.threads):
+            outcome = run_probe(request, views, about=about, unfinished=unfinished_folder(settings.results))
+    except MissingLabel as error:  # of this label alone: the others are fitted all the same
+        note = run_log(started=time.time(), about=about)[1]
+        outcome = failed_outcome(request, views, str(error), run=note)
+        store_result(settings.results, outcome)
+        return outcome.result, "recorded as failed"
     store_result(settings.results, outcome)
     return outcome.result, f"{sum(outcome.run['seconds'].values()):.1f} s"
 

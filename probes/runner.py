@@ -11,6 +11,7 @@ from cache.records import run_id, write_record
 from cache.runlog import run_log
 
 from .groups import Basis, Column, Group, basis_key, columns_of, training_set
+from .kinship import TRAINED_ON
 from .persistence import save_head
 from .registry import head_entry
 from .scoring import ProbeOutcome, failed_outcome, scored_outcome
@@ -161,8 +162,8 @@ def store_result(results_root: Path, outcome: ProbeOutcome) -> str:
             "segments": spec["features"]["segments"],
             "family": spec["family"],
             "noise_level": spec["noise_levels"]["train"],
-            "error_input": spec["error_input"],
             "control": spec["control"],
+            TRAINED_ON: outcome.trained_on,
         }
         save_head(
             head_folder(results_root, run_id(KIND, spec)),

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cache.canonical import digest_json
+from cache.provenance import family_fields
 
 from .features import prediction_columns
 from .metrics import METRICS, scores
 from .persistence import model_digest
 from .spec import ProbeRequest, spec_of
-from .splits import Sample, Views
+from .splits import DROP, Sample, Views
 from .statistics import INTERVAL_METHOD, Resamples, doubts, intervals_on
 from .views import Array
 
@@ -40,7 +41,8 @@ class ProbeOutcome:
     """What a record holds: `result` is deterministic, `run` is not.
 
     `predictions` has a row for each row of val and test, `arrays` the curves behind a choice; `head` is None when
-    the fit failed, `axes` None unless the head was fitted on principal axes.
+    the fit failed, `axes` None unless the head was fitted on principal axes; `trained_on` are the fields that make the
+    family of the train features.
     """
 
     spec: dict[str, Any]
@@ -50,6 +52,7 @@ class ProbeOutcome:
     arrays: dict[str, Array]
     head: "Head | None"
     axes: "PrincipalAxes | None" = None
+    trained_on: Mapping[str, Any] | None = None
 
 
 def scored_outcome(
@@ -69,7 +72,7 @@ def scored_outcome(
     model = model_digest(head, request.fitted_head(), axes)
     return ProbeOutcome(
         spec=spec_of(request, views),
-        result=_bare_result(views, samples)
+        result=_bare_result(request, views, samples)
         | _scored(request, head, samples, y_hat, resamples)
         | {"model": model},
         run={},
@@ -77,6 +80,7 @@ def scored_outcome(
         arrays=head.arrays_,
         head=head,
         axes=axes,
+        trained_on=family_fields(views["train"][0].provenance),
     )
 
 
@@ -91,7 +95,7 @@ def failed_outcome(
     """The outcome of a fit that could not be made, with the reason; without samples nothing is counted."""
     return ProbeOutcome(
         spec=spec_of(request, views),
-        result=_bare_result(views, samples or {}) | {"status": "failed", "error": error},
+        result=_bare_result(request, views, samples or {}) | {"status": "failed", "error": error},
         run=run or {},
         predictions={},
         arrays={},
@@ -99,7 +103,7 @@ def failed_outcome(
     )
 
 
-def _bare_result(views: Views, samples: Samples) -> dict[str, Any]:
+def _bare_result(request: ProbeRequest, views: Views, samples: Samples) -> dict[str, Any]:
     """A result without scores: what is known before the fit."""
     encoder = views["train"][0].provenance["encoder"]
     return {
@@ -122,7 +126,20 @@ def _bare_result(views: Views, samples: Samples) -> dict[str, Any]:
             for view in members
             for key, digest in view.stores.items()
         },
+        **({"kept": _kept(views, samples)} if request.missing_labels == DROP else {}),
     }
+
+
+def _kept(views: Views, samples: Samples) -> dict[str, dict[str, Any]]:
+    """Of the rows of val and test those that have the labels, as end-to-end records tell them: number and digest."""
+    kept = {}
+    for split in HELD_OUT:
+        if split in samples:
+            rows = samples[split].rows
+            every = sum(len(view.rows) for view in views[split])
+            selection = "all" if len(rows) == every else digest_json(rows.tolist())
+            kept[split] = {"n": len(rows), "selection": selection}
+    return kept
 
 
 def _scored(

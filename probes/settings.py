@@ -46,8 +46,16 @@ class ProbeSettings(Command):
         "a name given twice is fitted with both values",
     )
     cross: tuple[str, ...] = Field((), description="noise-level, error-input: what may differ between splits")
+    val: bool = Field(
+        default=True, description="--no-val: there will be no val split, so that no head may choose on it"
+    )
     allow_leak: bool = Field(
         default=False, description="fit although stars stand in two splits; flagged in every record and table"
+    )
+    missing_labels: Literal["fail", "drop"] = Field(
+        "fail",
+        description="stars without a finite label: the probe fails, or they are left out of its fit and scores (of a "
+        "joint fit those without any of its labels); told in the record, and another test set in tables",
     )
     selection: Path | None = Field(None, description="file written by extract run --selection")
     features: Path = Field(
@@ -103,6 +111,7 @@ class ProbeSettings(Command):
             train_sizes=train_sizes,
             cross=self.cross,
             allow_leak=self.allow_leak,
+            missing_labels=self.missing_labels,
         )
 
     def cells(

@@ -9,7 +9,7 @@ from cache.errors import ConfigError, UnknownName
 from .controls import CONTROLS
 from .features import FeaturePart
 from .registry import BASELINES, head_entry, make_probe
-from .splits import Views, check_views
+from .splits import DROP, FAIL, MISSING_LABELS, Views, check_views
 from .views import FeatureView, draw_of, noise_level_of
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ class ProbeRequest:
     all splits are put before the fit, `segments` the wavelength segments of the parts whose columns are used; None
     leaves the features as they are. `seed` goes to heads that take one, to the shuffling of labels and to the choice
     of `train_size` stars. `cross` names what may differ between the splits; `group` ties records that are compared in
-    pairs. `allow_leak` fits although stars stand in two splits, which is told in the spec and flagged. The control
-    `mean_predictor` replaces the head by the baseline `mean`.
+    pairs. `missing_labels` is `drop` where rows without a finite value of each of the labels take no part in fit and
+    scores, else they are refused. `allow_leak` fits although stars stand in two splits, which is told in the spec and
+    flagged. The control `mean_predictor` replaces the head by the baseline `mean`.
     """
 
     features: tuple[FeaturePart, ...]
@@ -46,6 +47,7 @@ class ProbeRequest:
     cross: tuple[str, ...] = ()
     group: str | None = None
     allow_leak: bool = False
+    missing_labels: str = FAIL
 
     def fitted_head(self) -> str:
         """Name of the head that is fitted."""
@@ -75,6 +77,8 @@ def check_request(request: ProbeRequest) -> None:
         raise ConfigError(f"{request.head!r} is a baseline; ask for it with control 'mean_predictor'")
     if not request.labels or len(set(request.labels)) < len(request.labels):
         raise ConfigError(f"labels are {request.labels!r}; name one or several, each once")
+    if request.missing_labels not in MISSING_LABELS:
+        raise UnknownName("policy for missing labels", request.missing_labels, MISSING_LABELS)
     if not request.features:
         raise ConfigError("no features were asked for; name at least one layer and pooling")
     if request.train_size is not None and request.train_size < 2:
@@ -82,6 +86,19 @@ def check_request(request: ProbeRequest) -> None:
     if request.seed < 0:
         raise ConfigError(f"the seed is {request.seed}; expected a whole number from 0 on")
     _check_choices(request)
+
+
+def check_val(request: ProbeRequest, *, there: bool) -> None:
+    """Raise ConfigError for a head that chooses on val where no val split is there."""
+    head = request.fitted_head()
+    if there or request.make_head().selection_rule() == "fixed":
+        return
+    fixed = head_entry(head).fixed
+    raise ConfigError(
+        f"{head} as it is asked for chooses on val, and there is no val split: give one (make: VAL=FILE, or val/ in "
+        "DATA; extract run --val FILE)"
+        + (f", or fix what is chosen: --params {head}.{fixed}" if fixed else "")
+    )
 
 
 def _check_choices(request: ProbeRequest) -> None:
@@ -150,6 +167,7 @@ def spec_of(request: ProbeRequest, views: Views) -> dict[str, Any]:
         "cross": sorted(request.cross),
         "group": request.group,
         **({"allow_leak": True} if request.allow_leak else {}),
+        **({"missing_labels": DROP} if request.missing_labels == DROP else {}),
     }
 
 

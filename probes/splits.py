@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cache.errors import ConfigError, LeakError, ProbeError, UnknownName, did_you_mean
+from cache.errors import ConfigError, LeakError, MissingLabel, ProbeError, UnknownName, did_you_mean
 from cache.provenance import differences, family
 
 from .features import FeaturePart, load_features
@@ -17,6 +17,10 @@ SPLITS = ("train", "val", "test")
 NOISE_LEVEL, ERROR_INPUT = "noise-level", "error-input"
 CROSSINGS = (NOISE_LEVEL, ERROR_INPUT)
 """Differences between the splits that may be allowed by name; both are written into the spec."""
+
+FAIL, DROP = "fail", "drop"
+MISSING_LABELS = (FAIL, DROP)
+"""What becomes of rows without a finite label: the probe fails, or they take no part in it."""
 
 Views = Mapping[str, Sequence[FeatureView]]
 
@@ -176,18 +180,20 @@ def load_sample(
     labels: Sequence[str],
     split: str,
     segments: Sequence[int] | None = None,
+    missing: str = FAIL,
 ) -> Sample:
     """Join features and labels of one split; several views (draws, file lists) are stacked in the order given.
 
-    Raises ProbeError when a label is absent or not finite, naming label, split and first rows.
+    With `missing` `drop` rows without a finite value of each of the labels are left out. Raises ProbeError when a
+    label is absent or not finite, naming label, split and first rows.
     """
     names = list(dict.fromkeys(name for view in views for name in view.label_names))
-    y = np.concatenate([load_labels(view, labels) for view in views])
+    y = np.concatenate([load_labels(view, labels, missing=missing) for view in views])
     X = [load_features(view, parts, segments=segments) for view in views]
     widths = {block.shape[1] for block in X}
     if len(widths) > 1:
         raise ProbeError(f"split {split!r}: its stores have different numbers of features {sorted(widths)}")
-    return Sample(
+    sample = Sample(
         split=split,
         X=X[0] if len(X) == 1 else np.concatenate(X),
         y=y,
@@ -204,24 +210,36 @@ def load_sample(
             for name in names
         },
     )
+    whole = np.isfinite(y).all(axis=1)
+    return sample if whole.all() else sample.where(whole)
 
 
-def load_labels(view: FeatureView, labels: Sequence[str]) -> Array:
-    """The labels asked for, (n, t) float64; ProbeError when one is absent or not finite in a row."""
-    columns: list[Array] = []
+def check_label_names(view: FeatureView, labels: Sequence[str]) -> None:
+    """Raise ProbeError for a label that a view does not have."""
     for name in labels:
         if name not in view.label_names:
             raise ProbeError(
                 f"split {view.split!r} has no label {name!r}; it has: {', '.join(view.label_names) or 'none'}"
                 f"{did_you_mean(name, view.label_names)}"
             )
+
+
+def load_labels(view: FeatureView, labels: Sequence[str], *, missing: str = FAIL) -> Array:
+    """The labels asked for, (n, t) float64; ProbeError when one is absent.
+
+    MissingLabel where one is not finite, unless `missing` is `drop`.
+    """
+    check_label_names(view, labels)
+    columns: list[Array] = []
+    for name in labels:
         values = np.asarray(view.labels(name), dtype=np.float64)
         bad = np.flatnonzero(~np.isfinite(values))
-        if bad.size:
+        if bad.size and missing != DROP:
             rows = view.rows[bad[:5]].tolist()
-            raise ProbeError(
+            raise MissingLabel(
                 f"label {name!r} is missing (NaN or inf) in {bad.size} of {values.size} rows of split "
-                f"{view.split!r} (first rows: {rows}); probe another label, or leave those rows out of the file"
+                f"{view.split!r} (first rows: {rows}); probe another label, or leave those rows out "
+                "of fits and scores with --missing-labels drop (make: MISSING=drop)"
             )
         columns.append(values)
     return np.stack(columns, axis=1) if columns else np.empty((view.rows.size, 0))

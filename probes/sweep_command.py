@@ -20,6 +20,7 @@ from .cells import JOIN
 from .checks import check_choices
 from .schedulers import GO_ON, Schedule, Scheduler, run_tasks
 from .settings import ProbeSettings
+from .splits import DROP
 from .sweep_plan import SweepPlan, plan_batches, tasks_of, whole
 from .sweep_task import SweepTask
 
@@ -91,7 +92,7 @@ class SweepSettings(ProbeSettings):
 def run(settings: SweepSettings) -> int:
     """Fit what has no fresh record, print what failed and the best probes; exit status 2 when any cell failed."""
     axes = StoreAxes(noise_levels=settings.noise_levels, draws=settings.draws)
-    check_choices(settings.choices(seeds=settings.seeds, train_sizes=settings.train_sizes))
+    check_choices(settings.choices(seeds=settings.seeds, train_sizes=settings.train_sizes), val=settings.val)
     if settings.print_extract:
         for flags in _extractions(settings, axes):
             say(flags)
@@ -201,6 +202,8 @@ def _extract_flags(settings: SweepSettings) -> str:
         "--directions": [stored for name in settings.directions for stored in stored_directions(name)],
         "--need-labels": [part for label in settings.labels for part in label.split(JOIN)],
     }
+    if settings.missing_labels == DROP:
+        named["--missing-labels"] = (DROP,)
     return " ".join(f"{flag} {shlex.quote(','.join(dict.fromkeys(names)))}" for flag, names in named.items())
 
 

@@ -13,9 +13,10 @@ from .cells import CellChoices, arrays_of, requests
 from .default_controls import Batch
 from .fresh import is_fresh
 from .groups import group_key
+from .left_out import Settled
 from .registry import head_entry
 from .runner import KIND
-from .spec import ProbeRequest, check_request, spec_of
+from .spec import ProbeRequest, check_request, check_val, spec_of
 from .splits import Views, check_views
 from .stores import Arrays, StoreChoice
 
@@ -67,14 +68,17 @@ def plan_sweep(
     n_stars: dict[Arrays, int] = {}
     cells: dict[str, Cell] = {}
     groups: dict[Hashable, list[Cell]] = {}
-    for request in requests(choices):
-        check_request(request)
-        arrays = arrays_of(request)
+    settled = Settled()
+    for asked in requests(choices):
+        check_request(asked)
+        arrays = arrays_of(asked)
         if arrays not in views_of:
             views_of[arrays] = stores.views(arrays)
             check_views(views_of[arrays], choices.cross, allow_leak=choices.allow_leak)
             n_stars[arrays] = _n_train_stars(views_of[arrays])
         views = views_of[arrays]
+        request = settled.request(asked, views, of=arrays)
+        check_val(request, there="val" in views)
         if request.train_size is not None and request.train_size > n_stars[arrays]:
             raise ConfigError(
                 f"--train-sizes {request.train_size}: train has {n_stars[arrays]} stars; leave that size out"

@@ -7,11 +7,13 @@ from cache.canonical import canonical_json
 from cache.records import Record
 
 from .spec import ProbeRequest
+from .splits import FAIL
 
 
 def title(request: ProbeRequest, *, control: str | None = None) -> str:
     """What was asked, short; `control` is that of the record, which features of an untrained encoder decide."""
-    return f"{description(request, control=control)} {'+'.join(request.labels)}"
+    some = "" if request.missing_labels == FAIL else " (rows that have it)"
+    return f"{description(request, control=control)} {'+'.join(request.labels)}{some}"
 
 
 def description(request: ProbeRequest, *, control: str | None = None) -> str:

@@ -111,7 +111,7 @@ def _identity(record: Record) -> Row:
         "inputs": _inputs(spec),
         "input_test": "+".join((spec.get("inputs") or {}).get("test") or []),
         "rows_test": _rows_test(record),
-        "kept_test": _kept(spec).get("selection", ""),
+        "kept_test": _kept(record).get("selection", ""),
         **{f"draws_{split}": "+".join(map(str, draws)) for split, draws in (spec.get("draws") or {}).items()},
         "cross": ", ".join(spec.get("cross") or []),
         "group": _text(spec.get("group")),
@@ -148,15 +148,18 @@ def _noise_seed(record: Record) -> int | None:
 
 def _rows_test(record: Record) -> str:
     """Which rows of test were scored: '500' (all kept), 'first 50'; '' where a failed record tells neither."""
-    first, kept = record.spec.get("test_size"), _kept(record.spec).get("n")
+    first, kept = record.spec.get("test_size"), _kept(record).get("n")
     if first is not None and (kept is None or first < kept):
         return f"first {first}"
     return _text((record.result.get("n_rows") or {}).get("test"))
 
 
-def _kept(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What an end-to-end record says of the kept rows of test: `n`, and `selection`, 'all' or a digest."""
-    return (spec.get("rows") or {}).get("test") or {}
+def _kept(record: Record) -> Mapping[str, Any]:
+    """What an end-to-end record says of the kept rows of test: `n`, and `selection`, 'all' or a digest.
+
+    So does a probe that leaves out rows without a label.
+    """
+    return (record.spec.get("rows") or record.result.get("kept") or {}).get("test") or {}
 
 
 def _training(record: Record) -> str:

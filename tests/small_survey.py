@@ -27,7 +27,7 @@ def survey_store(
     Further columns than WIDTH are noise; `about` is what the run note says.
     """
     n = N[split]
-    rng = np.random.default_rng([ord(split[1]), changes.get("noise", {}).get("draw", 0), 1])
+    rng = np.random.default_rng([ord(split[1]), changes.get("noise", {}).get("draw") or 0, 1])
     truth = np.random.default_rng(ord(split[1])).standard_normal((n, WIDTH))
     values = (truth + 0.05 * rng.standard_normal(truth.shape)).astype(np.float32)
     values = np.concatenate([values, rng.standard_normal((n, width - WIDTH)).astype(np.float32)], axis=1)

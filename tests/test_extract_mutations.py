@@ -286,6 +286,7 @@ HITS = (
     hit("stores moved", "out", edit.stores_moved),
     hit("digests forgotten", "digests", lambda i: {"digests": i.folder / "other"}),
     hit("labels that must be there", "need_labels", {"need_labels": ("log_g",)}),
+    hit("labels that rows may lack", "missing_labels", {"need_labels": ("log_g",), "missing_labels": "drop"}),
     hit("train errors that nothing uses", "train_error", {"train_error": "train_error.json"}),
     hit("train errors renamed", "train_error", edit.train_error_moved, base="constant"),
     hit(

@@ -109,6 +109,15 @@ def test_labels_that_are_needed_are_finite_before_anything_is_computed(tmp_path)
         extract_features(request(path, tmp_path, **asked))
     assert not (tmp_path / "features").exists()
     extract_features(request(path, tmp_path, **{**asked, "need_labels": ("T_eff",)}))
+    extract_features(request(path, tmp_path, **asked, missing_labels="drop"))
+
+
+def test_labels_that_rows_may_lack_are_there_in_some(tmp_path):
+    content = stars(8, seed=1)
+    content.labels["log_g"][:] = np.nan
+    path = write_table_layout(tmp_path / "x.h5", content)
+    with pytest.raises(InputError, match="label log_g is NaN or infinite in 8 of 8 rows of test"):
+        extract_features(request(path, tmp_path, need_labels=("log_g",), missing_labels="drop"))
 
 
 def test_room_is_looked_for_where_a_link_leads(path, tmp_path, monkeypatch):

@@ -115,6 +115,21 @@ def test_labels_that_files_must_hold_are_checked_before_anything_is_computed(
     assert capsys.readouterr().out.count("is there and fresh") == 2
 
 
+def test_splits_that_are_needed_are_missed_before_anything_is_read(survey, tmp_path, capsys, monkeypatch):
+    def read(*_, **__):
+        raise AssertionError("spectra were read")
+
+    needed = ("--need-splits", "train,test")
+    with monkeypatch.context() as patched:
+        patched.setattr("extract.run_command.head_start", read)
+        assert extract("run", *flags(tmp_path, "--data", survey / "train/dataset.h5"), *needed) == 2
+    told = capsys.readouterr().err
+    assert f"no train spectra were given (test: {survey}/train/dataset.h5)" in told
+    assert "--train FILE --val FILE --test FILE (make: TRAIN= VAL= TEST=)" in told
+    assert not (tmp_path / "features").exists()
+    assert extract("run", *flags(tmp_path, "--data", survey), *needed) == 0
+
+
 def test_yaml_settings_are_those_of_the_flags(survey, tmp_path, capsys):
     path = tmp_path / "run.yaml"
     assert extract("run", *flags(tmp_path, "--data", survey / "test", "--print-config")) == 0

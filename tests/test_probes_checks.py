@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 from commands import probes
+from small_survey import flags as where
+from small_survey import survey_store
 
-from cache.records import write_record
+from cache.records import read_records, write_record
 from probes.registry import HEADS
 
 
@@ -170,3 +172,31 @@ def test_the_grids_that_we_ship_can_be_fitted_with_any_head(grid, head, capsys):
     config = Path(__file__).parents[1] / f"configs/{grid}.yaml"
     assert probes("sweep", "--config", config, "--heads", head, "--print-extract") == 0
     assert capsys.readouterr().out.startswith("--layers enc_pre_latent")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "way_out"),
+    [
+        (("--heads", "ridge", "--params", "ridge.alpha=val"), "--params ridge.alpha=0.001"),
+        (("--heads", "lightgbm", "--params", "early_stopping=5"), "--params lightgbm.early_stopping=null"),
+        (("--heads", "ols,mlp_1"), "--params mlp_1.selection=fixed"),
+    ],
+)
+def test_heads_that_choose_on_val_need_one(chosen, way_out, tmp_path, capsys):
+    """In the check, and before anything is fitted; what is offered instead is fitted."""
+    for verb, check in (("run", "--check"), ("sweep", "--print-extract")):
+        assert probes(verb, *chosen, check) == 0
+        assert probes(verb, *chosen, check, "--no-val") == 2
+        told = capsys.readouterr().err
+        assert (
+            "as it is asked for chooses on val, and there is no val split: give one (make: VAL=FILE" in told
+        )
+        assert way_out in told
+        fixed = way_out.split()
+        assert probes(verb, *chosen[:2], *fixed, check, "--no-val") == 0
+    for split in ("train", "test"):
+        survey_store(tmp_path / "f", split)
+    for verb in ("run", "sweep"):
+        assert probes(verb, *where(tmp_path / "f", tmp_path / "r", *chosen)) == 2
+        assert "there is no val split" in capsys.readouterr().err
+    assert read_records(tmp_path / "r") == []

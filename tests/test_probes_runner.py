@@ -347,7 +347,9 @@ def test_failed_outcomes_are_stored_without_a_head(tmp_path):
 
 def test_heads_are_not_applied_to_other_features(tmp_path):
     folder = head_folder(tmp_path, store_result(tmp_path, run_probe(ask(), make_views())))
-    with pytest.raises(ProbeError, match="fitted to features of family"):
+    with pytest.raises(
+        ProbeError, match=r"in\n  error_input: 'true' in training, 'zero' in these features\nsay --cross"
+    ):
         predict_view(folder, make_view("test", error_input="zero"))
     with pytest.raises(ProbeError, match=r"fitted at noise level 1\.0, these features have 0\.5"):
         predict_view(folder, make_view("test", level=0.5))

@@ -258,3 +258,53 @@ def test_the_mock_survey_command_writes_and_keeps(tmp_path, capsys):
     assert main("extract", VERBS, command) == 0
     assert (tmp_path / "test" / "dataset.h5").stat().st_mtime_ns == first.st_mtime_ns
     assert capsys.readouterr().out.count("train: ") == 2
+
+
+def test_the_mask_of_the_network_reaches_the_fisher_matrices(tmp_path):
+    (tmp_path / "results/records").mkdir(parents=True)
+    (tmp_path / "results/records/one.json").touch()
+
+    def fisher(*given):
+        shown = make("-n", "ceiling", "DATA=d", f"OUT={tmp_path}", *given).stdout
+        (line,) = (line for line in shown.splitlines() if "-m extract fisher" in line)
+        return shlex.split(line)
+
+    for given in ("--error-mode pixel --mask 'my mask.npy'", "--mask='my mask.npy' --error-mode pixel"):
+        told = " ".join(fisher(f"WITH={given}"))
+        assert "--mask my mask.npy" in told.replace("=", " ")
+        assert "--error-mode" not in told
+    assert "--mask" not in fisher("WITH=--error-mode pixel")
+    assert fisher("WITH=--mask a.npy", "FISHER=--mask b.npy")[-2:] == ["--mask", "b.npy"]
+    assert "a.npy" not in fisher("WITH=--mask a.npy", "FISHER=--mask b.npy")
+
+
+@pytest.mark.parametrize("verb", ["probe", "audit", "sweep"])
+def test_verbs_that_fit_need_train_and_test_before_they_extract(verb):
+    shown = make("-n", verb, "DATA=d").stdout.replace("\\\n", " ").splitlines()
+    extractions = [line for line in shown if "-m extract run" in line and "--error-input" not in line]
+    assert extractions
+    assert all("--need-splits train,test" in line for line in extractions)
+
+
+@pytest.mark.parametrize("verb", ["probe", "sweep"])
+def test_the_check_is_told_of_spectra_without_val(verb, tmp_path):
+    def check(*given):
+        shown = make("-n", verb, *given).stdout.replace("\\\n", " ").splitlines()
+        return next(line for line in shown if "--check" in line or "--print-extract" in line)
+
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    assert "--no-val" in check("TRAIN=a", "TEST=b")
+    assert "--no-val" not in check("TRAIN=a", "VAL=c", "TEST=b")
+    assert "--no-val" not in check()  # the mock survey has val
+    assert "--no-val" in check(f"DATA={folder}")
+    (folder / "val").mkdir()
+    assert "--no-val" not in check(f"DATA={folder}")
+
+
+def test_missing_labels_are_dropped_by_one_variable():
+    shown = make("-n", "probe", "DATA=d", "MISSING=drop").stdout.replace("\\\n", " ").splitlines()
+    lines = [line for line in shown if "-m extract" in line or "-m probes" in line]
+    assert len(lines) == 3
+    assert all("--missing-labels drop" in line for line in lines)
+    assert "--missing-labels 'drop'" in make("-n", "sweep", "DATA=d", "MISSING=drop").stdout

@@ -50,6 +50,12 @@ def physical_labels(spectra: SpectraFile, known: Fingerprint, split: str, rows: 
     labels = checked_labels(spectra, known).values[:, places]
     for name, column in zip(LABELS, labels.T, strict=True):
         bad = rows[~np.isfinite(column[rows])]
+        if bad.size and bad.size == len(rows):
+            raise ConfigError(
+                f"{spectra.files[0]}: label {name} is an empty column: NaN or inf in all {len(rows)} rows of {split}. "
+                f"Fisher matrices need all of {', '.join(LABELS)}, since the flux changes with each; fill {name} in, "
+                "or go without a ceiling for this survey"
+            )
         if bad.size:
             raise ConfigError(
                 f"{spectra.files[0]}: label {name} is missing (NaN or inf) in {bad.size} of {len(rows)} rows of "
