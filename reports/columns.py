@@ -42,6 +42,7 @@ COLUMNS: Mapping[str, str] = {
         (
             *("label", "unit", "fitted_labels", "precision", "noise_mode", "inputs", "input_test"),
             *("kept_test", "draws_val", "selection", "cross", "group", "family", "weights"),
+            *("encoder", "data_files", "file_test"),
             *("state", "stores", "interval_method", "chosen", "flags"),
         ),
         TEXT,

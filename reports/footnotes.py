@@ -87,16 +87,16 @@ def extract_command(stale: pd.DataFrame) -> str:
 
 
 def provenance_notes(shown: pd.DataFrame) -> Iterator[str]:
-    """One footnote per encoder and family: weights digest and, per split, key=digest of every store."""
-    origins: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    columns = (shown[name].tolist() for name in ("weights", "family", "stores", "control"))
-    for weights, family, stores, control in zip(*columns, strict=True):
-        origins.setdefault((weights, family), []).append((stores, control))
-    for (weights, family), rows in sorted(origins.items()):
+    """One footnote per encoder and family: its name and, per split, key=digest of every store."""
+    origins: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    columns = (shown[name].tolist() for name in ("encoder", "weights", "family", "stores", "control"))
+    for encoder, weights, family, stores, control in zip(*columns, strict=True):
+        origins.setdefault((encoder, weights, family), []).append((stores, control))
+    for (encoder, _, family), rows in sorted(origins.items()):
         stores = dict.fromkeys(store for text, _ in sorted(rows) for store in text.split())
         kind = "random encoder" if any(control == "random_encoder" for _, control in rows) else "encoder"
         yield (
-            f"From {kind} weights {weights[:SHORT] or 'not recorded'}, family {family[:SHORT] or 'none'}; "
+            f"From {kind} {encoder or 'weights not recorded'}, family {family[:SHORT] or 'none'}; "
             f"stores (split:key=digest) {', '.join(sorted(stores, key=_split_first)) or 'none'}."
         )
 

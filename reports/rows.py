@@ -11,6 +11,7 @@ from cache.provenance import KEY_DIGITS
 from cache.records import Record
 
 from .columns import COLUMNS, FINE_TUNED, FROZEN, INTERVAL_SPLITS, SPLITS, TEXT
+from .names import Names
 from .published_beside import published_beside
 from .vocabulary import role_of, unit_of
 
@@ -30,8 +31,12 @@ def frame_of(records: Sequence[Record], state: StoreState) -> pd.DataFrame:
     Other kinds have tables of their own and are not rows. A failed record has a row per label asked for, with its
     error and without scores. `training` is '' for heads fitted to stored features.
     """
+    names = Names(records)
     rows = [
-        row for record in records if record.kind in SCORED_KINDS for row in _rows_of_record(record, state)
+        row
+        for record in records
+        if record.kind in SCORED_KINDS
+        for row in _rows_of_record(record, state, names)
     ]
     return pd.DataFrame(
         {
@@ -68,8 +73,9 @@ def _split_rank(item: tuple[str, Any]) -> tuple[int, str]:
     return (SPLITS.index(item[0]) if item[0] in SPLITS else len(SPLITS), item[0])
 
 
-def _rows_of_record(record: Record, state: StoreState) -> Iterator[Row]:
+def _rows_of_record(record: Record, state: StoreState, names: Names) -> Iterator[Row]:
     spec, result = record.spec, record.result
+    inputs: Mapping[str, Sequence[str]] = spec.get("inputs") or {}
     common = _identity(record) | {
         "status": result["status"],
         "error": result.get("error"),
@@ -79,6 +85,9 @@ def _rows_of_record(record: Record, state: StoreState) -> Iterator[Row]:
             for s, key, digest in stores_of(record)
         ),
         "weights": _text(result.get("weights")),
+        "encoder": names.encoder(_text(result.get("weights"))),
+        "data_files": names.files(inputs),
+        "file_test": names.file(inputs.get("test") or ()),
         "interval_method": result.get("interval_method"),
         "chosen": _text(result.get("chosen")),
         "d": result.get("d"),

@@ -35,10 +35,10 @@ FEATURES = (
     Column(key="direction", heading="direction", align="left"),
 )
 
-_FED = "error_input_text"
+_FED, _ENCODER, _FAMILY = "error_input_text", "encoder_text", "family_text"
 UNRELATED: Mapping[str, tuple[str, ...]] = {
-    MEAN_PREDICTOR: (*(column.key for column in FEATURES), "d", _FED),
-    **dict.fromkeys((RAW_FLUX, ERROR_ONLY, CLEAN_FLUX), (_FED,)),
+    MEAN_PREDICTOR: (*(column.key for column in FEATURES), "d", _FED, _ENCODER, _FAMILY),
+    **dict.fromkeys((RAW_FLUX, ERROR_ONLY, CLEAN_FLUX), (_FED, _ENCODER, _FAMILY)),
 }
 """By role, the cells that say where a record was fitted, on which its score does not depend."""
 
