@@ -47,7 +47,7 @@ COLUMNS: Mapping[str, str] = {
         ),
         TEXT,
     ),
-    **dict.fromkeys(("noise_seed", "probe_version", "d"), INTEGER),
+    **dict.fromkeys(("noise_seed", "probe_version", "d", "age_test"), INTEGER),
     **dict.fromkeys((f"{count}_{split}" for count in ("n", "n_rows") for split in SPLITS), INTEGER),
     "noise_level_val": FLOAT,
     **dict.fromkeys((f"{split}_{metric}" for split in SPLITS for metric in METRICS), FLOAT),

@@ -38,6 +38,7 @@ def frame_of(records: Sequence[Record], state: StoreState) -> pd.DataFrame:
         if record.kind in SCORED_KINDS
         for row in _rows_of_record(record, state, names)
     ]
+    _number_by_age(rows)
     return pd.DataFrame(
         {
             name: pd.Series([row.get(name) for row in rows], dtype=dtype).fillna(
@@ -46,6 +47,20 @@ def frame_of(records: Sequence[Record], state: StoreState) -> pd.DataFrame:
             for name, dtype in COLUMNS.items()
         }
     )
+
+
+def _number_by_age(rows: Sequence[Row]) -> None:
+    """Give each row `age_test`: how many data files of test, among rows of its label, have newer records than its own.
+
+    A number in place of a time, so that reports depend on the order alone in which files came into use.
+    """
+    newest: dict[str, dict[str, str]] = {}
+    for row in rows:
+        of_label = newest.setdefault(row["label"], {})
+        of_label[row["input_test"]] = max(of_label.get(row["input_test"], ""), row["time"])
+    for row in rows:
+        of_label = newest[row["label"]]
+        row["age_test"] = sum(time > of_label[row["input_test"]] for time in of_label.values())
 
 
 def rows_of(frame: pd.DataFrame) -> list[Row]:
@@ -106,6 +121,7 @@ def _identity(record: Record) -> Row:
     parts: Sequence[Mapping[str, str]] = features.get("parts") or []
     return {
         "run_id": record.run_id,
+        "time": _text(record.run.get("time")),
         "kind": record.kind,
         "role": role_of(spec["control"], [part["layer"] for part in parts]),
         **{name: _joined([part[name] for part in parts]) for name in ("layer", "direction", "pooling")},

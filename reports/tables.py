@@ -9,7 +9,7 @@ from cache.records import Record
 
 from .audits import error_command, not_run, subject
 from .columns import SPLITS
-from .comparable import comparable_rows
+from .comparable import ranked_sets
 from .comparisons import NOT_COMPARED, Comparisons
 from .contest import contest, r2_estimate, scored
 from .footnotes import footnotes
@@ -51,7 +51,7 @@ def layers_table(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COMP
     more = (
         (f"{elsewhere} further rows (inputs and controls) stand in the controls table.",) if elsewhere else ()
     )
-    sets = comparable_rows(latents)
+    sets = ranked_sets(latents)
     return _flat(
         latents,
         sets,
@@ -72,7 +72,7 @@ def controls_table(
     `audits` of the label stand in for the question whether the error channel is used.
     """
     rows = of_label(frame, label)
-    sets = comparable_rows(rows)
+    sets = ranked_sets(rows)
     return _flat(
         _best_first(rows, sets),
         sets,

@@ -42,6 +42,7 @@ _WORDS = {
     "encoder": "name of the encoder, first digits of the sha256 of its weights",
     "data_files": "names of the data files, as the runs noted them",
     "file_test": "name of the data file of test",
+    "age_test": "how many test sets of the label have newer records",
     "family": "sha256 of what train, val and test stores share",
     "unit": "unit of the label and of its errors",
     "lr": "learning rate",

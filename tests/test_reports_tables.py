@@ -112,7 +112,7 @@ def test_no_two_rows_look_alike_and_none_is_lost(many):
             "noise level",
             ["train 1, val 1, test 0.1", "1"],
         ),
-        ({"family": "ab" * 32}, "encoder", ["weights 3e3e3e3e", "weights 77777777"]),
+        ({"family": "ab" * 32}, "encoder", ["weights 77777777", "weights 3e3e3e3e"]),
         ({"params": {"alpha": 10.0}}, "settings", ["alpha=0.001", "alpha=10.0"]),
         ({"error_input": "zero"}, "error input", ["true", "zero"]),
         ({"precision": "bf16"}, "precision", ["bf16", "fp32"]),
