@@ -12,7 +12,7 @@ from .columns import SPLITS
 from .comparable import ranked_sets
 from .comparisons import NOT_COMPARED, Comparisons
 from .contest import contest, r2_estimate, scored
-from .footnotes import footnotes
+from .footnotes import FAILED, footnotes
 from .ordering import ordered
 from .paired_columns import PAIRED, paired_cells, paired_notes
 from .render_markdown import estimate_text
@@ -110,14 +110,14 @@ def of_label(frame: pd.DataFrame, label: str) -> pd.DataFrame:
 
 
 def row_cells(row: Row) -> dict[str, Cell]:
-    """A frame row with its test R2 as an estimate, or its error; and its star counts as one text."""
+    """A frame row with its test R2 as an estimate, or FAILED; and its star counts as one text."""
     return {**row, "test_r2": r2_cell(row), "n": _counts(row)}
 
 
 def r2_cell(row: Row) -> Value:
-    """Test R2 with its interval; 'failed: <error>' for a failed record; None when it was not scored."""
+    """Test R2 with its interval; FAILED for a failed record, whose error is a footnote; None if it was not scored."""
     if row["status"] != "ok":
-        return f"failed: {row['error'] or 'no reason recorded'}"
+        return FAILED
     return None if row["test_r2"] is None else r2_estimate(row)
 
 

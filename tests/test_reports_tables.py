@@ -12,6 +12,7 @@ from cache.records import run_id
 from reports.comparable import comparable_rows
 from reports.contest import contest
 from reports.footnotes import MOCK_NOTE, NOT_PUBLISHED_NOTE, PUBLISHED_NOTE, extract_command
+from reports.pivots import labels_table
 from reports.rows import frame_of, rows_of
 from reports.table import Estimate
 from reports.tables import controls_table, layers_table
@@ -242,7 +243,8 @@ def test_rows_that_name_no_store_are_not_called_stale():
 def test_controls_stand_best_first_and_failures_last():
     table = controls_table(frame(*demo_records(), record(failed="broken | pipe")), "log_g")
     values = [row["test_r2"] for row in table.rows]
-    assert values[-1] == "failed: broken | pipe"
+    assert values[-1] == "failed"
+    assert any(note.startswith("Failed, 1 of ") and "rows: broken | pipe. " in note for note in table.notes)
     numbers = [value.value for value in values[:-1]]
     assert numbers == sorted(numbers, reverse=True)
     assert table.rows[0]["role"] == "error only"
@@ -482,3 +484,14 @@ def test_the_command_for_stale_stores_names_every_joined_layer():
     command = extract_command(frame(record(0.5, parts=parts)))
     assert "--layers enc_0,enc_1 " in command
     assert "--poolings seg_mean_K8 " in command
+
+
+def test_failures_of_one_kind_share_a_footnote_and_leave_the_cells_short():
+    reason = "LinAlgError: " + "matrix singular " * 10
+    failures = [record(failed=reason.strip(), pooling=name) for name in ("mean_max", "global_mean")]
+    made = labels_table(frame(record(0.5), *failures, record(failed="other", head="ols")))
+    assert max(len(str(value)) for row in made.rows for value in row["test R2 log_g"]) < 160
+    notes = [note for note in made.notes if note.startswith("Failed")]
+    assert len(notes) == 2
+    assert any(note.startswith(f"Failed, 2 of 4 rows: {reason.strip()}. This is ") for note in notes)
+    assert any(note.endswith(" and 1 more.") for note in notes)
