@@ -20,12 +20,13 @@ JOBS      ?=#                 compute tasks at once (default: cores)
 GRID      ?= configs/sweep.yaml# what make sweep combines; variables given beside it win
 OUT       ?= artifacts#       folder of everything that is written
 ARGS      ?=#                 anything else, appended to the command
+COMPARE   ?=#                 anything else for the paired comparisons of tables: COMPARE='--limit 800'
 FISHER    ?=#                 anything else for the Fisher matrices of ceiling: FISHER='--mask mask.npy'
 WITH      ?=#                 anything else for every extraction: WITH='--mask mask.npy' or WITH='--error-mode pixel'
 
 PYTHON ?= python3
 PY     := .venv/bin/python
-KNOWN  := DATA TRAIN VAL TEST CKPT CONFIG LAYER POOL DIRECTION HEAD LABEL NOISE DRAWS SEED DEVICE SCHEDULER JOBS GRID OUT ARGS FISHER WITH PYTHON PY
+KNOWN  := DATA TRAIN VAL TEST CKPT CONFIG LAYER POOL DIRECTION HEAD LABEL NOISE DRAWS SEED DEVICE SCHEDULER JOBS GRID OUT ARGS COMPARE FISHER WITH PYTHON PY
 GIVENS := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 ifneq ($(filter-out $(KNOWN),$(GIVENS)),)
 $(error unknown variable $(filter-out $(KNOWN),$(GIVENS)); known: $(KNOWN))
@@ -90,7 +91,7 @@ sweep: need-data  ## fit every combination in GRID, skip what is on record (extr
 robustness: GRID = configs/robustness.yaml
 robustness: sweep  ## noise levels crossed, draws, train sizes, axes, segments: the sweep of configs/robustness.yaml
 	$(PY) -m probes importance --results $(OUT)/results --features $(OUT)/features
-	$(PY) -m probes compare --results $(OUT)/results
+	$(PY) -m probes compare --results $(OUT)/results $(COMPARE)
 
 audit: need-data  ## does the score come through the error channel? (extracts what is missing)
 	$(AUDITED) $(ARGS) --check
@@ -100,7 +101,7 @@ audit: need-data  ## does the score come through the error channel? (extracts wh
 
 tables: .venv/ready  ## regenerate every comparison table from the records
 	@ls $(OUT)/results/records/*.json >/dev/null 2>&1 || $(MAKE) --no-print-directory probe ARGS=
-	$(PY) -m probes compare --results $(OUT)/results
+	$(PY) -m probes compare --results $(OUT)/results $(COMPARE)
 	$(TABLES) $(ARGS)
 
 report: tables  ## every table, every figure, and the page report.html
@@ -147,6 +148,7 @@ clean:  ## remove build products and rendered reports
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage $(OUT)/reports
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
-clean-all: clean  ## remove everything made here: data, encoders, features, results (asks first)
+clean-all:  ## remove everything made here: data, encoders, features, results (asks first)
 	@printf 'Remove %s and .venv, with every feature store and result? [y/N] ' '$(OUT)'; read answer; test "$$answer" = y
+	@$(MAKE) --no-print-directory clean
 	rm -rf $(OUT) .venv

@@ -105,6 +105,7 @@ def write_all(root: Path, n_records: int) -> None:
         name: rng.uniform(0, 1, n_pairs).round(6).tolist()
         for name in ("difference", "lo", "hi", "p", "p_holm")
     }
+    numbers["n_eff"] = rng.uniform(5, 500, n_pairs).round(6).tolist()
     binned = {
         "edges": [2.0, 5.0, 7.0, 9.0, 30.0],
         "n": [250] * 4,

@@ -1,8 +1,9 @@
 """Names of stored arrays: layer, direction and pooling, and the paths they give."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from .errors import ConfigError, UnknownName
 
@@ -10,7 +11,8 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 STORED_DIRECTIONS = ("forward", "backward")
 READ_DIRECTIONS = (*STORED_DIRECTIONS, "mean", "concat")
 PSEUDO_LAYERS = ("input_flux", "input_error", "denoised", "clean_flux")
-LAYER_NAMES = ("enc_<number>", "pool_<number>", "enc_pre_latent", "enc_last", *PSEUDO_LAYERS)
+LAYER_NAMES = ("enc_<number>", "pool_<number>", "enc_pre_latent", "enc_last", "dec_input", *PSEUDO_LAYERS)
+"""As they may be asked for; stores have the canonical ones."""
 POOLING_NAMES = ("none", "global_mean", "mean_max", "seg_mean_K<number>")
 COORDINATES = ("channel", "segment", "statistic", "wave_lo", "wave_hi")
 FEATURES = "features"
@@ -35,6 +37,19 @@ def check_spelling(layer: str, pooling: str) -> None:
     for kind, name, known in (("layer", layer, LAYER_NAMES), ("pooling", pooling, POOLING_NAMES)):
         if re.sub(r"\d+", "<number>", name, count=1, flags=re.ASCII) not in known:
             raise UnknownName(kind, name, known)
+
+
+def layer_aliases(num_layers: int | None) -> dict[str, str]:
+    """Canonical name by other name of a layer, in a network of so many; None gives those that are the same in all."""
+    aliases = {"dec_input": "enc_last"}
+    if num_layers is not None:
+        aliases |= {f"enc_{num_layers}": "enc_last", f"pool_{num_layers - 1}": "enc_pre_latent"}
+    return aliases
+
+
+def canonical_in(layer: str, provenance: Mapping[str, Any]) -> str:
+    """The canonical name of a layer in the network of a store; any other name as it is."""
+    return layer_aliases(provenance["encoder"]["config"].get("num_layers")).get(layer, layer)
 
 
 @dataclass(frozen=True, order=True)

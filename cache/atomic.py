@@ -1,6 +1,7 @@
 """Publishing files whole or not at all: temporary name, fsync, rename, fsync of the folder."""
 
 import contextlib
+import errno
 import glob
 import os
 import shutil
@@ -10,10 +11,13 @@ from typing import Any
 
 from .canonical import canonical_json, seal
 from .errors import CacheError
-from .locks import abandoned, make_marked_folder, own_prefix
+from .locks import abandoned, in_turn, make_marked_folder, own_prefix
 
 TEMPORARY_PREFIX = ".tmp-"
 """Start of the name of every temporary folder of ours; the name of the target follows."""
+
+NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""What link(2) answers on file systems that have no hard links."""
 
 
 def sync(path: Path) -> None:
@@ -90,6 +94,28 @@ def publish_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path`, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def publish_first(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all, unless something is there: then that stays.
+
+    Of several processes at once exactly one writes. Where the file system has no hard links they take turns.
+    """
+    with building(path) as folder:
+        temporary = folder / path.name
+        temporary.write_bytes(data)
+        sync(temporary)
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            return
+        except OSError as error:
+            if error.errno not in NO_HARD_LINKS:
+                raise
+            with in_turn(path.parent):
+                if not path.exists():
+                    temporary.replace(path)
+        sync(path.parent)
 
 
 def publish_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -4,11 +4,12 @@ import contextlib
 import gc
 import importlib
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args, get_origin
 
 import yaml
 from pydantic import Field, ValidationError
@@ -178,17 +179,28 @@ def main(program: str, verbs: Mapping[str, Verb | LazyVerb], argv: Sequence[str]
     except BlindspotError as error:
         sys.stderr.write(f"error: {error}\n")
         return MENDABLE
-    except OSError as error:  # no right to write, no room, a file where a folder should be
-        rights = (
-            " (no right to write there: name another folder)" if isinstance(error, PermissionError) else ""
-        )
-        sys.stderr.write(
-            f"error: {error}{rights}; what was committed stays, mend it and run the same command again\n"
-        )
+    except OSError as error:  # no right to read or write, no room, a file where a folder should be
+        sys.stderr.write(f"error: {error}{_advice(error)}\n")
         return MENDABLE
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; what was committed stays, run the same command to go on\n")
         return 130
+
+
+def _advice(error: OSError) -> str:
+    """What to do about what the system refused."""
+    again = "what was committed stays, mend it and run the same command again"
+    if not isinstance(error, PermissionError):
+        return f"; {again}"
+    if error.filename is not None and _is_closed(Path(os.fsdecode(error.filename))):
+        return " (no right to read it: ask its owner for it, chmod -R g+rX, or name another folder)"
+    return f" (no right to write there: name another folder); {again}"
+
+
+def _is_closed(path: Path) -> bool:
+    """Whether we may not read a path, or not look into the folders above it."""
+    there = next(one for one in (path, *path.absolute().parents) if os.path.lexists(one))
+    return not os.access(there, os.R_OK | os.X_OK if there.is_dir() else os.R_OK)
 
 
 def _run(verb: Verb, argv: Sequence[str], *, prog: str) -> int:
@@ -224,11 +236,11 @@ def _overview(program: str, verbs: Mapping[str, Verb | LazyVerb]) -> str:
 
 def _read_yaml(path: Path, settings: type[Command]) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text()) or {}
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         raise ConfigError(f"--config {path}: no such file; --print-config writes one to begin with") from None
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"--config {path}: {error}") from error
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path}: {error}; expected YAML in UTF-8") from error
     if not isinstance(content, dict):
         raise ConfigError(f"--config {path}: expected a mapping of settings, found {type(content).__name__}")
     values = settings.from_yaml(content, path)
@@ -236,4 +248,19 @@ def _read_yaml(path: Path, settings: type[Command]) -> dict[str, Any]:
     if unknown:
         known = ", ".join(sorted(settings.model_fields))
         raise ConfigError(f"--config {path}: unknown settings {unknown}; known: {known}")
-    return values
+    return {
+        name: _as_list(value) if _takes_several(settings.model_fields[name].annotation) else value
+        for name, value in values.items()
+    }
+
+
+def _takes_several(annotation: Any) -> bool:
+    """Whether a setting is a tuple, or a tuple or nothing."""
+    return any(get_origin(each) is tuple for each in (annotation, *get_args(annotation)))
+
+
+def _as_list(value: Any) -> Any:
+    """What stands in a YAML file for several values: "a,b" as on the command line, or one name or number."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    return [value] if isinstance(value, int | float) else value

@@ -123,7 +123,11 @@ def _anew(store: Path) -> str:
 
 def last_run(store: Path) -> dict[str, Any]:
     """What the last run that wrote this store noted about itself; empty when nothing readable is there."""
-    for path in sorted((store / RUNS_FOLDER).glob("*.json"), reverse=True):
+    try:
+        notes = sorted((store / RUNS_FOLDER).glob("*.json"), reverse=True)
+    except PermissionError:
+        return {}
+    for path in notes:
         try:
             return read_sealed(path)
         except (Damaged, OSError):

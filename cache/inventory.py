@@ -14,6 +14,7 @@ from .errors import BlindspotError, SchemaVersion
 from .header import ATTRIBUTE, COMMIT_FOLDER, RUNS_FOLDER, Header, read_header
 from .near_stores import STORE_NAME
 from .provenance import KEY_DIGITS
+from .store_folders import is_there
 
 StoreState = Literal["finished", "unfinished", "damaged", "outdated", "misplaced", "forbidden"]
 """`misplaced`: whole, but not under the name that its key and split give it; `forbidden`: not ours to read."""
@@ -44,22 +45,17 @@ class StoreInfo:
 
 
 def split_folders(root: Path) -> Iterator[Path]:
-    """Yield the folders of splits under `root`, by name; links are passed over."""
+    """Yield the folders of splits under `root`, by name, also those that are links to a folder elsewhere."""
     for path in sorted(root.iterdir()) if root.is_dir() else ():
-        if (
-            SAFE_NAME.fullmatch(path.name)
-            and not path.name.startswith(".")
-            and path.is_dir()
-            and not path.is_symlink()
-        ):
+        if SAFE_NAME.fullmatch(path.name) and not path.name.startswith(".") and path.is_dir():
             yield path
 
 
 def store_folders(root: Path) -> Iterator[Path]:
-    """Yield every `<root>/<split>/<16 hex digits>` that is or was a store; links are passed over."""
+    """Yield every `<root>/<split>/<16 hex digits>` that is or was a store; only links of splits are followed."""
     for path in (path for split in split_folders(root) for path in sorted(split.iterdir())):
         is_ours = STORE_NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
-        if is_ours and ((path / "zarr.json").exists() or (path / COMMIT_FOLDER).is_dir()):
+        if is_ours and (is_there(path / "zarr.json") or (path / COMMIT_FOLDER).is_dir()):
             yield path
 
 

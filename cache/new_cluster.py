@@ -16,11 +16,11 @@ LEAVE_INTERRUPTS_TO_THE_PARENT = "import signal\nsignal.signal(signal.SIGINT, si
 
 
 def read_cluster_file(path: Path) -> dict[str, Any]:
-    """The settings of a YAML file: `cluster`, `jobs`, and arguments of the cluster."""
+    """The settings of a YAML file: `cluster`, `jobs`, and arguments of the cluster; ConfigError for what is refused."""
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"--dask-config {path}: {error}") from error
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--dask-config {path}: {error}; expected YAML in UTF-8") from error
     if not isinstance(content, dict) or not {"cluster", "jobs"} <= set(content):
         raise ConfigError(
             f"--dask-config {path}: expected a mapping with `cluster` ({' or '.join(CLUSTERS)}) and `jobs` (how many), "
@@ -30,7 +30,24 @@ def read_cluster_file(path: Path) -> dict[str, Any]:
         raise UnknownName(f"cluster in {path}", str(content["cluster"]), CLUSTERS)
     if type(content["jobs"]) is not int or content["jobs"] < 1:
         raise ConfigError(f"--dask-config {path}: jobs is {content['jobs']!r}; it must be at least 1")
+    if content["cluster"] == "slurm":
+        _check_network(content, path)
     return {**content, "told in": path}
+
+
+def _check_network(content: dict[str, Any], path: Path) -> None:
+    """Refuse jobs of SLURM whose scheduler would listen on every network of this machine: it runs code for anybody."""
+    options = content.get("scheduler_options") or {}
+    if not isinstance(options, dict):
+        raise ConfigError(
+            f"--dask-config {path}: scheduler_options is {options!r}; expected a mapping of arguments of the scheduler"
+        )
+    if not content.get("interface") and not options.get("host"):
+        raise ConfigError(
+            f"--dask-config {path}: no network is named, so the scheduler would listen on all of them, and whoever "
+            "reaches it can run programs as you; write the private one of the nodes, `interface: ib0` (`ip addr` lists "
+            "them), or an address of this machine, `scheduler_options: {host: 10.0.0.1}`; see docs/cluster.md"
+        )
 
 
 def make_cluster(distributed: Any, told: dict[str, Any]) -> Any:

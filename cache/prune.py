@@ -1,5 +1,6 @@
 """What may be taken away under a folder of feature stores: leftovers, and stores that are of no use."""
 
+import os
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ KINDS = ("leftovers", "outdated", "damaged", "unfinished", "unused", "covered")
 SHY_SECONDS = 3600.0
 """An unfinished store is left alone for this long, unless an age is given: parts of a run hold no locks."""
 
+LINKED = "is a link; prune the folder that it leads to: --root of that folder"
+FORBIDDEN = "you have no right to look into it"
 _TEMPORARY = (TEMPORARY_PREFIX, PRUNING)
 """Starts of the names of folders in which something is being made or removed."""
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -66,7 +69,11 @@ def find_candidates(
             raise UnknownName("kind of thing to prune", kind, KINDS)
     chosen: dict[Path, Candidate] = {}
     spared: dict[Path, str] = {}
-    there = [look(path) for path in store_folders(root)]
+    linked = {path: LINKED for path in split_folders(root) if path.is_symlink()}
+    spared |= linked
+    there = [look(path) for path in store_folders(root) if path.parent not in linked]
+    spared |= {info.path: FORBIDDEN for info in there if info.state == "forbidden"}
+    there = [info for info in there if info.state != "forbidden"]
     for kind in (kind for kind in KINDS if kind in what and kind in SELECT):
         for info, reason in SELECT[kind]([i for i in there if i.path not in chosen], results):
             n_bytes, age = measure(info.path)
@@ -89,7 +96,9 @@ def _sort(
 ) -> None:
     """Choose a candidate, unless it is too young or a running extraction holds it."""
     least = shy if older_than is None else older_than
-    if _is_in_use(candidate):
+    if not os.access(candidate.path, os.R_OK | os.X_OK):
+        spared[candidate.path] = FORBIDDEN
+    elif _is_in_use(candidate):
         spared[candidate.path] = "a running extraction holds it"
     elif candidate.age < least:
         spared[candidate.path] = f"{candidate.kind}, but written to less than {age_text(least)} ago"
@@ -178,7 +187,7 @@ def _is_whole(path: Path) -> bool:
 
 def _leftovers(root: Path, stores: list[Path]) -> Iterator[Candidate]:
     """Temporary folders and lock files that no living process holds: beside stores, and inside those that stay."""
-    for folder in (root, *split_folders(root)):
+    for folder in (root, *(split for split in split_folders(root) if not split.is_symlink())):
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             if path.name.startswith(_TEMPORARY) and path.is_dir() and not path.is_symlink():
                 n_bytes, age = measure(path)

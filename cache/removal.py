@@ -1,6 +1,7 @@
 """Taking folders of the cache away: never what a running extraction holds, never half a store."""
 
 import contextlib
+import errno
 import os
 import shutil
 import time
@@ -40,14 +41,42 @@ def is_held(path: Path) -> bool:
 def remove_folder(path: Path) -> None:
     """Remove a store or a leftover folder: out of sight by one rename first, then file by file.
 
-    Raises Busy when a running extraction works on it. Links inside are removed, not followed.
+    Raises Busy when a running extraction works on it, PermissionError, with everything as it was, when a folder in it
+    is not ours to empty. Links inside are removed, not followed.
     """
     with alone(path):
+        _check_removable(path)
         doomed = path if path.name.startswith(PRUNING) else path.with_name(PRUNING + path.name.lstrip("."))
         if doomed != path:
             if doomed.exists():  # the rest of an earlier removal that was killed
                 shutil.rmtree(doomed)
             path.rename(doomed)
             sync(path.parent)
-        shutil.rmtree(doomed)
+        _remove(doomed, path)
         sync(path.parent)
+
+
+def _check_removable(path: Path) -> None:
+    """Raise PermissionError when the system would not let us remove something under `path`."""
+    for folder in (path.parent, *(Path(one) for one, names, files in os.walk(path) if names or files)):
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            owner = folder.stat().st_uid
+            raise PermissionError(
+                errno.EACCES, f"no right to remove what is in it; ask its owner (user {owner})", str(folder)
+            )
+
+
+def _remove(doomed: Path, name: Path) -> None:
+    """Remove a folder that was renamed; where the system refuses before anything is gone, it gets its name back."""
+    before = _files(doomed)
+    try:
+        shutil.rmtree(doomed)
+    except OSError:
+        if doomed != name and doomed.exists() and _files(doomed) == before:
+            doomed.rename(name)
+            sync(name.parent)
+        raise
+
+
+def _files(path: Path) -> set[str]:
+    return {os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names}  # noqa: PTH118  faster

@@ -27,9 +27,13 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout this program runs from, with '+' when it has changes; None outside one."""
+    """The commit of the checkout this program runs from, with '+' when it has changes; None outside one.
+
+    A repository that only happens to lie around the installed program does not count.
+    """
     folder = Path(__file__).parent
     try:
+        _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
         commit = _git(folder, "rev-parse", "--short=12", "HEAD")
         return commit + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):

@@ -26,7 +26,8 @@ class LsSettings(Command):
     """List the feature stores: rows, size, state, encoder, noise, family, age and arrays of each.
 
     The state is told from header and commit records: finished, unfinished (how many blocks), damaged, outdated
-    (written in another format) or misplaced (renamed). `verify` looks at every byte. Below stands how much lies beside
+    (written in another format), misplaced (renamed) or forbidden (no right to
+    read it). `verify` looks at every byte. Below stands how much lies beside
     the stores: Fisher matrices, calibrated random encoders, errors of train.
     Example: python -m cache ls --root artifacts/features
     """

@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .absent import absent
 from .ambiguity import ambiguous
-from .arrays import PSEUDO_LAYERS, ArrayName, check_spelling, stored_directions
+from .arrays import PSEUDO_LAYERS, ArrayName, canonical_in, check_spelling, stored_directions
 from .chunks import Array
 from .commits import is_finished
 from .errors import ConfigError, NotExtracted
 from .header import Header
 from .provenance import group
 from .store import FeatureStore, combine_coordinates, combine_directions
-from .store_folders import readable_stores
+from .store_folders import stores_of
 from .want import Want
 
 
@@ -42,6 +43,7 @@ class FeatureView:
 
     def features(self, layer: str, pooling: str, direction: str = "forward") -> Array:
         """Pooled features, (N, D) float32; see FeatureStore.features."""
+        layer = canonical_in(layer, self.provenance)
         parts = [
             self._holder(ArrayName(layer, stored, pooling)).features(layer, pooling, stored)
             for stored in stored_directions(direction)
@@ -50,6 +52,7 @@ class FeatureView:
 
     def coordinates(self, layer: str, pooling: str, direction: str = "forward") -> dict[str, Array]:
         """Coordinates of the feature axis, each (D,); see FeatureStore.coordinates."""
+        layer = canonical_in(layer, self.provenance)
         parts = [
             self._holder(ArrayName(layer, stored, pooling)).coordinates(layer, pooling, stored)
             for stored in stored_directions(direction)
@@ -102,38 +105,40 @@ class FeatureView:
 
 
 def find(root: Path | str, split: str, want: Want) -> FeatureView:
-    """The view that meets `want`, checked.
+    """The view that meets `want`, checked; a layer may be asked for by an alias that it has in the stored network.
 
     Raises UnknownName for a layer or pooling that cannot be stored, NotExtracted (with the command to run),
     Incomplete, Damaged, or ConfigError when several families, inputs, draws or noise levels would do; the message
     lists what tells them apart.
     """
     root = Path(root)
-    wanted = want.stored_arrays()
     groups: dict[str, list[tuple[Path, Header]]] = {}
-    stores, outdated = readable_stores(root, split)
-    for path, header in stores:
-        if want.admits(header) and set(header.arrays) & set(wanted):
+    there = stores_of(root, split)
+    for path, header in there.readable:
+        if want.admits(header) and _wanted_of(header, want):
             groups.setdefault(group(header.provenance), []).append((path, header))
-    whole = [stores for stores in groups.values() if _holds(stores, wanted)]
+    whole = [stores for stores in groups.values() if _holds(stores, want)]
     if len(whole) > 1:
         raise ConfigError(ambiguous(root, split, whole))
-    if not whole and outdated:  # they only matter when nothing else meets the request
-        raise outdated[0]
+    if not whole and there.outdated:  # they only matter when nothing else meets the request
+        raise there.outdated[0]
     if not whole:
-        for array in wanted:
+        for array in want.stored_arrays():
             check_spelling(array.layer, array.pooling)
         partial = [header for of_group in groups.values() for _, header in of_group]
-        others = [header for _, header in stores if set(header.arrays) & set(wanted)]
-        raise NotExtracted(_absent(root, split, want, partial=partial, others=others))
-    return FeatureView(_choose(whole[0], wanted))
+        others = [header for _, header in there.readable if _wanted_of(header, want)]
+        raise NotExtracted(
+            absent(root, split, want, partial=partial, others=others) + _not_looked_into(there.forbidden)
+        )
+    (of_group,) = whole
+    return FeatureView(_choose(of_group, _stored_names(of_group[0][1], want)))
 
 
 def stored_layers(root: Path | str, split: str, want: Want) -> tuple[str, ...]:
     """Names of the network layers that stores admitted by `want` hold with one of its poolings, shallowest first."""
     poolings = {pooling for _, _, pooling in want.arrays}
     layers = set()
-    for _, header in readable_stores(Path(root), split)[0]:
+    for _, header in stores_of(Path(root), split).readable:
         if want.admits(header):
             layers |= {
                 a.layer for a in header.arrays if a.pooling in poolings and a.layer not in PSEUDO_LAYERS
@@ -148,9 +153,19 @@ def _depth(layer: str) -> tuple[float, str]:
     return (deepest.get(layer, float(digits) if digits.isdigit() else 0.0), layer)
 
 
-def _holds(stores: list[tuple[Path, Header]], wanted: tuple[ArrayName, ...]) -> bool:
+def _stored_names(header: Header, want: Want) -> tuple[ArrayName, ...]:
+    """The arrays asked for as a store of this network names them."""
+    return want.of_network(header.provenance).stored_arrays()
+
+
+def _wanted_of(header: Header, want: Want) -> set[ArrayName]:
+    """Which of a store's arrays are asked for."""
+    return set(header.arrays) & set(_stored_names(header, want))
+
+
+def _holds(stores: list[tuple[Path, Header]], want: Want) -> bool:
     held = {array for _, header in stores for array in header.arrays}
-    return set(wanted) <= held
+    return set(_stored_names(stores[0][1], want)) <= held
 
 
 def _choose(
@@ -169,33 +184,10 @@ def _choose(
     return chosen
 
 
-def _absent(root: Path, split: str, want: Want, *, partial: list[Header], others: list[Header]) -> str:
-    """`partial` are stores that are admitted and hold some of the arrays, `others` all that hold some."""
-    layers = ",".join(dict.fromkeys(layer for layer, _, _ in want.arrays))
-    poolings = ",".join(dict.fromkeys(pooling for _, _, pooling in want.arrays))
-    directions = ",".join(dict.fromkeys(d for _, asked, _ in want.arrays for d in stored_directions(asked)))
-    given = {name: value for name, value in vars(want).items() if name != "arrays" and value is not None}
-    narrowed = "".join(f", {name.replace('_', ' ')} {value}" for name, value in given.items())
-    flags = f" --noise-level {want.noise_level}" if want.noise_level is not None else ""
-    flags += f" --draws {want.draw + 1}" if want.draw else ""
-    held = sorted({array.path for header in partial for array in header.arrays})
-    some = f" (of the arrays asked for, only some are there: {', '.join(held)})" if held else ""
-    if not root.is_dir():
-        some = " (there is no such folder)"
-    elif not held and others:
-        some = f" (what is stored of them has {_told_apart(others)})"
+def _not_looked_into(forbidden: tuple[Path, ...]) -> str:
+    if not forbidden:
+        return ""
     return (
-        f"no features of split {split!r} under {root} for layers {layers}, poolings {poolings}, directions "
-        f"{directions}{narrowed}{some}. Extract them with: python -m extract run --data FOLDER --checkpoint X "
-        f"--config-model X.yaml --layers {layers} --poolings {poolings} --directions {directions}{flags} --out {root}"
+        f". Not looked into, because you may not read it: {', '.join(map(str, forbidden))}; if what you want is there, "
+        "ask its owner for the right: chmod -R g+rX"
     )
-
-
-def _told_apart(headers: list[Header]) -> str:
-    """Families, draws and noise levels of some stores: what a request may narrow them down by."""
-    values = {
-        "family": sorted({header.family[:12] for header in headers}),
-        "draw": sorted({str(header.provenance["noise"]["draw"]) for header in headers}),
-        "noise level": sorted({str(header.provenance["noise"]["level"]) for header in headers}),
-    }
-    return "; ".join(f"{name} {', '.join(found)}" for name, found in values.items())

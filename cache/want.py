@@ -1,8 +1,10 @@
 """What is asked of the cache: which arrays, of which family, input, draw and noise level."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-from .arrays import ArrayName, stored_directions
+from .arrays import ArrayName, canonical_in, stored_directions
 from .errors import ConfigError
 from .header import Header
 
@@ -35,6 +37,13 @@ class Want:
             for stored in stored_directions(direction)
         ]
         return tuple(dict.fromkeys(names))
+
+    def of_network(self, provenance: Mapping[str, Any]) -> "Want":
+        """The same request with the canonical names of its layers in the network of a store."""
+        arrays = tuple(
+            (canonical_in(layer, provenance), direction, pooling) for layer, direction, pooling in self.arrays
+        )
+        return replace(self, arrays=arrays)
 
     def admits(self, header: Header) -> bool:
         """Whether a store is of the family, input, draw and noise level asked for."""

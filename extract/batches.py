@@ -16,7 +16,7 @@ from .request import ExtractConfig
 from .shuffled_error import donor_errors
 from .slabs import RawRows, SlabReader, pieces_of, runs_of
 from .spectra import SpectraFile
-from .stored_slab import repair_edges
+from .stored_slab import repair_edges, repair_noisy_edges
 
 Float32 = NDArray[np.float32]
 
@@ -80,12 +80,15 @@ def checked(
         shuffled *= np.float32(config.noise_level)
     flux = np.empty_like(error)
     np.maximum(raw.slab.flux, 0, out=flux, casting="same_kind")  # clipped in float64, then rounded
-    noisy = raw.slab.noisy
+    stored = None
+    if config.noise == "stored" and raw.slab.noisy is not None:
+        stored = raw.slab.noisy.astype(np.float32)
+        repair_noisy_edges(stored, raw.slab.error)
     return Spectra(
         rows=raw.rows,
         flux=flux,
         error=error,
-        stored=None if noisy is None or config.noise != "stored" else noisy.astype(np.float32),
+        stored=stored,
         shuffled=shuffled,
     )
 

@@ -14,9 +14,9 @@ from cache.progress import Advance
 from cache.writer import StoreWriter
 
 from .block_task import BlockDone, BlockTask
+from .fingerprint import open_again
 from .flow import flow
 from .open_blocks import claimed
-from .spectra import open_spectra
 from .stages import Line, StageTimes
 
 Results = Generator[tuple[int, BlockDone], None, None]
@@ -34,8 +34,9 @@ def compute_blocks(task: BlockTask, blocks: Sequence[int], advance: Advance | No
     Close it (`contextlib.closing`) when it is left early: that ends its threads and lets go of its claims. `advance`
     is called in the caller's thread. With a `holder` in the answer nothing was done: another process is computing
     the block. When a device has too little memory, what is not committed is computed again in micro-batches of half
-    the size. Raises CheckpointError when the model changed meanwhile, Stale when another process began to commit
-    blocks computed otherwise, ConfigError when there is not memory for a single spectrum.
+    the size. Raises FileChanged for files that are not those of the fingerprint, CheckpointError when the model changed
+    meanwhile, Stale when another process began to commit blocks computed otherwise, ConfigError when there is not
+    memory for a single spectrum.
     """
     left, asked = list(blocks), task.config.n_together
     while left:
@@ -101,7 +102,7 @@ def _compute(task: BlockTask, blocks: Sequence[int], shown: "_Shown") -> Results
     aside: list[tuple[int, BlockDone]] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(_threads_of_products(task.config.n_threads))
-        spectra = stack.enter_context(open_spectra(list(task.files)))
+        spectra = stack.enter_context(open_again(task.files, task.fingerprint))
         claims = stack.enter_context(contextlib.ExitStack())  # let go when no thread is left
         memory = stack.enter_context(contextlib.ExitStack())
         line = stack.enter_context(Line())

@@ -3,7 +3,8 @@
 import dataclasses
 import hashlib
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from cache.atomic import publish_bytes
 from cache.errors import CheckpointError, ConfigError
 
 from .architecture import ModelConfig, error_modes_with, visible_architecture
 from .encoder import BlindspotModel1D
 from .error_input import n_error_channels
 from .model_yaml import Statement, read_yaml
-from .weights_file import OURS, PREFIX, PROFILE, WeightsFile, read_weights, write_weights
+from .weights_file import OURS, PREFIX, PROFILE, WeightsFile, read_weights, weights_bytes
 
 # the YAML's own words for the fields of ModelConfig that it spells otherwise
 SPELLINGS = {
@@ -30,7 +32,9 @@ SPELLINGS = {
 }
 CONVOLUTIONS = ".conv.weight"
 """How the names of the convolutions' weights end, which are nearly all of a network's numbers."""
-ORIGIN = re.compile(r"checkpoint|random:\d+")
+WEIGHTS = "weights"
+"""Our own remark in files that must hold the weights with this digest: calibrated random encoders."""
+ORIGIN = re.compile(r"checkpoint|random:[0-9]{1,18}")
 
 
 def load_encoder(
@@ -47,7 +51,8 @@ def load_encoder(
     what cannot be seen in the tensors. Without them the architecture is read off the tensors, and `.assumed`
     of the result lists what nobody stated. An unstated error mode stays None. Half and double precision on
     disk become float32. Raises CheckpointError: no such file, not a checkpoint, unsafe content, statements
-    that contradict the tensors or each other, missing, unexpected or misshapen tensors, NaN or infinity.
+    that contradict the tensors or each other, other weights than the file says, missing, unexpected or misshapen
+    tensors, NaN or infinity.
     """
     path = Path(checkpoint)
     found = read_weights(path)
@@ -68,6 +73,12 @@ def load_encoder(
     except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     model = _fill(path, model_config, found.tensors)
+    stated = found.ours.get(WEIGHTS)
+    if stated is not None and stated != weights_digest(model):
+        raise CheckpointError(
+            f"{path}: its weights are {weights_digest(model)[:16]}, and it says that it was written with "
+            f"{stated!s:.16}; it was altered since: take it away, or copy it again"
+        )
     model.assumptions = {**assumptions, **yaml.remarks}
     model.unused_keys = tuple(sorted(name for name in found.others if name != PROFILE))
     model.error_profile = _profile(path, found)
@@ -77,15 +88,31 @@ def load_encoder(
     return model.requires_grad_(requires_grad=False).eval()
 
 
+def unused_note(checkpoint: str, names: Sequence[str]) -> str:
+    """What a checkpoint holds beside the network that is used, grouped by the first part of the names."""
+    groups = Counter(name.partition(".")[0] for name in names)
+    listed = ", ".join(f"{group} ({n})" for group, n in sorted(groups.items()))
+    return (
+        f"note: {checkpoint} also holds what is not used: {listed}; the network is what stands under 'model.' (to "
+        "use an average of the weights, write its tensors under that name)"
+    )
+
+
 def save_checkpoint(
-    model: BlindspotModel1D, path: Path | str, *, extra: Mapping[str, Any] | None = None, half: bool = False
+    model: BlindspotModel1D,
+    path: Path | str,
+    *,
+    extra: Mapping[str, Any] | None = None,
+    half: bool = False,
+    publish: Callable[[Path, bytes], None] = publish_bytes,
 ) -> None:
     """Write `model` as a Lightning-style checkpoint that `load_encoder` and the group's code read.
 
     The top-level key `blindspot_probes` states the configuration (what was only assumed is left out) and the
     origin, so the file needs no YAML. `extra` adds top-level keys of plain values; its own
     `blindspot_probes` is merged. The profile, if any, is written as `sigma_profile`. With `half` the weights of the
-    convolutions take 16 bits each; CheckpointError when that would change one of them.
+    convolutions take 16 bits each; CheckpointError when that would change one of them. `publish` puts the bytes in
+    their place.
     """
     tensors = {PREFIX + name: tensor for name, tensor in model.state_dict().items()}
     if half:
@@ -99,7 +126,7 @@ def save_checkpoint(
     }
     beside = dict(extra or {})
     ours = {"origin": model.origin, "config": config, **beside.pop(OURS, {})}
-    write_weights(Path(path), tensors, {**beside, OURS: ours})
+    publish(Path(path), weights_bytes(tensors, {**beside, OURS: ours}))
 
 
 def _in_half(name: str, weight: torch.Tensor) -> torch.Tensor:

@@ -1,39 +1,26 @@
-"""The encoder a request names: a checkpoint, a shipped one, or a random one calibrated on the train split."""
+"""The encoder a request names: a checkpoint, a shipped one, or the architecture of a random one."""
 
-import dataclasses
+import re
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-import torch
 import yaml
 from numpy.typing import NDArray
 
-from cache.canonical import digest_json
 from cache.errors import CheckpointError, ConfigError, did_you_mean
 
 from .architecture import ModelConfig
-from .batches import make_batch, read_batches
-from .checkpoint import load_encoder, save_checkpoint
+from .checkpoint import load_encoder
 from .encoder import BlindspotModel1D
-from .fed_error import TRUE_ERROR
-from .fingerprint import Fingerprint
-from .mask import Mask, mask_digest
 from .model_yaml import config_from_yaml
-from .noise import NOISE_VERSION
 from .request import RANDOM_PREFIX, SHIPPED, SHIPPED_REFERENCE, ExtractConfig
-from .spectra import SpectraFile
-from .weights_file import OURS
 
 SHIPPED_FOLDER = Path(__file__).parent / "shipped"
 SHIPPED_FILES = MappingProxyType({SHIPPED: "mock_small", SHIPPED_REFERENCE: "mock_reference"})
 """What the built-in encoders are called in the folder, each with its YAML (docs/pretraining.md)."""
 
-CALIBRATION_ROWS = 1024
-"""Train rows that set the norm statistics of a random encoder (DESIGN 1)."""
-
-RANDOM_VERSION = 1
-"""Raised by hand when a random encoder of the same seed would come out otherwise."""
+_SEED = re.compile("[0-9]{1,18}")
 
 
 def is_random(checkpoint: str) -> bool:
@@ -80,14 +67,14 @@ def mask_ratio(config: ExtractConfig) -> float:
 def check_checkpoint(checkpoint: str) -> None:
     """Raise CheckpointError for a checkpoint that is neither a known name nor a file, ConfigError for a bad seed."""
     if is_random(checkpoint):
-        _random_seed(checkpoint)
+        random_seed(checkpoint)
         return
     path = Path(checkpoint)
     if checkpoint in SHIPPED_FILES or path.is_file():
         return
     seed = checkpoint.partition(":")[2]
     beside = (other.name for other in path.parent.glob("*.ckpt"))
-    known = (*SHIPPED_FILES, f"{RANDOM_PREFIX}{seed if seed.isdigit() else 0}", *beside)
+    known = (*SHIPPED_FILES, f"{RANDOM_PREFIX}{seed if re.fullmatch('[0-9]{1,18}', seed) else 0}", *beside)
     raise CheckpointError(
         f"{checkpoint}: {'is a folder' if path.is_dir() else 'no such file'}; expected a checkpoint file, or one of "
         f"{', '.join(SHIPPED_FILES)}, {RANDOM_PREFIX}SEED (as in {RANDOM_PREFIX}0){did_you_mean(path.name, known)}"
@@ -141,79 +128,12 @@ def load_profile(path: Path) -> NDArray[np.float64]:
     return profile.astype(np.float64)
 
 
-def random_encoder(
-    template: BlindspotModel1D,
-    config: ExtractConfig,
-    *,
-    train: SpectraFile,
-    fingerprint: Fingerprint,
-    mask: Mask | None,
-) -> tuple[BlindspotModel1D, Path]:
-    """A network of the template's architecture with random weights, its norm calibrated on train spectra.
-
-    The statistics are those of the first 1024 kept train rows at noise level 1, draw 0, seed 0, in both
-    directions; the result is saved once and found again by seed, architecture, profile, train data and mask.
-    """
-    seed = _random_seed(config.checkpoint)
-    identity = {
-        "version": RANDOM_VERSION,
-        "noise_version": NOISE_VERSION,
-        "seed": seed,
-        "config": template.config.to_json(),
-        "profile": None if template.error_profile is None else digest_json(template.error_profile.tolist()),
-        "input": fingerprint.digest,
-        "mask": mask_digest(mask),
-    }
-    path = config.encoders / f"random-{digest_json(identity)[:16]}.ckpt"
-    if not path.exists():
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = BlindspotModel1D(template.config)
-        model.error_profile = template.error_profile
-        _calibrate(model, config, train=train, fingerprint=fingerprint, mask=mask)
-        save_checkpoint(model, path, extra={OURS: {"origin": config.checkpoint}})
-    model = load_encoder(path)
-    model.error_profile = template.error_profile
-    return model, path
-
-
-def _random_seed(checkpoint: str) -> int:
+def random_seed(checkpoint: str) -> int:
+    """The seed of random:SEED; ConfigError when it is no whole number."""
     text = checkpoint.removeprefix(RANDOM_PREFIX)
-    if not text.isdigit():
+    if not _SEED.fullmatch(text):
         raise ConfigError(
-            f"checkpoint {checkpoint!r}: expected random:SEED with a whole number, such as random:0"
+            f"checkpoint {checkpoint!r}: expected random:SEED with a whole number of at most 18 digits, such as "
+            "random:0"
         )
     return int(text)
-
-
-def _calibrate(
-    model: BlindspotModel1D,
-    config: ExtractConfig,
-    *,
-    train: SpectraFile,
-    fingerprint: Fingerprint,
-    mask: Mask | None,
-) -> None:
-    """Set the running statistics of the encoder's norm to the plain average over the calibration batches."""
-    assert model.config.error_mode is not None
-    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm1d)]
-    for norm in norms:
-        norm.momentum = None
-    plain = dataclasses.replace(config, noise="draw", noise_level=1.0, draws=1, seed=0, micro_batch=64)
-    model.train()
-    with torch.no_grad():
-        for group in read_batches(train, fingerprint.kept[:CALIBRATION_ROWS], fingerprint, plain, TRUE_ERROR):
-            batch = make_batch(
-                group,
-                split="train",
-                draw=0,
-                mask=mask,
-                error_mode=model.config.error_mode,
-                profile=model.error_profile,
-                config=plain,
-                fed=TRUE_ERROR,
-            )
-            x = batch.x[: len(batch.noisy)]
-            both = torch.cat([x, x.flip(-1)]) if model.config.blindspot else x
-            model.encode(both, ("enc_last",))
-    model.eval()

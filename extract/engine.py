@@ -11,6 +11,7 @@ from .choices import ENGINES, PRECISIONS, devices_of
 from .encoder import BlindspotModel1D
 from .fast.direct import DirectEncoder
 from .fast.spectral_encoder import SpectralEncoder
+from .layers import canonical_layer
 from .pooling import KNOWN, parse_pooling, pool_quietly
 from .tf32 import float32_products
 
@@ -35,12 +36,14 @@ def make_engine(
     It runs the encoder once per direction, no deeper than the deepest layer, without gradients. `plain` runs the
     module itself. `fast` folds the norms; on the CPU in fp32 it convolves in the frequency domain where that is
     faster, else it convolves directly. The weights are those of the model when the engine was made. `fast` on the CPU
-    may be called from several threads at once. Raises UnknownName for a layer, pooling, direction, precision or engine
-    that does not exist, ConfigError for a precision that the device or engine does not have.
+    may be called from several threads at once. Layers may be asked for by an alias; results have the canonical names.
+    Raises UnknownName for a layer, pooling, direction, precision or engine that does not exist, ConfigError for a
+    precision that the device or engine does not have.
     """
     _check_names("precision", (precision,), PRECISIONS)
     _check_names("engine", (engine,), ENGINES)
     _check_names("direction", directions, STORED_DIRECTIONS)
+    layers = tuple(dict.fromkeys(canonical_layer(name, model.config.num_layers) for name in layers))
     _check_names("layer", layers, model.layers)
     check_precision(precision, device=device, engine=engine)
     parsed = {name: parse_pooling(name) for name in poolings}

@@ -13,6 +13,7 @@ from cache.plan_file import Plan, PlannedFile, PlannedStore
 from cache.texts import size_text
 from cache.writer import StoreWriter
 
+from .block_memory import available_bytes, held_bytes, memory_lines
 from .block_task import computed_with
 from .plan import StorePlan, block_rows_of, free_bytes
 from .planned import planned_inputs, request_json
@@ -35,6 +36,8 @@ class StoreEstimate:
     n_bytes: int
     """Bytes that will be written: features to the byte, metadata and commit records about."""
     n_files: int
+    block_bytes: int
+    """Bytes of the features of one block; 0 for a finished store."""
     why: dict[str, Any] | None
     """For a store that is to be computed: what `cache.lookup.explain` finds."""
     mixture: str | None
@@ -74,6 +77,10 @@ class Estimate:
     stores: dict[str, tuple[StoreEstimate, ...]]
     free: int
     """Bytes."""
+    processes: int
+    """Of this machine that compute blocks."""
+    available: int
+    """Bytes of memory."""
     request: dict[str, Any]
     inputs: dict[str, tuple[PlannedFile, ...]]
 
@@ -86,6 +93,18 @@ class Estimate:
     def n_files(self) -> int:
         """Files that will be written."""
         return sum(store.n_files for stores in self.stores.values() for store in stores)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory for the features of blocks, at most: stores cut alike are computed together."""
+        most = 0
+        for stores in self.stores.values():
+            for blocks in {one.blocks for one in stores}:
+                alike = [one for one in stores if one.blocks == blocks]
+                left = max(one.store.blocks_left for one in alike)
+                one_block = sum(one.block_bytes for one in alike)
+                most = max(most, held_bytes(one_block, blocks=left, processes=self.processes))
+        return most
 
     @property
     def plan(self) -> Plan:
@@ -102,6 +121,7 @@ class Estimate:
             "bytes": self.n_bytes,
             "files": self.n_files,
             "free": self.free,
+            "memory": self.memory,
         }
 
     def lines(self) -> Iterator[str]:
@@ -117,6 +137,7 @@ class Estimate:
                     yield f"warning: {estimate.mixture}\n"
                 if estimate.why is not None:
                     yield from explanation_lines(estimate.why)
+        yield from memory_lines(self.memory, self.available)
         yield f"in all {size_text(self.n_bytes)} in {self.n_files} files to write; {size_text(self.free)} are free\n"
         if self.n_bytes > self.free:
             yield "warning: that is more than the disk has room for; see python -m cache prune --help\n"
@@ -136,6 +157,8 @@ def estimate(prepared: Prepared, command: str) -> Estimate:
         command=command,
         stores=stores,
         free=free_bytes(prepared.config.out),
+        processes=prepared.config.n_workers if prepared.config.scheduler == "processes" else 1,
+        available=available_bytes(),
         request=request_json(prepared.asked),
         inputs=planned_inputs(prepared.spectra, prepared.config.digests, mask=prepared.mask),
     )
@@ -169,6 +192,7 @@ def _estimate_store(prepared: Prepared, split: str, plan: StorePlan, there: list
         blocks=-(-n_rows // block_rows),
         n_bytes=n_bytes,
         n_files=n_files,
+        block_bytes=4 * min(block_rows, n_rows) * sum(widths) if left else 0,
         why=why,
         mixture=_mixture(prepared, plan),
     )

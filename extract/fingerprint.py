@@ -6,7 +6,7 @@ input digest = sha256(canonical JSON of version, n_rows, wave digest, label name
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from cache.canonical import digest_json, sha256
-from cache.errors import InputError, UnknownName
+from cache.errors import FileChanged, InputError, UnknownName
 from cache.progress import Advance
 
 from .choices import BAD_ROW_POLICIES
 from .mask import Mask, mask_digest
-from .row_checks import REASONS
+from .row_checks import REASONS, STORED_DRAW
 from .row_digests import LabelRows, canonical_floats, row_digests_of
 from .row_scan import scan_rows
 from .sidecar import FileScan, check_can_remember, file_identity, recall, remember_scan, sidecar_path
 from .slabs import RawRows
-from .spectra import SpectraFile
+from .spectra import SpectraFile, open_spectra
 
 FINGERPRINT_VERSION = 1
 SLAB_ROWS = 4096
@@ -33,10 +33,6 @@ SLAB_ROWS = 4096
 _SHOWN_ROWS = 5
 
 Rows = npt.NDArray[np.int64]
-
-
-class FileChanged(InputError):
-    """A file is not what its fingerprint says."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +57,7 @@ def fingerprint(
     *,
     remember: Path | None,
     policy: str = "fail",
+    noise: str = "stored",
     mask: Mask | None = None,
     progress: Advance | None = None,
 ) -> Fingerprint:
@@ -68,6 +65,7 @@ def fingerprint(
 
     `remember` is the folder of the sidecars (None: neither recall nor remember). `mask` (L,), True = keep: only those
     pixels are checked; digests cover all. `policy` 'fail' refuses bad rows, 'drop' leaves them out of `kept`.
+    `noise`: the mode of the request; a stored draw that is not finite makes a row bad with 'stored' alone.
     `progress` is called with the number of rows just dealt with.
     Raises InputError with counts, first rows and files when rows are refused, when none is left, or when a file
     changes during the pass.
@@ -85,6 +83,8 @@ def fingerprint(
     ]
     row_digests = np.concatenate([scan.row_digests for scan in scans])
     bad = _global_rows(scans, spectra.first_rows)
+    if noise != "stored":
+        bad.pop(STORED_DRAW, None)
     usable = np.ones(spectra.n_spectra, dtype=bool)
     for rows in bad.values():
         usable[rows] = False
@@ -118,7 +118,7 @@ def input_digest(spectra: SpectraFile, row_digests: npt.NDArray[np.uint8]) -> st
 def check_unchanged(spectra: SpectraFile, raw: RawRows, known: Fingerprint) -> None:
     """Compare rows as they were read now with the fingerprint.
 
-    Raises InputError naming the first row that differs and its file.
+    Raises FileChanged naming the first row that differs and its file.
     """
     found = row_digests_of(raw.slab, raw.labels).digests
     differs = np.flatnonzero((found != known.row_digests[raw.rows]).any(axis=1))
@@ -127,9 +127,21 @@ def check_unchanged(spectra: SpectraFile, raw: RawRows, known: Fingerprint) -> N
         path, local = spectra.locate(row)
         raise FileChanged(
             f"{path}: row {local} (row {row} of all) is not what it was when the input digest was made, nor are "
-            f"{differs.size - 1} others of rows {raw.rows[0]} to {raw.rows[-1] + 1}; the file changed meanwhile: run "
-            "the command again, with files that nobody writes to"
+            f"{differs.size - 1} others of rows {raw.rows[0]} to {raw.rows[-1] + 1}"
         )
+
+
+def open_again(files: Sequence[Path], known: Fingerprint) -> SpectraFile:
+    """Open the files of a fingerprint; FileChanged when rows, pixels, wavelengths or label names are others by now."""
+    spectra = open_spectra(list(files))
+    if input_digest(spectra, known.row_digests) == known.digest:
+        return spectra
+    spectra.close()
+    raise FileChanged(
+        f"{', '.join(map(str, files[:3]))}{', ...' if len(files) > 3 else ''}: {spectra.n_spectra} spectra of "
+        f"{spectra.wave.size} pixels, which are not the {len(known.row_digests)} spectra, the wavelengths, labels and "
+        "stored noise that the input digest was made of"
+    )
 
 
 def checked_labels(spectra: SpectraFile, known: Fingerprint) -> LabelRows:
@@ -138,8 +150,7 @@ def checked_labels(spectra: SpectraFile, known: Fingerprint) -> LabelRows:
     for path, part, digest in zip(spectra.files, parts, known.labels, strict=True):
         if part.digest() != digest:
             raise FileChanged(
-                f"{path}: its labels or ids are not what they were when the input digest was made; the file changed "
-                "meanwhile: run the command again, with files that nobody writes to"
+                f"{path}: its labels or ids are not what they were when the input digest was made"
             )
     return LabelRows(
         np.concatenate([part.values for part in parts]), [name for part in parts for name in part.ids]
@@ -158,13 +169,17 @@ def sidecars(spectra: SpectraFile, remember: Path, *, mask: Mask | None) -> list
 
 
 def _about(spectra: SpectraFile, path: Path, mask: Mask | None) -> dict[str, Any]:
-    """What tells remembered scans apart."""
-    return {
+    """What tells remembered scans apart; a stored draw is looked at whatever the noise mode, so one scan serves all.
+
+    `noisy_edges` tells scans that knew of no repair of the draw's edges, which are made again.
+    """
+    about = {
         "file": str(path.resolve()),
         "mask": mask_digest(mask),
         "label_names": list(spectra.label_names),
         "has_noisy": spectra.has_noisy,
     }
+    return about | ({"noisy_edges": "repaired"} if spectra.has_noisy else {})
 
 
 def _rows_by_file(spectra: SpectraFile) -> list[slice]:

@@ -57,6 +57,7 @@ class HeadStart:
                         spectra,
                         remember=config.digests,
                         policy=config.on_bad_rows,
+                        noise=config.noise,
                         mask=mask,
                         progress=partial(self._count, place, parent),
                     )

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from cache.arrays import PSEUDO_LAYERS, STORED_DIRECTIONS
+from cache.arrays import PSEUDO_LAYERS, STORED_DIRECTIONS, layer_aliases
 from cache.errors import ConfigError, InputError, UnknownName
 
 from .architecture import ModelConfig
@@ -27,11 +27,7 @@ def canonical_layer(name: str, num_layers: int) -> str:
 
     Canonical and pseudo-layer names are returned as they are. Raises UnknownName for anything else.
     """
-    aliases = {
-        "dec_input": "enc_last",
-        f"enc_{num_layers}": "enc_last",
-        f"pool_{num_layers - 1}": "enc_pre_latent",
-    }
+    aliases = layer_aliases(num_layers)
     known = (*layer_names(num_layers), *PSEUDO_LAYERS)
     canonical = aliases.get(name, name)
     if canonical not in known:

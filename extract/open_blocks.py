@@ -61,10 +61,15 @@ def claimed(
             continue
         lo, hi = free[0][0].header.block(number)
         features = [
-            {array: np.empty((hi - lo, width), dtype=np.float32) for array, width in _widths(writer, target)}
+            {array: _unwritten(hi - lo, width) for array, width in _widths(writer, target)}
             for writer, target in free
         ]
         yield OpenBlock(number, task.fingerprint.kept[lo:hi], free, features, ours)
+
+
+def _unwritten(n_rows: int, width: int) -> Array:
+    """NaN everywhere, so that a row which nobody writes is refused when the block is committed."""
+    return np.full((n_rows, width), np.nan, dtype=np.float32)
 
 
 def _free_targets(

@@ -1,7 +1,6 @@
 """Running an extraction: check all input, plan, compute the missing blocks, publish."""
 
 import contextlib
-import re
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 
 from cache.atomic import TEMPORARY_PREFIX, sweep
 from cache.dask_cluster import Cluster
-from cache.errors import CheckpointError, Incomplete, Stale
+from cache.errors import CheckpointError, FileChanged, Incomplete, Stale
 from cache.locks import in_use
 from cache.progress import progress
 from cache.runlog import run_log
@@ -18,12 +17,13 @@ from cache.writer import StoreWriter, leftovers
 
 from .block_task import BlockTask, Target, computed_with
 from .checkpoint import weights_digest
-from .fingerprint import FileChanged, forget
+from .fingerprint import forget
 from .head_start import HeadStart
-from .plan import StorePlan, arrays_of, check_room, open_writer, row_table
+from .named_files import check_named_files
+from .plan import StorePlan, arrays_of, block_rows_of, check_room, open_writer, row_table
 from .prepare import Prepared, Say, prepare
-from .rates import Rates, check_stats_path, write_stats
-from .request import ExtractConfig
+from .rates import Rates, write_stats
+from .request import ExtractConfig, without_part
 from .schedulers import runner
 
 T = TypeVar("T")
@@ -41,8 +41,7 @@ def extract_features(
     Raises a BlindspotError before anything is written when the data, the checkpoint or a name is wrong; the
     encoder's parameters and buffers are hashed before and after, and a change is an error.
     """
-    if config.stats is not None:
-        check_stats_path(config.stats)
+    check_named_files(config)
     for folder in (config.digests, config.encoders, *(config.out / split for split in config.data)):
         sweep(folder.glob(f"{TEMPORARY_PREFIX}*"))
     with prepare(config, say=say, begun=begun) as prepared:
@@ -74,6 +73,10 @@ def _run_split(prepared: Prepared, split: str, say: Say, rates: dict[str, Rates]
         say(f"{split}: {path} is there and fresh")
     rows = row_table(prepared.spectra[split], print_)
     begun = [(open_writer(config.out, p, rows, config.block_rows), p) for p in plans if not p.finished]
+    for writer, _ in begun:
+        own, asked = writer.header.block_rows, block_rows_of(len(rows.row), config.block_rows)
+        if own != asked:
+            say(f"{split}: {writer.path} was begun with --block-rows {own}, and goes on so, not with {asked}")
     for block_rows in sorted({writer.header.block_rows for writer, _ in begun}):
         stores = [(writer, plan) for writer, plan in begun if writer.header.block_rows == block_rows]
         done, took = _fill(prepared, split, stores, say)
@@ -108,7 +111,7 @@ def _fill(
             "blocks": pending,
         }
         # noted before as well, so that an interrupted store names the command that finishes it
-        command = _without_part(config.command)
+        command = without_part(config.command)
         _note_run(writers, run_log(started=started, command=command, about=about))
         header = writers[0].header
         sizes = {block: header.block(block)[1] - header.block(block)[0] for block in pending}
@@ -170,11 +173,6 @@ def _check_done(
         )
     else:
         say(f"{split}: wrote {writer.path}")
-
-
-def _without_part(command: str) -> str:
-    """The command that finishes a store whatever part this one was."""
-    return re.sub(r" --part[ =]\S+", "", command)
 
 
 def _note_run(writers: list[StoreWriter], note: tuple[str, dict[str, Any]]) -> None:

@@ -17,7 +17,7 @@ from cache.header import Header
 from cache.provenance import NUMERICS, SCHEMA, group
 from cache.skeleton import RowTable
 from cache.store import FeatureStore
-from cache.store_folders import readable_stores
+from cache.store_folders import stores_of
 from cache.texts import size_text
 from cache.writer import StoreWriter
 
@@ -136,27 +136,38 @@ def block_rows_of(n_rows: int, asked: int | None) -> int:
 
 def free_bytes(root: Path) -> int:
     """Free bytes of the disk that holds `root`, or will hold it."""
-    there = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
-    return shutil.disk_usage(there).free
+    return shutil.disk_usage(_there(root)).free
+
+
+def _there(path: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
 
 
 def check_room(root: Path, plans: Mapping[str, Sequence[StorePlan]]) -> None:
-    """Refuse to begin what the disk under `root` cannot hold (ConfigError with both numbers).
+    """Refuse to begin what the disks under `root` cannot hold (ConfigError with both numbers).
 
-    Chunks of committed blocks are there already; only stores that are not begun count.
+    Folders of splits may be links to other disks. Chunks of committed blocks are there already; only stores that are
+    not begun count.
     """
-    needed = sum(
-        4 * plan.provenance["rows"]["n"] * sum(width for _, width in plan.arrays.widths())
-        for of_split in plans.values()
-        for plan in of_split
-        if plan.path is None
-    )
-    free = free_bytes(root)
-    if needed > free:
-        raise ConfigError(
-            f"{root}: the features take {size_text(needed)}, the disk has {size_text(free)} left; make room "
-            f"(python -m cache prune --root {root}), name another --out, or ask for fewer layers, poolings or draws"
+    needed: dict[int, int] = {}
+    places: dict[int, Path] = {}
+    for split, of_split in plans.items():
+        place = _there(root / split)
+        disk = place.stat().st_dev
+        places.setdefault(disk, root if place == _there(root) else place)
+        needed[disk] = needed.get(disk, 0) + sum(
+            4 * plan.provenance["rows"]["n"] * sum(width for _, width in plan.arrays.widths())
+            for plan in of_split
+            if plan.path is None
         )
+    for disk, place in places.items():
+        free = free_bytes(place)
+        if needed[disk] > free:
+            raise ConfigError(
+                f"{place}: the features take {size_text(needed[disk])}, the disk has {size_text(free)} left; make room "
+                f"(python -m cache prune --root {root}), name another --out, or ask for fewer layers, poolings or draws"
+            )
 
 
 def row_table(spectra: SpectraFile, fingerprint: Fingerprint) -> RowTable:
@@ -195,7 +206,7 @@ def check_no_shared_stars(fingerprints: dict[str, Fingerprint]) -> None:
 def _stores_of_group(root: Path, provenance: dict[str, Any]) -> list[tuple[Path, Header, bool]]:
     wanted = group(provenance)
     found = []
-    for path, header in readable_stores(root, provenance["split"])[0]:
+    for path, header in stores_of(root, provenance["split"]).readable:
         if group(header.provenance) == wanted:
             found.append((path, header, is_finished(path, header)))
     return found

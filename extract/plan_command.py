@@ -9,6 +9,7 @@ from cache.commandline import Verb, importing
 from cache.plan_file import write_plan
 
 from .head_start import head_start
+from .named_files import check_named_files
 from .run_command import RunSettings, stated_request
 
 
@@ -26,6 +27,7 @@ class PlanSettings(RunSettings):
 def run(settings: PlanSettings) -> None:
     """Print the estimate and write the plan."""
     request = stated_request(settings)
+    check_named_files(request, selection=settings.selection)
     with head_start(request) as begun:
         with importing():
             from .dry_run import show_estimate  # noqa: PLC0415  imports torch

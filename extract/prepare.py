@@ -10,28 +10,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.dask_cluster import Cluster
-from cache.errors import ConfigError
+from cache.errors import ConfigError, FileChanged
 from cache.plan_file import Plan, read_plan
 from cache.progress import progress
 
+from .checkpoint import unused_note
 from .choices import FROM_TRAIN, MICRO_BATCH
 from .chosen_encoder import (
     SHIPPED_FILES,
     check_train_there,
     is_random,
     load_named,
-    random_encoder,
 )
 from .encoder import BlindspotModel1D
 from .engine import check_precision, choose_device
 from .fed_error import FedError, fed_error
-from .fingerprint import FileChanged, Fingerprint, fingerprint, forget
+from .fingerprint import Fingerprint, fingerprint, forget
 from .head_start import HeadStart
 from .mask import load_mask
 from .plan import StorePlan, check_no_shared_stars, plan_stores, provenance_of
 from .planned import check_inputs, planned_stores
+from .random_encoder import random_encoder
 from .request import ExtractConfig
-from .request_checks import check_labels, check_mask_stated, check_network_input, check_noise, check_same_wave
+from .request_checks import (
+    check_label_values,
+    check_labels,
+    check_mask_stated,
+    check_network_input,
+    check_noise,
+    check_same_wave,
+)
 from .spectra import SpectraFile, open_spectra
 from .train_error import TrainError, load_train_error, saved_train_error
 from .wanted import WantedArrays, wanted_arrays
@@ -89,6 +97,7 @@ def prepare(
         if plan is not None:
             check_inputs(plan, config, spectra, mask=mask)
         prints = {split: _fingerprint(s, split, config, mask, begun) for split, s in spectra.items()}
+        check_label_values(config, spectra, prints)
         check_no_shared_stars(prints)
         name = Path(config.checkpoint).stem
         if is_random(config.checkpoint):
@@ -108,6 +117,8 @@ def prepare(
             say(
                 f"note: {config.checkpoint} was trained on mock spectra alone; {first.files[0]} is not marked as mock"
             )
+        if model.unused_keys:
+            say(unused_note(config.checkpoint, model.unused_keys))
         for assumption in model.assumed:
             say(f"assumed: {assumption}")
         plans = {
@@ -194,7 +205,12 @@ def _fingerprint(
         if begun is not None:
             begun.wait(split, advance)
         return fingerprint(
-            spectra, remember=config.digests, policy=config.on_bad_rows, mask=mask, progress=advance
+            spectra,
+            remember=config.digests,
+            policy=config.on_bad_rows,
+            noise=config.noise,
+            mask=mask,
+            progress=advance,
         )
 
 

@@ -1,13 +1,11 @@
 """What the stages of an extraction did: added up over blocks and processes, told in one line and as JSON."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from cache.atomic import publish_json, writing
-from cache.errors import ConfigError
 
 from .stages import StageTimes
 
@@ -72,15 +70,6 @@ class Rates:
                 for name, stage in sorted(self.stages.items())
             },
         }
-
-
-def check_stats_path(path: Path) -> None:
-    """Raise ConfigError, before any work, when the statistics could not be written at the end."""
-    folder = next(folder for folder in path.absolute().parents if folder.exists())
-    if path.is_dir() or not os.access(folder, os.W_OK):
-        raise ConfigError(
-            f"--stats {path}: cannot write a file there; name a file in a folder that you may write to"
-        )
 
 
 def write_stats(path: Path, rates: Mapping[str, Rates]) -> None:

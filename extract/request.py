@@ -17,6 +17,8 @@ SCHEDULERS = ("local", "processes", "dask")
 SHIPPED = "shipped"
 SHIPPED_REFERENCE = "shipped:reference"
 RANDOM_PREFIX = "random:"
+MOST_TOGETHER = 16384
+"""Largest compute micro-batch: 0.5 GB of input at 4096 pixels and two channels."""
 DATA_NAMES = ("shard_index.txt", "dataset.h5")
 """File names looked for in a split's folder, in this order."""
 
@@ -105,10 +107,17 @@ class ExtractConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
+        if self.micro_batch is not None and self.micro_batch > MOST_TOGETHER:
+            raise ConfigError(
+                f"--micro-batch is {self.micro_batch}; at most {MOST_TOGETHER} spectra go through the network "
+                "together: every batch is filled up to that size, in memory"
+            )
         if (
             type(self.seed) is not int
         ):  # the noise is keyed by its text: 0, 0.0 and False would be three seeds
             raise ConfigError(f"the seed is {self.seed!r}; it must be a plain integer")
+        if self.seed < 0:
+            raise ConfigError(f"--seed is {self.seed}; it must be at least 0")
         if not 0 <= self.noise_level < float("inf"):
             raise ConfigError(f"--noise-level is {self.noise_level}; it must be 0 or more")
         if self.noise != "draw" and self.draws != 1:
@@ -163,6 +172,11 @@ def parse_part(part: str) -> tuple[int, int]:
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise ConfigError(f"--part is {part!r}; say i/n with 1 <= i <= n, as in --part 1/3, 2/3, 3/3")
     return int(match[1]), int(match[2])
+
+
+def without_part(command: str) -> str:
+    """The command that does all of what `command` does a part of."""
+    return re.sub(r" --part[ =]\S+", "", command)
 
 
 def named_data(

@@ -1,12 +1,15 @@
-"""What is refused of a request once its files and its encoder are open, before any spectrum is read."""
+"""What is refused of a request once its files and its encoder are open, before anything is computed."""
+
+from collections.abc import Mapping
 
 import numpy as np
 
-from cache.errors import ConfigError, UnknownName
+from cache.errors import ConfigError, InputError, UnknownName
 
 from .chosen_encoder import mask_ratio
 from .encoder import BlindspotModel1D
 from .error_input import channels
+from .fingerprint import Fingerprint
 from .layers import check_length
 from .request import ExtractConfig
 from .spectra import SpectraFile
@@ -56,4 +59,20 @@ def check_noise(config: ExtractConfig, spectra: dict[str, SpectraFile]) -> None:
             if not files.has_noisy:
                 raise ConfigError(
                     f"{files.files[0]}: --noise stored, but the {split} file holds no noisy spectra; use --noise draw"
+                )
+
+
+def check_label_values(
+    config: ExtractConfig, spectra: Mapping[str, SpectraFile], known: Mapping[str, Fingerprint]
+) -> None:
+    """Refuse labels that are needed and not finite in some kept rows, before anything is computed."""
+    for split, files in spectra.items():
+        kept = known[split].kept
+        for label in config.need_labels:
+            bad = kept[~np.isfinite(files.labels(label)[kept])]
+            if bad.size:
+                raise InputError(
+                    f"{files.files[0]}: label {label} is NaN or infinite in {bad.size} of {len(kept)} rows of {split} "
+                    f"(first rows: {bad[:5].tolist()}), and --need-labels asks for it: leave those rows out of the "
+                    "file, mend the label, or extract without --need-labels and probe other labels"
                 )

@@ -13,6 +13,9 @@ FLUX_MEAN_MIN = 1e-6
 """Beyond these a file is in other units than the networks were trained on: normalised to about 1, or in nJy, where a
 star of magnitude 15 has 4e6 and one of 20 has 4e4. F_lambda in cgs is about 1e-17 and Jy about 1e-5 at magnitude 21."""
 
+STORED_DRAW = "noisy_not_finite"
+"""The reason that matters where the stored noise draw is used, with `--noise stored`."""
+
 REASONS: Final[Mapping[str, str]] = {
     "flux_not_finite": "flux is NaN or infinite",
     "error_not_finite": "error is NaN or infinite (NaN in the first or last pixel is repaired and does not count)",
@@ -20,7 +23,10 @@ REASONS: Final[Mapping[str, str]] = {
     "all_zero": "every pixel of flux is zero (a row that was allocated but never written)",
     "stored_mask": "the mask in the file marks bad pixels that would be used (give the network's own mask with --mask)",
     "flux_scale": f"max |flux| is above {FLUX_MAX:g} or mean |flux| below {FLUX_MEAN_MIN:g}: wrong unit?",
-    "noisy_not_finite": "the stored noise draw is NaN or infinite",
+    STORED_DRAW: (
+        "the stored noise draw is NaN or infinite (NaN in the first or last pixel, where the error is NaN too, is "
+        "repaired and does not count)"
+    ),
 }
 """Stable short names of what makes a row bad, in the order they are reported, and what they mean."""
 
@@ -35,8 +41,8 @@ def check_rows(
 ) -> dict[str, npt.NDArray[np.bool_]]:
     """For every reason, which rows of (n, L) arrays are bad: (n,) each; a row may be bad for several reasons.
 
-    `error` has its edge NaN repaired. `stored_mask` is True at bad pixels. With `mask` (L,), True = keep, only
-    the pixels kept are looked at.
+    `error` and `noisy` have their edge NaN repaired. `stored_mask` is True at bad pixels. With `mask` (L,), True =
+    keep, only the pixels kept are looked at.
     """
     if mask is not None:
         flux, error = flux[:, mask], error[:, mask]
@@ -57,7 +63,7 @@ def check_rows(
         "all_zero": zero,
         "stored_mask": nothing if stored_mask is None else stored_mask.any(axis=1),
         "flux_scale": absurd & flux_finite & ~zero,
-        "noisy_not_finite": nothing if noisy is None else ~np.isfinite(noisy).all(axis=1),
+        STORED_DRAW: nothing if noisy is None else ~np.isfinite(noisy).all(axis=1),
     }
 
 

@@ -18,7 +18,7 @@ from .sidecar import FileScan
 from .slabs import RawRows, SlabReader, pieces_of
 from .spectra import SpectraFile
 from .stages import Line
-from .stored_slab import repair_edges
+from .stored_slab import repair_edges, repair_noisy_edges
 
 READ_ROWS = 128
 """Rows read at a time; at 4096 pixels 8 MB, or 12 MB with a stored noise draw."""
@@ -78,7 +78,9 @@ class _Looked:
 
 def _look(spectra: SpectraFile, raw: RawRows, mask: Mask | None) -> _Looked:
     digests = row_digests_of(raw.slab, raw.labels)
-    repair_edges(raw.slab.error)  # after the digests, which are of what is stored; the memory is ours
+    if raw.slab.noisy is not None:  # after the digests, which are of what is stored; the memory is ours
+        repair_noisy_edges(raw.slab.noisy, raw.slab.error)
+    repair_edges(raw.slab.error)
     checks = check_rows(
         raw.slab.flux,
         raw.slab.error,

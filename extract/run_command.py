@@ -12,6 +12,7 @@ from cache.runlog import command_line
 from cache.selection import select, write_selection
 
 from .head_start import head_start
+from .named_files import check_named_files
 from .request import SPLITS, ExtractConfig, named_data
 
 OUTPUT = frozenset(("config", "print_config", "selection", "dry_run", "as_json", "n_parts"))
@@ -157,6 +158,7 @@ def stated_request(settings: RunSettings) -> ExtractConfig:
 def run(settings: RunSettings) -> None:
     """Extract, or with `dry_run` only check and plan; prints the stores."""
     request = to_request(settings)
+    check_named_files(request, selection=settings.selection)
     with head_start(request) as begun:
         if settings.dry_run:
             with importing():  # after what may be refused

@@ -1,5 +1,8 @@
 """Opening HDF5 files of strangers: nothing outside the named file is ever read through it."""
 
+import errno
+import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +10,15 @@ import h5py
 
 from cache.errors import InputError, did_you_mean
 
+FILE_SHARE = 4
+"""Of the files that may be open, a list of files may need half: it is open for the check and for the computation."""
 MAX_SOFT_LINKS = 8
 """Soft links followed before the chain is called a loop."""
 
 
 def open_hdf5(path: Path) -> h5py.File:
     """Open `path` read-only; InputError when it is missing, a folder, no HDF5 file or cut short."""
+    _check_name(path)
     if path.is_dir():
         raise InputError(
             f"{path}: is a folder, expected an HDF5 file; name the file inside it, "
@@ -25,15 +31,40 @@ def open_hdf5(path: Path) -> h5py.File:
             f"{did_you_mean(path.name, beside)}"
         )
     try:
+        os.close(os.open(path, os.O_RDONLY))  # HDF5 hides why it cannot
         if not h5py.is_hdf5(path):
             raise InputError(
                 f"{path}: is not an HDF5 file; expected one written by pfsspec, or the flat layout"
             )
         return h5py.File(path, "r", locking="best-effort")
     except OSError as error:
+        if error.errno == errno.EMFILE:
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            raise InputError(
+                f"{path}: too many files are open at once; this process may open {limit}, and every file of the list "
+                "stays open, in each pass anew: join the files to fewer larger ones, or have the limit raised (ulimit "
+                "-Hn)"
+            ) from error
         raise InputError(
             f"{path}: cannot be opened as HDF5 ({error}); it may be cut short or not readable by you"
         ) from error
+
+
+def allow_open_files(n_files: int) -> None:
+    """Raise this process's limit of open files as far as it may, where so many could come near it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft not in (hard, resource.RLIM_INFINITY) and FILE_SHARE * n_files > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _check_name(path: Path) -> None:
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{str(path)!a}: its name, or that of a folder above it, is not UTF-8; rename it: names are noted in the "
+            "stores"
+        ) from None
 
 
 def find(group: h5py.Group, path: str) -> Any:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.errors import FileChanged
+
 from .row_digests import LabelRows
 from .spectra import SpectraFile
 from .stored_slab import Float64s, StoredSlab
@@ -46,20 +48,26 @@ class SlabReader:
     """
 
     def __init__(self, spectra: SpectraFile, longest: int) -> None:
-        """`longest` is the largest number of rows read at once."""
+        """`longest` is the largest number of rows read at once, as far as there are so many."""
         self._spectra = spectra
-        self._shape = (spectra.n_stored, longest, spectra.wave.size)
+        self._shape = (spectra.n_stored, min(longest, spectra.n_spectra), spectra.wave.size)
         self._free: deque[Float64s] = deque()
 
     def read(self, bounds: tuple[int, int]) -> RawRows:
-        """Rows `bounds[0]` up to `bounds[1]`."""
+        """Rows `bounds[0]` up to `bounds[1]`; FileChanged when there are not so many, and nothing is read."""
+        first, end = bounds
+        if not 0 <= first <= end <= self._spectra.n_spectra:
+            raise FileChanged(
+                f"{self._spectra.files[-1]}: rows {first} to {end} of all were asked for, and the files hold "
+                f"{self._spectra.n_spectra}"
+            )
         try:
             memory = self._free.pop()
         except IndexError:
             memory = np.empty(self._shape, dtype="<f8")
-        rows = slice(*bounds)
+        rows = slice(first, end)
         return RawRows(
-            np.arange(*bounds, dtype=np.int64),
+            np.arange(first, end, dtype=np.int64),
             self._spectra.stored(rows, into=memory),
             LabelRows(self._spectra.label_rows(rows), self._spectra.stored_ids(rows)),
             (memory,),

@@ -14,6 +14,7 @@ from cache.errors import ConfigError, InputError, UnknownName
 
 from .layouts import Source, open_source
 from .pfsspec import ID
+from .safe_hdf5 import allow_open_files
 from .shard_index import listed_files
 from .stored_slab import Float64s, StoredSlab
 
@@ -179,6 +180,7 @@ def open_spectra(path: str | Path | Sequence[str | Path]) -> SpectraFile:
     files = [file for each in paths for file in listed_files(Path(each))]
     if not files:
         raise InputError("no data file was named; expected at least one HDF5 file or a shard_index.txt")
+    allow_open_files(len(files))
     sources: list[Source] = []
     try:
         sources += map(open_source, files)

@@ -28,3 +28,13 @@ def repair_edges(error: npt.NDArray[np.floating]) -> None:
     if error.shape[1] >= 2:
         ends = error[:, [0, -1]]
         error[:, [0, -1]] = np.where(np.isnan(ends), error[:, [1, -2]], ends)
+
+
+def repair_noisy_edges(noisy: npt.NDArray[np.floating], error: npt.NDArray[np.floating]) -> None:
+    """Replace NaN in the first or last pixel of a stored draw (n, L) by its neighbour, in place.
+
+    Only where `error` (n, L), as stored, is NaN too: noisy = flux + N error is NaN there for no other reason.
+    """
+    if noisy.shape[1] >= 2:
+        ends, unknown = noisy[:, [0, -1]], np.isnan(error[:, [0, -1]])
+        noisy[:, [0, -1]] = np.where(np.isnan(ends) & unknown, noisy[:, [1, -2]], ends)

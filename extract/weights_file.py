@@ -5,13 +5,14 @@ import io
 import pickle
 import re
 import warnings
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cache.atomic import publish_bytes
 from cache.errors import CheckpointError
 
 PREFIX = "model."
@@ -40,7 +41,7 @@ class WeightsFile:
 def read_weights(path: Path) -> WeightsFile:
     """Read a Lightning checkpoint or a bare state dict, its names with or without the prefix `model.`.
 
-    Raises CheckpointError for a file that is missing, empty, not a checkpoint, or holds other objects than
+    Raises CheckpointError for a file that is missing, empty, damaged, not a checkpoint, or holds other objects than
     tensors and plain values; the message then names them and tells the owner how to convert the file.
     """
     content = _load(path)
@@ -49,7 +50,7 @@ def read_weights(path: Path) -> WeightsFile:
             f"{path}: holds a {type(content).__name__}; expected a checkpoint or a state dict"
         )
     state = content.get("state_dict", content)
-    if not isinstance(state, Mapping) or not any(isinstance(value, torch.Tensor) for value in state.values()):
+    if not _is_state_dict(state):
         raise CheckpointError(
             f"{path}: holds no tensors (keys: {', '.join(map(str, content)) or 'none'}); "
             "expected a state dict, or a Lightning checkpoint with one under 'state_dict'"
@@ -62,6 +63,9 @@ def read_weights(path: Path) -> WeightsFile:
             inside[str(name).removeprefix(prefix)] = value
         else:
             others[str(name)] = value
+    for name, beside in content.items() if state is not content else ():
+        if beside is not state and _is_state_dict(beside):
+            others |= {f"{name}.{inner}": value for inner, value in beside.items()}
     wrong = [
         f"{name} ({type(value).__name__})" for name, value in inside.items() if not torch.is_tensor(value)
     ]
@@ -76,8 +80,12 @@ def read_weights(path: Path) -> WeightsFile:
     return WeightsFile(tensors=inside, others=others, ours=ours)
 
 
-def write_weights(path: Path, tensors: Mapping[str, torch.Tensor], beside: Mapping[str, Any]) -> None:
-    """Write a Lightning-style checkpoint, whole or not at all; equal content gives equal bytes.
+def _is_state_dict(value: object) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(one, torch.Tensor) for one in value.values())
+
+
+def weights_bytes(tensors: Mapping[str, torch.Tensor], beside: Mapping[str, Any]) -> bytes:
+    """The file of a Lightning-style checkpoint; equal content gives equal bytes.
 
     `tensors` are all entries of `state_dict`; `beside` holds further top-level keys of plain values.
     """
@@ -89,7 +97,7 @@ def write_weights(path: Path, tensors: Mapping[str, torch.Tensor], beside: Mappi
         "pytorch-lightning_version": LIGHTNING_FORMAT,
     }
     torch.save({**content, **beside}, buffer)
-    publish_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _load(path: Path) -> Any:
@@ -101,6 +109,7 @@ def _load(path: Path) -> Any:
         raise CheckpointError(f"{path}: cannot be read ({error})") from error
     if not data:
         raise CheckpointError(f"{path}: the file is empty; copy it again")
+    _check_sums(path, data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about other archives before it refuses them
@@ -118,6 +127,24 @@ def _load(path: Path) -> Any:
             f"{path}: refused, because it holds objects that could run code: {', '.join(rejected)}. "
             "If you trust the file, whoever can import these objects may convert it, once, with\n"
             f"{recipe}and use the new file."
+        ) from error
+
+
+def _check_sums(path: Path, data: bytes) -> None:
+    """Raise CheckpointError when a member of the archive is not what was written; torch itself does not look.
+
+    Files of the older format, and members written without a sum (0), have nothing to compare with.
+    """
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        return
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for member in archive.infolist():
+                if member.CRC:
+                    archive.read(member)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path}: damaged since it was written ({error}); copy it again from where it is whole"
         ) from error
 
 

@@ -35,6 +35,7 @@ def audit_spec(request: ProbeRequest, views: AuditViews, *, n_folds: int) -> dic
         "family",
         "draws",
         "noise_mode",
+        "noise_seed",
         "noise_levels",
         "inputs",
         "seed",

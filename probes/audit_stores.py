@@ -8,7 +8,7 @@ import numpy as np
 from cache import Want, find
 from cache.errors import ConfigError, NotExtracted, UnknownName
 from cache.provenance import family
-from cache.store_folders import readable_stores
+from cache.store_folders import stores_of
 
 from .extract_command import extract_command
 from .splits import ERROR_INPUT, Views, check_views
@@ -83,7 +83,8 @@ def audit_views(stores: StoreChoice, arrays: Arrays, error_inputs: Sequence[str]
             "the audit needs stores that are not there (`make audit` makes them):\n" + "\n".join(missing)
         )
     for name, views in {**inputs, **features}.items():
-        check_views({**views, "train": true["train"]}, (ERROR_INPUT,))
+        crossed = (ERROR_INPUT,) if views["test"][0].family != true["train"][0].family else ()
+        check_views({**views, "train": true["train"]}, crossed)
         _check_rows(true, views, name)
     return AuditViews(features=features, inputs=inputs)
 
@@ -117,7 +118,7 @@ def _with_family(stores: StoreChoice, arrays: Arrays) -> StoreChoice:
     wanted = set(Want(arrays=arrays).stored_arrays())
     families = {
         header.family
-        for _, header in readable_stores(stores.root, "train")[0]
+        for _, header in stores_of(stores.root, "train").readable
         if header.provenance["error_input"] == TRUE and wanted & set(header.arrays)
     }
     return replace(stores, family=families.pop()) if len(families) == 1 else stores
@@ -156,7 +157,7 @@ def _family_of(stores: StoreChoice, true: Views, arrays: Arrays, name: str) -> s
     """The one family that differs from the true one in an error input that begins with `name`, and has the arrays."""
     first = true["train"][0]
     held: dict[str, str] = {}
-    for _, header in readable_stores(stores.root, "train")[0]:
+    for _, header in stores_of(stores.root, "train").readable:
         fed = str(header.provenance["error_input"])
         aligned = {**header.provenance, "error_input": TRUE}
         if fed.startswith(name) and family(aligned) == first.family:

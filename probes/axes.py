@@ -112,8 +112,9 @@ def _batches(study: _Study, stores: StoreChoice) -> Iterator[Accompanied]:
     for (train, test), n_draws in product(pairs, study.axes.draws or (stores.draws,)):
         crossed = bool(levels) and test != train
         choices, on = study.choices, replace(stores, draws=n_draws, noise_level=train, test_noise_level=test)
-        if crossed:
-            choices = replace(choices, cross=tuple(sorted({*choices.cross, NOISE_LEVEL})))
+        if levels:  # the pair tells whether it crosses, whatever --cross says
+            cross = {*choices.cross} - {NOISE_LEVEL} | ({NOISE_LEVEL} if crossed else set())
+            choices = replace(choices, cross=tuple(sorted(cross)))
         if not crossed and n_draws == max(study.axes.draws, default=n_draws):
             yield accompanied(choices, on)
         else:

@@ -7,9 +7,9 @@ from typing import Any
 import lightgbm
 import numpy as np
 
-from cache.errors import ConfigError, ProbeError, UnknownName
+from cache.errors import ConfigError, ProbeError
 
-from .base import Array, CheckedSample, Head, check_numbers
+from .base import Array, CheckedSample, Head, check_counts, check_numbers, check_word
 from .boosting_bins import BINNING, Bins
 from .together import Fit, TrainingSet, arguments_of
 
@@ -42,6 +42,7 @@ PRESETS: dict[str, Preset] = {
     ),
 }
 """The settings of the published tables (REFERENCE 5)."""
+COUNTS = ("num_leaves", "n_trees", "min_child", "early_stopping", "seed", "threads")
 PRESET_FIELDS = tuple(Preset.__dataclass_fields__)
 
 
@@ -100,6 +101,7 @@ class LightGBM(Head):
         settings = self.settings()
         optional = {"preset"} if self.early_stopping is not None else {"preset", "early_stopping"}
         check_numbers({name: value for name, value in settings.items() if name not in optional})
+        check_counts({name: settings[name] for name in COUNTS if name not in optional})
         wrong = [
             name for name in ("n_trees", "learning_rate", "min_child", "threads") if not settings[name] > 0
         ]
@@ -171,8 +173,7 @@ class LightGBM(Head):
 
 
 def _preset(name: str) -> Preset:
-    if name not in PRESETS:
-        raise UnknownName("LightGBM preset", name, PRESETS)
+    check_word("LightGBM preset", name, PRESETS)
     return PRESETS[name]
 
 

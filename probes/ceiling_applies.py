@@ -27,7 +27,7 @@ def why_not(spec: Mapping[str, Any], test: Mapping[str, Any] | None) -> str | No
     `spec` is that of the record, `test` the provenance of the store with its test features (what is looked at: encoder
     and error input, which the spec of a finetune record has as well), None where that is gone.
     What matters is what the *test* features saw, so the error input is that of the store: with `--cross error-input`
-    the spec has that of train.
+    the spec has that of train under the same name.
     """
     if test is None:
         return NOT_STORED

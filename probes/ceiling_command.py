@@ -195,7 +195,7 @@ def _name(probe: Record, params: Mapping[str, Any]) -> str:
         frozen = probe.spec["params"]["freeze_encoder"]
         trained = f", end to end, encoder {'frozen' if frozen else 'fine-tuned'}"
         params = {name: value for name, value in params.items() if name != "freeze_encoder"}
-    fed = probe.spec["error_input"].split(":")[0]
+    fed = probe.spec.get("test_error_input", probe.spec["error_input"]).split(":")[0]
     return f"{probe.run_id[:8]} {recorded_description(probe.spec, params)}{trained}, error input {fed}"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field
 
 from cache.commandline import Command, Verb, say
+from cache.errors import ProbeError
 from cache.records import (
     Record,
     read_predictions,
@@ -17,7 +18,7 @@ from cache.records import (
 from cache.runlog import run_log
 
 from .comparable import PREDICTING, Comparable, comparable
-from .comparison import KIND, binned, comparison_spec, described, paired
+from .comparison import KIND, binned, comparison_spec, described, n_holding, paired
 from .on_record import check_named, starting_with
 
 ALPHA = 0.05
@@ -38,51 +39,69 @@ class CompareSettings(Command):
         (), description="first digits of run ids: only these records (default: all)"
     )
     limit: int = Field(
-        200, ge=2, description="most records in one comparison; time and size grow as its square"
+        500, ge=2, description="most records in one comparison; time and size grow as its square"
     )
 
 
 def run(settings: CompareSettings) -> None:
-    """Write one record per label and test set, and print a line for each."""
+    """Write one record per label and test set, and print a line for each.
+
+    Raises ProbeError once all others are written, if some have more records than the limit and what is on record is of
+    other records.
+    """
     every = read_records(settings.results)
     chosen = starting_with([record for record in every if record.kind in PREDICTING], settings.runs)
     check_named("label", settings.labels, chosen, field="labels")
     groups = list(comparable(chosen, lambda name: read_predictions(settings.results, name)))
     if not groups:
         say(f"{settings.results}: nothing to compare: no two of {len(chosen)} records share their test rows")
+    too_many: dict[str, int] = {}
     for found in groups:
         label, m = found.rows.label, len(found.records)
         if settings.labels and label not in settings.labels:
             continue
-        if m > settings.limit:
-            say(
-                f"{label}: {m} records are more than --limit {settings.limit}; name some with --runs, or raise it"
-            )
+        if m > settings.limit and _before(found, settings, every) is None:
+            too_many[label] = max(m, too_many.get(label, 0))
             continue
         say(f"{label}, {_told(found, settings, every)}")
+    if too_many:
+        most = max(too_many.values())
+        named = ", ".join(f"{label} ({m} records)" for label, m in too_many.items())
+        raise ProbeError(
+            f"not compared: {named}: more on the same test rows than --limit {settings.limit}. Tables mark what no "
+            "comparison on record is of, and judge it by intervals alone. Compare all with "
+            f"--limit {most} (make tables COMPARE='--limit {most}'; time and memory grow as the square of records), "
+            "or some with --runs, or keep studies in results folders of their own"
+        )
+
+
+def _before(found: Comparable, settings: CompareSettings, every: list[Record]) -> Record | None:
+    """The comparison on record, if it is of these records as they are."""
+    name = run_id(KIND, comparison_spec(found, runs=settings.runs))
+    return unchanged(settings.results, name, described(found, every))
 
 
 def _told(found: Comparable, settings: CompareSettings, every: list[Record]) -> str:
     """Compare what is not on record; what came out, in words."""
-    spec, about = comparison_spec(found, runs=settings.runs), described(found, every)
     started, words = time.time(), " (on record)"
-    before = unchanged(settings.results, run_id(KIND, spec), about)
+    before = _before(found, settings, every)
     if before is not None:
         result = before.result
     else:
         result = {
             "status": "ok",
             "error": None,
-            **about,
+            **described(found, every),
             **paired(found),
             **binned(found),
             "flags": [],
             "stores": {},
         }
         _, log = run_log(started=started, about={})
+        spec = comparison_spec(found, runs=settings.runs)
         write_record(settings.results, kind=KIND, spec=spec, result=result, run=log)
         words = f" ({time.time() - started:.1f} s)"
-    clear = sum(p <= ALPHA for p in result["p_holm"])
+    clear = n_holding(result, alpha=ALPHA)
     return (
         f"{result['n']['test']} test stars, {len(found.records)} records: {clear} of {len(result['p_holm'])} "
         f"differences hold at {100 * ALPHA:.0f} % for all pairs at once{words}"

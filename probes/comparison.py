@@ -1,6 +1,6 @@
 """Records on the same test rows, compared pair by pair: one comparison record per label and test set."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from cache.canonical import canonical_json
 from cache.records import Record
 
 from .bins import binned_r2, quantile_bins
+from .carried import LEAST_EFFECTIVE
 from .comparable import Comparable
 from .metrics import r2
 from .paired import paired_table
@@ -16,6 +17,11 @@ from .rounding import DIGITS
 from .statistics import PAIRED_METHOD, Resamples, spread
 
 KIND = "comparison"
+VERSION = 3
+"""Raised when more is said of pairs: older comparisons are made anew.
+
+2: how many stars carry a difference; 3: flips fine enough for all pairs (`flips.FLIPS_PER_PAIR`).
+"""
 
 
 def comparison_spec(found: Comparable, *, runs: Sequence[str]) -> dict[str, Any]:
@@ -41,6 +47,7 @@ def described(found: Comparable, every: Sequence[Record]) -> dict[str, Any]:
     rows = found.rows
     scores = [r2(rows.y, y_hat) for y_hat in found.y_hat.T]
     return {
+        "version": VERSION,
         "n": {"test": int(np.unique(rows.stars).size)},
         "n_rows": {"test": rows.y.size},
         "runs": [record.run_id for record in found.records],
@@ -55,7 +62,7 @@ def paired(found: Comparable) -> dict[str, Any]:
     """What it says of its pairs (0, 1), (0, 2), ... of `runs`, each a list.
 
     `difference` is R2 of the first minus R2 of the second, `lo` and `hi` are the ends of its interval; `p` is the
-    sign-flip value, `p_holm` that which holds for all pairs at once.
+    sign-flip value, `p_holm` that which holds for all pairs at once, `n_eff` how many stars carry the difference.
     """
     rows = found.rows
     table = paired_table(Resamples(rows.stars), rows.y, found.y_hat)
@@ -65,7 +72,17 @@ def paired(found: Comparable) -> dict[str, Any]:
         "hi": _rounded(interval.hi for interval in table.intervals),
         "p": _rounded(table.p),
         "p_holm": _rounded(table.p_holm),
+        "n_eff": _rounded(table.n_eff),
     }
+
+
+def n_holding(result: Mapping[str, Any], *, alpha: float) -> int:
+    """How many differences hold: p at most alpha for all pairs at once, 0 outside the interval, many stars behind."""
+    pairs = zip(*(result[name] for name in ("lo", "hi", "p_holm", "n_eff")), strict=True)
+    return sum(
+        lo is not None and (lo > 0 or hi < 0) and p <= alpha and n_eff >= LEAST_EFFECTIVE
+        for lo, hi, p, n_eff in pairs
+    )
 
 
 def binned(found: Comparable) -> dict[str, Any]:
@@ -116,6 +133,7 @@ def _selectivity(
     """R2 of each record minus that of its control: the same probe on shuffled labels, and on a random encoder.
 
     A control is fitted with one seed, so that of the record is not asked for; of several the first by seed counts.
+    The random encoder has the shape of the record's; where several such were drawn, none of them counts.
     """
     shuffled = _by_question(
         [r for r in every if r.spec.get("control") == "shuffled_labels" and r.result["status"] == "ok"],
@@ -127,8 +145,8 @@ def _selectivity(
         if record.spec["control"] != "none":
             continue
         controls = {
-            "shuffled_labels": shuffled.get(_question(record, without=())),
-            "random_encoder": random.get(_question(record, without=elsewhere)),
+            "shuffled_labels": next(iter(shuffled.get(_question(record, without=()), ())), None),
+            "random_encoder": _twin(record, random.get(_question(record, without=elsewhere), ())),
         }
         told = {
             name: {
@@ -143,12 +161,27 @@ def _selectivity(
             yield {"run": record.run_id, **told}
 
 
-def _by_question(records: Sequence[Record], *, without: Sequence[str]) -> dict[str, Record]:
-    """The first record by seed that asks each question."""
-    found: dict[str, Record] = {}
+def _by_question(records: Sequence[Record], *, without: Sequence[str]) -> dict[str, list[Record]]:
+    """The records that ask each question, by seed."""
+    found: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda r: (r.spec["seed"], r.run_id)):
-        found.setdefault(_question(record, without=without), record)
+        found.setdefault(_question(record, without=without), []).append(record)
     return found
+
+
+def _twin(record: Record, controls: Sequence[Record]) -> Record | None:
+    """The first control on an encoder of the same shape; None without one, and where encoders of other weights fit too.
+
+    The shape is told by the digest of the encoder's configuration; by the number of features where an older record
+    lacks it.
+    """
+
+    def alike(name: str, other: Record) -> bool:
+        own, theirs = record.result.get(name), other.result.get(name)
+        return own is None or theirs is None or own == theirs
+
+    fit = [c for c in controls if alike("architecture", c) and alike("d", c)]
+    return fit[0] if len({c.result.get("weights") for c in fit}) == 1 else None
 
 
 def _question(record: Record, *, without: Sequence[str]) -> str:

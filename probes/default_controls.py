@@ -48,9 +48,9 @@ def accompanied(choices: CellChoices, stores: StoreChoice) -> Accompanied:
     Labels shuffled among stars, with every feature set and head; the mean predictor, once; the noisy flux and its
     principal axes, and the error vector alone, with every head; features of an untrained encoder of the same shape on
     the same spectra, with every head. They are fitted to the largest training size with the first seed, on all
-    segments. Where no network layer is asked for, inputs and untrained encoder have nothing to be compared with and are
-    left out; a network that is fed no error is compared with the error as well. Raises what `StoreChoice.views` raises
-    for the features asked for; a control without stores is told by `missing`.
+    segments. Where no network layer is asked for, or test has another error input, inputs and untrained encoder have
+    nothing to be compared with and are left out; a network that is fed no error is compared with the error as well.
+    Raises what `StoreChoice.views` raises for the features asked for; a control without stores is told by `missing`.
     """
     if DEFAULT not in choices.controls:
         return Accompanied(batches=(Batch(choices=choices, stores=stores),))
@@ -73,7 +73,7 @@ def accompanied(choices: CellChoices, stores: StoreChoice) -> Accompanied:
     ]
     batches, missing = [Batch(choices=chosen, stores=stores) for chosen in own], []
     layers = tuple(layer for layer in choices.layers if not set(layer.split(JOIN)) & set(PSEUDO_LAYERS))
-    if layers:
+    if layers and stores.test_error_input is None:
         view = stores.views(next(_arrays(replace(choices, layers=layers))))["train"][0]
         for found, words in (
             _inputs(once, stores, view),
@@ -186,7 +186,7 @@ def _untrained_twin(stores: StoreChoice, view: FeatureView) -> StoreChoice | Non
     for path in store_paths(stores.root, "train"):
         try:
             header = read_header(path)
-        except BlindspotError:  # a store that cannot be read is no control; `python -m cache ls` shows it
+        except (BlindspotError, PermissionError):  # it is no control; `python -m cache ls` shows it
             continue
         if _is_untrained(header.provenance) and _are_twins(header.provenance, view.provenance):
             families.setdefault(header.provenance["encoder"]["origin"], header.family)

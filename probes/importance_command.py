@@ -20,7 +20,6 @@ from .features import n_segments
 from .on_record import check_named, starting_with
 from .recorded import refits
 from .segment_importance import KIND, NO_SKILL_FLAG, importance_spec, rests_on, segment_importance, skilled
-from .splits import NOISE_LEVEL
 from .threads import blas_threads
 from .titles import recorded_description, telling_params
 
@@ -148,13 +147,13 @@ def _can_be_taken_apart(record: Record) -> bool:
 
 
 def _is_plain(spec: Mapping[str, Any]) -> bool:
-    """Whether a probe saw all stars and columns, at one noise level, and is no control."""
+    """Whether a probe saw all stars and columns, was tested on what it was trained on, and is no control."""
     features = spec["features"]
     return (
         spec["control"] == "none"
         and spec["train_size"] is None
         and features["pca"] is None
-        and NOISE_LEVEL not in spec["cross"]
+        and not spec["cross"]
         and all((n_segments(part["pooling"]) or 1) > 1 for part in features["parts"])
     )
 

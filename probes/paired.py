@@ -1,21 +1,19 @@
 """How sure the differences between probes on the same rows are: paired intervals, sign flips over stars, Holm."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from .bootstrap import LEVEL, SEED, Interval, Resamples, percentile_ends, studentised_ends, widest
+from .carried import effective_stars
+from .flips import N_FLIPS, flip_values, later
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-N_FLIPS = 9999
 DECISIVE = 0.5
 """Share of the absolute differences; of 25 stars with normal errors, one to five rows each, the largest has 20 %."""
-_SIGNS_AT_ONCE = 4_000_000
-_SAME = 1e-9
-"""A flip that comes so near to the observed sum, relatively, has reached it: it may be the same sum, rounded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +22,14 @@ class PairedTable:
 
     Every member holds the pairs (0, 1), (0, 2), ... (m - 2, m - 1), m (m - 1) / 2 of them: `difference`, R2 of the
     first minus R2 of the second; its `intervals`; `p`, two-sided sign-flip values; `p_holm`, those that hold for all
-    pairs at once.
+    pairs at once; `n_eff`, how many stars carry the difference (`carried.effective_stars`).
     """
 
     difference: Array
     intervals: list[Interval]
     p: Array
     p_holm: Array
+    n_eff: Array
 
 
 def paired_table(
@@ -52,43 +51,24 @@ def paired_table(
     squared = resamples.star_sums((y_hat - y[:, None]) ** 2)
     observed = _Unexplained.of(_over_all_stars, label, squared)
     drawn = _Unexplained.of(resamples.totals, label, squared)
-    differences, intervals = [], []
+    differences, intervals, n_eff = [], [], []
     for first in range(y_hat.shape[1] - 1):
         value, error = (part[0] for part in observed.differences(first))
         replicates, errors = drawn.differences(first)
         percentile = percentile_ends(replicates, level=level)
         ends = studentised_ends(value, error, replicates, errors, level=level)
-        studentised = np.where(_one_star_decides(_later(squared, first)), np.nan, ends)
+        studentised = np.where(_one_star_decides(later(squared, first)), np.nan, ends)
         intervals += widest(percentile, studentised)
         differences.append(value)
-    p = flip_values(squared, n_flips=n_flips, seed=seed)
+        n_eff.append(effective_stars(later(squared, first)))
+    p = flip_values(squared, n_flips=n_flips, level=level, seed=seed)
     return PairedTable(
-        difference=np.concatenate([*differences, np.empty(0)]), intervals=intervals, p=p, p_holm=holm(p)
+        difference=np.concatenate([*differences, np.empty(0)]),
+        intervals=intervals,
+        p=p,
+        p_holm=holm(p),
+        n_eff=np.concatenate([*n_eff, np.empty(0)]),
     )
-
-
-def flip_values(squared: Array, *, n_flips: int = N_FLIPS, seed: int = SEED) -> Array:
-    """Two-sided p-values of all pairs, (m (m - 1) / 2,), from squared residuals summed by star (n_stars, m).
-
-    Null hypothesis: the difference d of a star, one prediction's sum minus the other's, is as likely as -d. The sign
-    of all rows of a star is flipped together; p = (1 + flips whose |sum d| reaches the observed one) / (1 + n_flips).
-    Labels are the same for both, so the test is one of the difference in R2, in RMSE, and in the mean squared
-    residual. Where no flip reaches it, p is not above 2 exp(-(sum d)^2 / (2 sum d^2)) (Hoeffding 1963, for random
-    signs), so that small values are told apart and a correction for many pairs leaves something.
-    """
-    centred = squared - squared.mean(axis=1, keepdims=True)
-    m = squared.shape[1]
-    reached = [np.zeros(m - 1 - first) for first in range(m - 1)]
-    sums = [_later(centred, first).sum(axis=0) for first in range(m - 1)]
-    for signs in _signs(len(squared), n_flips, seed):
-        flipped = signs @ centred
-        for first in range(m - 1):
-            reach = np.abs(_later(flipped, first)) >= (1 - _SAME) * np.abs(sums[first])
-            reached[first] += reach.sum(axis=0)
-    bound = [_hoeffding(sums[first], _later(centred, first)) for first in range(m - 1)]
-    count = np.concatenate([*reached, np.empty(0)])
-    p = (1 + count) / (1 + n_flips)
-    return np.where(count == 0, np.minimum(p, np.concatenate([*bound, np.empty(0)])), p)
 
 
 def holm(p: Array) -> Array:
@@ -137,9 +117,9 @@ class _Unexplained:
 
     def differences(self, first: int) -> tuple[Array, Array]:
         """R2 of one prediction minus R2 of each later one, and its standard error (delta method), (b, k) each."""
-        value = _later(self.squared, first) / self.spread
-        squared = self.total(_later(self.by_star, first) ** 2)
-        cross = _later(self.cross, first)
+        value = later(self.squared, first) / self.spread
+        squared = self.total(later(self.by_star, first) ** 2)
+        cross = later(self.cross, first)
         error = np.sqrt(np.maximum(squared - 2 * value * cross + value**2 * self.own, 0.0)) / self.spread
         return value, error
 
@@ -155,23 +135,3 @@ def _one_star_decides(differences: Array) -> Array:
 
 def _over_all_stars(sums: Array) -> Array:
     return np.asarray(sums.sum(axis=0)[None])
-
-
-def _later(columns: Array, first: int) -> Array:
-    """Each later column minus column `first`, (..., k)."""
-    return np.asarray(columns[..., first + 1 :] - columns[..., first, None])
-
-
-def _signs(n_stars: int, n_flips: int, seed: int) -> Iterator[Array]:
-    """Yield random signs (b, n_stars), a slab of flips at a time."""
-    rng = np.random.default_rng([seed, n_stars])
-    slab = max(1, min(n_flips, _SIGNS_AT_ONCE // n_stars))
-    for start in range(0, n_flips, slab):
-        yield np.where(rng.random((min(slab, n_flips - start), n_stars)) < 0.5, -1.0, 1.0)
-
-
-def _hoeffding(sums: Array, differences: Array) -> Array:
-    """The bound 2 exp(-S^2 / (2 sum d^2)) for differences d (n_stars, k) that sum to S (k,); 1 where all are 0."""
-    squares = np.sum(differences**2, axis=0)
-    exponent = sums**2 / np.where(squares > 0, 2 * squares, np.inf)
-    return np.asarray(np.minimum(1.0, 2 * np.exp(-exponent)))

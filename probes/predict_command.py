@@ -17,12 +17,14 @@ from .runner import head_folder
 class PredictSettings(Command):
     """Apply the fitted head of a record to a feature store, without needing labels.
 
-    The store must be of the family and noise level that the head was fitted to.
+    The store must be of the family and noise level that the head was fitted to, but for what --cross names.
     """
 
     head: str = Field("", description="run id of the record (first digits suffice)")
     store: Path | None = Field(None, description="folder of the feature store")
-    cross: tuple[str, ...] = Field((), description="noise-level: apply to features at another noise level")
+    cross: tuple[str, ...] = Field(
+        (), description="noise-level, error-input: apply to features with another noise level or error input"
+    )
     results: Path = Field(Path("artifacts/results"), description="folder of records and fitted heads")
     out: Path = Field(Path("artifacts/results/predicted.parquet"), description="Parquet file to write")
 

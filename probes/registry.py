@@ -108,7 +108,8 @@ def head_entry(head: str) -> HeadEntry:
 def make_probe(head: str, **params: Any) -> "Head":
     """A fresh estimator; parameters not given are those of REFERENCE 5.
 
-    Raises UnknownName for an unknown head or parameter and ConfigError for a value out of range.
+    One number for `hidden` is one layer. Raises UnknownName for an unknown head or parameter and ConfigError for a
+    value out of range.
     """
     entry = head_entry(head)
     estimator = _estimator(entry)
@@ -116,6 +117,8 @@ def make_probe(head: str, **params: Any) -> "Head":
     for name in params:
         if name not in known:
             raise UnknownName(f"parameter of {head}", name, known)
+    if type(params.get("hidden")) is int:
+        params["hidden"] = (params["hidden"],)
     made: Head = estimator(**{**entry.settings, **params})
     made.check_settings()
     hidden = made.get_params().get("hidden")

@@ -6,7 +6,7 @@ import numpy as np
 
 from cache.errors import ConfigError
 
-from .base import check_numbers, checked_sample
+from .base import check_counts, check_numbers, checked_sample
 from .linear import AllLabels, LinearFit, LinearHead
 from .moments import Moments
 from .ridge_solutions import RidgePath, checked_alphas, path_r2, primal, problems
@@ -86,6 +86,7 @@ class Ridge(LinearHead):
             raise ConfigError(f"alpha is {self.alpha!r}; expected a number >= 0 or {ALPHA_ON_VAL!r}")
         grid = {name: getattr(self, name) for name in ("alpha_min", "alpha_max", "n_alphas")}
         check_numbers(grid)
+        check_counts({"n_alphas": self.n_alphas})
         if self.selection_rule() == "fixed":
             check_numbers({"alpha": self.alpha})
             checked_alphas([float(self.alpha)])

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from cache.commandline import Verb, say
+from cache.commandline import MENDABLE, Verb, say
 from cache.records import read_record, run_id
 
 from .cells import ALL, arrays_of, requests
@@ -34,20 +34,21 @@ class RunSettings(ProbeSettings):
     seed: int = Field(0, description="of heads that draw, shuffled labels and the choice of train stars")
     draws: int | None = Field(
         None,
+        ge=1,
         description="train on this many stored noise draws (default: all of --selection; without it the first)",
     )
-    train_size: int | None = Field(None, description="fit on that many train stars only")
+    train_size: int | None = Field(None, ge=1, description="fit on that many train stars only")
     check: bool = Field(
         default=False, description="check what needs no stores (names, numbers, parameters), and stop"
     )
 
 
-def run(settings: RunSettings) -> None:
-    """Fit what has no fresh record and print one line per probe."""
+def run(settings: RunSettings) -> int:
+    """Fit what has no fresh record and print one line per probe; exit status 2 when any failed."""
     size = ALL if settings.train_size is None else settings.train_size
     check_choices(settings.choices(seeds=(settings.seed,), train_sizes=(size,)))
     if settings.check:
-        return
+        return 0
     stores = settings.stores(draws=settings.draws)
     asked = accompanied(settings.cells(stores, seeds=(settings.seed,), train_sizes=(size,)), stores)
     wanted = [(request, batch.stores) for batch in asked.batches for request in requests(batch.choices)]
@@ -69,6 +70,7 @@ def run(settings: RunSettings) -> None:
         say(f"control not run: {words}")
     for words in hints(came_out):
         say(words)
+    return MENDABLE if any(result["status"] != "ok" for _, result in came_out) else 0
 
 
 def _scored(

@@ -161,6 +161,7 @@ def store_result(results_root: Path, outcome: ProbeOutcome) -> str:
             "segments": spec["features"]["segments"],
             "family": spec["family"],
             "noise_level": spec["noise_levels"]["train"],
+            "error_input": spec["error_input"],
             "control": spec["control"],
         }
         save_head(

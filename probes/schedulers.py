@@ -13,6 +13,7 @@ import joblib
 
 from cache.dask_cluster import Cluster, check_dask_flags
 from cache.errors import CacheError, ConfigError
+from cache.new_cluster import read_cluster_file
 
 from .sweep_task import Advance, SweepTask, TaskDone, run_task
 
@@ -36,6 +37,8 @@ class Schedule:
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
         check_dask_flags(self.scheduler, dask_address=self.dask_address, dask_config=self.dask_config)
+        if self.dask_config is not None:
+            read_cluster_file(self.dask_config)
         if self.jobs < 1:
             raise ConfigError(f"--jobs is {self.jobs}; it must be at least 1")
         if self.scheduler == "local" and self.jobs > 1:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cache.canonical import digest_json
+
 from .features import prediction_columns
 from .metrics import METRICS, scores
 from .persistence import model_digest
 from .spec import ProbeRequest, spec_of
 from .splits import Sample, Views
-from .statistics import INTERVAL_METHOD, Resamples, intervals_on
+from .statistics import INTERVAL_METHOD, Resamples, doubts, intervals_on
 from .views import Array
 
 if TYPE_CHECKING:
@@ -112,6 +114,7 @@ def _bare_result(views: Views, samples: Samples) -> dict[str, Any]:
         "chosen": {},
         "flags": [],
         "weights": encoder.get("weights"),
+        "architecture": digest_json(encoder.get("config")),
         "model": None,
         "stores": {
             key: digest
@@ -152,7 +155,12 @@ def _scored(
             name: dict(zip(labels, value, strict=True)) if isinstance(value, list) else value
             for name, value in head.chosen_.items()
         },
-        "flags": [*_leaks(samples), *_flags(request, head, scored, spans), *_far(request, samples, y_hat)],
+        "flags": [
+            *_leaks(samples),
+            *_flags(request, head, scored, spans),
+            *_far(request, samples, y_hat),
+            *doubts(labels, samples["test"].y, y_hat["test"], stars=samples["test"].stars),
+        ],
     }
 
 

@@ -59,6 +59,12 @@ class ProbeSettings(Command):
         None,
         description="of test, where it is another than that of train and val; say --cross noise-level with it",
     )
+    test_error_input: str | None = Field(
+        None,
+        description="of test, where it is another than that of train and val: true, zero, shuffled, constant, "
+        "from-noisy; say --cross error-input with it",
+    )
+    test_draw: int = Field(0, ge=0, description="stored noise draw of test; val has draw 0")
     results: Path = Field(Path("artifacts/results"), description="folder of records, predictions and heads")
     refit: bool = Field(default=False, description="fit again even what has a fresh record")
     threads: int = Field(
@@ -76,6 +82,8 @@ class ProbeSettings(Command):
             noise_level=self.noise_level,
             draws=draws,
             test_noise_level=self.test_noise_level,
+            test_error_input=self.test_error_input,
+            test_draw=self.test_draw,
         )
 
     def choices(self, *, seeds: tuple[int, ...], train_sizes: tuple[int | str, ...]) -> CellChoices:

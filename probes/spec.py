@@ -142,6 +142,7 @@ def spec_of(request: ProbeRequest, views: Views) -> dict[str, Any]:
         "train_size": request.train_size,
         "seed": request.seed,
         "error_input": first.provenance["error_input"],
+        **_other_test_error(first, views["test"][0]),
         **_other_precision(first),
         "control": _recorded_control(request, first),
         "selection": head.selection_rule(),
@@ -154,6 +155,12 @@ def spec_of(request: ProbeRequest, views: Views) -> dict[str, Any]:
 
 def _store_keys(members: Sequence[FeatureView]) -> list[str]:
     return [key for view in members for key in sorted(view.stores)]
+
+
+def _other_test_error(train: FeatureView, test: FeatureView) -> dict[str, str]:
+    """The error input of test, told where it is another than that of train: a crossing that was asked for."""
+    found = str(test.provenance["error_input"])
+    return {} if found == train.provenance["error_input"] else {"test_error_input": found}
 
 
 def _other_precision(view: FeatureView) -> dict[str, str]:

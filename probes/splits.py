@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -55,8 +56,8 @@ def check_views(views: Views, cross: Collection[str] = (), *, allow_leak: bool =
     """Refuse views that must not be compared; nothing but rows, stars and provenance is read.
 
     Raises LeakError when a star stands in two splits, unless `allow_leak`, ProbeError when families or noise levels
-    differ and the crossing is not named in `cross`, when a view is of another split than it is used for, or when a
-    draw is given twice.
+    differ and the crossing is not named in `cross`, when one is named and nothing is crossed, when a view is of
+    another split than it is used for, or when a draw is given twice.
     """
     check_crossings(cross)
     for split, members in views.items():
@@ -101,7 +102,8 @@ def _check_families(views: Views, cross: Collection[str]) -> None:
         for view in members:
             if view.family == first.family:
                 continue
-            if ERROR_INPUT in cross and _same_but_error_input(first, view):
+            crosses = same_but_error_input(first.provenance, view.provenance)
+            if crosses and ERROR_INPUT in cross:
                 continue
             told = "; ".join(
                 f"{field}: {found!r} / {other!r}"
@@ -111,13 +113,24 @@ def _check_families(views: Views, cross: Collection[str]) -> None:
             )
             raise ProbeError(
                 f"train features are of family {first.family[:12]}, {split} features of {view.family[:12]}; they "
-                f"differ in {told or 'fields that are not shown'}; extract both from one encoder with one setting"
+                f"differ in {told or 'fields that are not shown'}; "
+                + (
+                    f"say --cross {ERROR_INPUT} if that is meant"
+                    if crosses
+                    else "extract both from one encoder with one setting"
+                )
             )
+    if ERROR_INPUT in cross and {v.family for members in views.values() for v in members} == {first.family}:
+        raise ProbeError(
+            f"--cross {ERROR_INPUT}, but the features of all splits have error input "
+            f"{first.provenance['error_input']!r}: nothing is crossed; name that of test with --test-error-input, or "
+            "leave the crossing out"
+        )
 
 
-def _same_but_error_input(first: FeatureView, view: FeatureView) -> bool:
-    aligned = {**view.provenance, "error_input": first.provenance["error_input"]}
-    return family(aligned) == family(first.provenance)
+def same_but_error_input(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two provenances are of families that differ in the error input alone, or not at all."""
+    return family({**other, "error_input": one["error_input"]}) == family(one)
 
 
 def _check_levels(views: Views, cross: Collection[str]) -> None:
@@ -129,7 +142,13 @@ def _check_levels(views: Views, cross: Collection[str]) -> None:
             raise ProbeError(
                 f"split {split!r} mixes noise levels {sorted(map(str, found))}; give one of them"
             )
-    if len(set.union(*levels.values())) > 1 and NOISE_LEVEL not in cross:
+    found_levels = set.union(*levels.values())
+    if len(found_levels) == 1 and NOISE_LEVEL in cross:
+        raise ProbeError(
+            f"--cross {NOISE_LEVEL}, but the features of all splits have noise level {found_levels.pop()}: nothing is "
+            "crossed; name that of test with --test-noise-level, or leave the crossing out"
+        )
+    if len(found_levels) > 1 and NOISE_LEVEL not in cross:
         told = ", ".join(f"{split} {found.copy().pop()}" for split, found in levels.items())
         raise ProbeError(
             f"noise levels differ between splits ({told}); say --cross noise-level if that is meant"

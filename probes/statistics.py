@@ -8,9 +8,11 @@ import numpy as np
 
 from cache.errors import ProbeError, UnknownName
 
-from .bootstrap import LEVEL, N_RESAMPLES, SEED, Interval, Resamples
+from .bootstrap import LEVEL, N_RESAMPLES, NO_INTERVAL, SEED, Interval, Resamples
+from .carried import doubts
+from .flips import N_FLIPS, flip_values
 from .metrics import METRICS
-from .paired import N_FLIPS, PairedTable, flip_values, holm, paired_table
+from .paired import PairedTable, holm, paired_table
 from .robust_intervals import robust_intervals
 from .score_intervals import score_intervals
 
@@ -26,6 +28,7 @@ __all__ = [
     "PairedTable",
     "Resamples",
     "Spread",
+    "doubts",
     "flip_values",
     "holm",
     "intervals",
@@ -107,6 +110,8 @@ def intervals_on(
             raise UnknownName("score", name, tuple(METRICS))
     y, y_hat = _columns(y), _columns(y_hat)
     _check(y, y_hat, resamples.member)
+    if resamples.n_stars == 1:  # every resample is that star
+        return [{name: NO_INTERVAL for name in METRICS if name in scores} for _ in range(y.shape[1])]
     found = score_intervals(resamples, y, y_hat, level=level)
     if {"bias_median", "sigma_mad"} & set(scores):
         found |= robust_intervals(resamples, y_hat - y, level=level)

@@ -24,6 +24,7 @@ class StudySettings(Command):
     seed: int = Field(0, ge=0, description="of heads that draw, and of folds")
     draws: int | None = Field(
         None,
+        ge=1,
         description="train on this many stored noise draws (default: all of --selection; without it the first)",
     )
     selection: Path | None = Field(None, description="file written by extract run --selection")

@@ -4,10 +4,9 @@ import shlex
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import joblib
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from cache.arrays import stored_directions
 from cache.commandline import MENDABLE, Verb, say
@@ -87,12 +86,6 @@ class SweepSettings(ProbeSettings):
         description="check what needs no stores (names, numbers, parameters), print the flags of extract run that "
         "store what the sweep reads, a line for each run, and stop",
     )
-
-    @field_validator("noise_levels", "draws", mode="before")
-    @classmethod
-    def _one_is_a_list(cls, value: Any) -> Any:
-        """A single number in a YAML file is a list of one."""
-        return (value,) if isinstance(value, (int, float)) else value
 
 
 def run(settings: SweepSettings) -> int:

@@ -1,19 +1,31 @@
 """Audits on record: which is nearest to a row, in what it is not of that row, and what it says."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from cache.records import Record
 
 from .rows import SHORT, Row
-from .settings import params_of
+from .settings import draws_text, params_of, without_seed
 from .source import Source
 from .standing import standing
 from .table import Estimate
 from .vocabulary import ERROR_ONLY, JUDGED_BESIDE
 
 KIND = "audit"
+OF_ERROR = ("A1", "A1 ridge")
+"""Rows of an audit that fit the error alone: by the head audited, and by ridge beside another head."""
 VERDICTS = ("yes", "unclear", "no")
 """What an audit says of a shortcut, the gravest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorAlone:
+    """What the error alone tells by an audit: test R2 of its row `name`."""
+
+    audit: Record
+    name: str
+    r2: Estimate
 
 
 def audits_of(source: Source, label: str) -> list[Record]:
@@ -51,9 +63,7 @@ def error_command(label: str) -> str:
     return f"make probe LAYER=input_error POOL=none LABEL={label}"
 
 
-def not_run(
-    rows: Sequence[Row], audits: Sequence[Record]
-) -> tuple[list[str], tuple[Record, Estimate] | None]:
+def not_run(rows: Sequence[Row], audits: Sequence[Record]) -> tuple[list[str], ErrorAlone | None]:
     """The roles of JUDGED_BESIDE that no row has; the error alone where an audit has it instead (see `error_alone`)."""
     roles = {row["role"] for row in rows}
     alone = None if ERROR_ONLY in roles else error_alone(audits, rows)
@@ -61,17 +71,18 @@ def not_run(
     return [role for role in JUDGED_BESIDE if role not in known], alone
 
 
-def error_alone(audits: Iterable[Record], rows: Sequence[Row]) -> tuple[Record, Estimate] | None:
-    """R2 of the error alone (A1) by an audit of the test set of some of these rows; None where none has it."""
-    for audit in audits:
-        for item in audit.result["rows"]:
-            if (
-                item["name"] == "A1"
-                and item["r2"] is not None
-                and any(not of_other_test(audit, r) for r in rows)
-            ):
-                return audit, Estimate(item["r2"], *(item["interval"] or (None, None)))
-    return None
+def error_alone(audits: Iterable[Record], rows: Sequence[Row]) -> ErrorAlone | None:
+    """The highest R2 of the error alone by the audits of the test set of some of these rows; None where none has it."""
+    found = [
+        ErrorAlone(
+            audit=audit, name=item["name"], r2=Estimate(item["r2"], *(item["interval"] or (None, None)))
+        )
+        for audit in audits
+        if any(not of_other_test(audit, row) for row in rows)
+        for item in audit.result["rows"]
+        if item["name"] in OF_ERROR and item["r2"] is not None
+    ]
+    return max(found, key=lambda one: one.r2.value, default=None)
 
 
 def distance(record: Record, best: Row | None) -> tuple[int, int, int, str]:
@@ -105,13 +116,29 @@ def unlike_otherwise(audit: Record, best: Row) -> list[str]:
     """In what else an audit is not of the best row, in words; what its record does not tell is taken for the same."""
     spec, level, own = audit.spec, _level(audit, "train"), params_of(best)
     train = "+".join(digest[:SHORT] for digest in (spec.get("inputs") or {}).get("train") or ())
+    draws = "+".join(map(str, (spec.get("draws") or {}).get("train") or ()))
+    params, other_head = spec.get("params", own), bool(unlike_head(audit, best))
+    seed = params.get("seed", spec.get("seed", best["seed"]))
     found = (
         ("another encoder or input", spec.get("family", best["family"]) == best["family"]),
-        ("other parameters", unlike_head(audit, best) or spec.get("params", own) == own),
+        ("other parameters", other_head or without_seed(params) == without_seed(own)),
+        (f"seed {seed}", other_head or "seed" not in own or seed == own["seed"]),
         ("other train stars", not train or f"train {train}" in best["inputs"].split(", ")),
         (f"trained at noise level {_number(level)}", level == best["noise_level_train"]),
+        (f"trained on noise draw {draws_text(draws)}", draws in ("", best["draws_train"])),
+        *_narrower(best),
     )
     return [words for words, same in found if not same]
+
+
+def _narrower(best: Row) -> Iterator[tuple[str, bool]]:
+    """What every audit is of, in words, and whether the row is too: all of train, all columns, one label."""
+    yield f"on all of train, not {best['train_size']} stars", best["train_size"] is None
+    yield f"on all columns, not PCA {best['pca']}", not best["pca"]
+    yield f"on all segments, not {best['segments']}", not best["segments"]
+    others = [name for name in best["fitted_labels"].split() if name != best["label"]]
+    yield f"fitted alone, not with {', '.join(others)}", not others
+    yield "tested with the error input of train", "error-input" not in best["cross"].split(", ")
 
 
 def of_other_test(record: Record, best: Row | None) -> tuple[str, ...]:
@@ -120,6 +147,7 @@ def of_other_test(record: Record, best: Row | None) -> tuple[str, ...]:
         return ()
     spec = record.spec
     level, own = _level(record, "test"), best["noise_level_test"]
+    seed = spec.get("noise_seed", 0)
     found = (
         (
             f"{spec.get('data_kind')} data, not {best['data_kind']}",
@@ -131,6 +159,7 @@ def of_other_test(record: Record, best: Row | None) -> tuple[str, ...]:
             (spec.get("noise_mode") or "") == best["noise_mode"],
         ),
         (f"noise level {_number(level)}, not {_number(own)}", level == own),
+        (f"noise seed {seed}, not {best['noise_seed']}", best["noise_seed"] in (None, seed)),
     )
     return tuple(words for words, same in found if not same)
 

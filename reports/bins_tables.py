@@ -16,6 +16,8 @@ from .table import Cell, Column, Estimate, Table
 from .tables import STATE
 from .vocabulary import unit_of
 
+LEAST_STARS = 30
+"""Below it intervals are too short (docs/statistics.md)."""
 NOTE = (
     "R2 is relative to the mean of the bin: where labels vary less, equal errors give a lower R2, so compare records "
     "within a bin, not bins. Nothing is bold: no paired differences are made within bins."
@@ -41,9 +43,10 @@ def _table(record: Record, source: Source, digests: Mapping[str, str | None], *,
     states = {run: _state(run, runs, digests.get(run) == seen.get(run)) for run in runs.cells}
     stale = (STATE,) if set(states.values()) != {FRESH} else ()
     test = record.spec.get("test") or {}
-    level = test.get("noise_level")
+    level, seed = test.get("noise_level"), test.get("noise_seed")
     return Table(
-        title=f"{label}: test R2 by {quantity}{'' if level in (None, 1) else f' at noise level {level:g}'}",
+        title=f"{label}: test R2 by {quantity}{'' if level in (None, 1) else f' at noise level {level:g}'}"
+        f"{f', noise seed {seed}' if seed else ''}",
         columns=(*runs.columns, *bin_columns(quantity, bins), *stale),
         rows=tuple(
             {**runs.cells[run], **of_bin(bins["r2"][run]), STATE.key: states[run]} for run in runs.cells
@@ -51,6 +54,7 @@ def _table(record: Record, source: Source, digests: Mapping[str, str | None], *,
         notes=(
             "Brackets: 95 % interval over the stars of the bin; n counts stars.",
             NOTE,
+            *few_note(bins),
             *([MOCK_NOTE] if test.get("data_kind") == "mock" else []),
             f"Comparison record {record.run_id[:SHORT]}.",
             *provenance_notes(source.frame[source.frame["run_id"].isin(list(runs.rows))]),
@@ -64,6 +68,16 @@ def _state(run: str, runs: Runs, same: bool) -> str:  # noqa: FBT001  a fact loo
     if run not in runs.rows:
         return "stale: its record is gone"
     return str(runs.rows[run]["state"]) if same else "stale: fitted anew since it was compared"
+
+
+def few_note(bins: Mapping[str, Any]) -> list[str]:
+    """What to say where bins hold too few stars for their intervals; nothing where none does."""
+    few = [n for n in bins["n"] if n < LEAST_STARS]
+    return (
+        [f"{len(few)} bins hold fewer than {LEAST_STARS} stars: their intervals are too short."]
+        if few
+        else []
+    )
 
 
 def bin_columns(quantity: str, bins: Mapping[str, Any]) -> tuple[Column, ...]:

@@ -8,7 +8,7 @@ import pandas as pd
 from cache.records import Record
 
 from .audit_tables import estimate, flat
-from .bins_tables import bin_columns, bin_ends, of_bin, with_ends
+from .bins_tables import bin_columns, bin_ends, few_note, of_bin, with_ends
 from .comparable import name_of
 from .footnotes import MOCK_NOTE
 from .rows import SHORT
@@ -51,6 +51,7 @@ def _tables(record: Record, source: Source) -> Iterator[Table]:
     name = f"{label}: ceiling of a test R2{_setting(record)}"
     notes = (
         *([MOCK_NOTE] if record.spec["test"].get("data_kind") == "mock" else []),
+        *([f"Flags: {', '.join(result['flags'])}."] if result.get("flags") else []),
         *origin_notes(record, source),
     )
     told = origin(record, source) | {"label": label, "unit": unit_of(label)}
@@ -70,8 +71,9 @@ def _tables(record: Record, source: Source) -> Iterator[Table]:
 
 
 def _setting(record: Record) -> str:
-    level = record.spec["test"].get("noise_level")
-    return "" if level in (None, 1) else f" at noise level {level:g}"
+    level, seed = record.spec["test"].get("noise_level"), record.spec["test"].get("noise_seed")
+    of_seed = f", noise seed {seed}" if seed else ""
+    return of_seed if level in (None, 1) else f" at noise level {level:g}{of_seed}"
 
 
 def _figures(record: Record, told: dict[str, Any], name: str, notes: Sequence[str]) -> Table:
@@ -180,7 +182,7 @@ def _by_bins(
         title=f"{name}, by {quantity}",
         columns=(what, *runs.columns, *bin_columns(quantity, bins), *_stale(told)),
         rows=tuple(line | {"state": told["state"]} for line in lines),
-        notes=("R2 and its ceiling are relative to the mean of the bin.", *notes),
+        notes=("R2 and its ceiling are relative to the mean of the bin.", *few_note(bins), *notes),
         tidy=pd.DataFrame(list(_tidy_bins(quantity, bins, told, runs))),
     )
 

@@ -6,6 +6,8 @@ SPLITS = ("train", "val", "test")
 METRICS = ("r2", "rmse", "mae", "bias", "bias_median", "sigma_mad")
 INTERVAL_SPLITS = ("test", "val")
 
+DRAWN = "draw"
+"""Noise mode of noise that is drawn by a seed."""
 FRESH_NOISE = "fresh"
 """What stands for the draws of train where every batch has noise of its own."""
 FROZEN = "end to end, encoder frozen"

@@ -13,7 +13,8 @@ from .vocabulary import LATENT
 UNTOLD: Mapping[str, object] = {"rows_test": "", "kept_test": "", "noise_seed": None}
 """Columns of TEST_SET that not every record tells, and what stands there then.
 
-A failed record has no number of rows, a probe names its noise seed and selection of rows by its stores alone.
+A failed record has no number of rows, a probe names its selection of rows by its stores alone; the seed of the noise is
+not told by older end-to-end records, and there is none where no noise is drawn.
 """
 TEST_SET = ("label", "data_kind", "input_test", "noise_mode", "noise_level_test", "draws_test", *UNTOLD)
 """Columns of the frame that say what a row was scored on; rows that differ in one are never ranked together."""
@@ -41,6 +42,16 @@ def _key(row: Row) -> tuple[object, ...]:
     """What a row was scored on, None for what its record does not tell."""
     return tuple(
         None if name in UNTOLD and row[name] == UNTOLD[name] else str(row[name]) for name in TEST_SET
+    )
+
+
+def same_test_set(row: Row, other: Row, *, without: Sequence[str] = ()) -> bool:
+    """Whether two rows were scored on the same, as far as both tell it; columns of TEST_SET in `without` may differ."""
+    told = [name for name in TEST_SET if name not in without]
+    untold = {name: (UNTOLD[name],) for name in told if name in UNTOLD}
+    return all(
+        row[name] == other[name] or not {row[name], other[name]}.isdisjoint(untold.get(name, ()))
+        for name in told
     )
 
 
@@ -102,15 +113,18 @@ def plain_latents(rows: Sequence[Row]) -> list[Row]:
     A fine-tuned encoder is no frozen one, so its rows are left out wherever there are others.
     """
     scores = [row for row in rows if row["role"] == LATENT and row["test_r2"] is not None]
-    latents = [row for row in scores if row["training"] != FINE_TUNED] or scores
-    plain = [row for row in latents if row["error_input"].lower() == "true" and not row["cross"]]
-    return plain or latents
+    return plain([row for row in scores if row["training"] != FINE_TUNED] or scores)
+
+
+def plain(rows: Sequence[Row]) -> list[Row]:
+    """The rows fed the true error and tested as trained; all where there is none."""
+    return [row for row in rows if row["error_input"].lower() == "true" and not row["cross"]] or list(rows)
 
 
 def best_on_val(rows: Sequence[Row]) -> Row | None:
-    """The row with the highest val R2, the first of equal ones: test scores what is shown, and chooses nothing."""
+    """The row with the highest val R2, of equal ones the first by run id: test chooses nothing, nor does the order."""
     ranked = [row for row in rows if row["val_r2"] is not None]
-    return max(ranked, key=lambda row: float(row["val_r2"]), default=None)
+    return min(ranked, key=lambda row: (-float(row["val_r2"]), str(row["run_id"])), default=None)
 
 
 def val_of(row: Row | None) -> float:

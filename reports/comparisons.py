@@ -1,37 +1,57 @@
 """Paired comparisons of records, as far as the records compared are still those on record."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from cache.records import Record
 
 from .rows import SCORED_KINDS, Row
 
 ALPHA = 0.05
+LEAST_EFFECTIVE = 12
+"""A difference that fewer stars carry does not hold (docs/statistics.md)."""
 KIND = "comparison"
 NUMBERS = ("difference", "lo", "hi", "p_holm")
+FEW = "carried by few stars"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Paired:
-    """R2 of one row minus R2 of another on the same test rows; `p` holds for all `n_pairs` of the comparison."""
+    """R2 of one row minus R2 of another on the same test rows; `p` holds for all `n_pairs` that it was judged with.
+
+    `p_alone` is the p-value of this pair by itself, `of` says what it was judged with.
+    """
 
     difference: float
     low: float | None
     high: float | None
     p: float
     n_pairs: int
+    p_alone: float
+    of: str = "pairs"
+    n_eff: float | None = None
+    """How many stars carry the difference; None in comparisons made before that was told."""
 
     def reversed(self) -> "Paired":
         """The other row minus the one."""
         low, high = (None if end is None else -end for end in (self.high, self.low))
-        return Paired(difference=-self.difference, low=low, high=high, p=self.p, n_pairs=self.n_pairs)
+        return replace(self, difference=-self.difference, low=low, high=high)
 
     @property
     def holds(self) -> bool:
-        """Whether the one is better: its interval is above 0, and chance at most 5 % over all pairs compared."""
-        return self.low is not None and self.low > 0 and self.p <= ALPHA
+        """Whether the one is better: interval above 0, chance at most 5 % over all pairs, many stars behind it."""
+        return self.low is not None and self.low > 0 and self.p <= ALPHA and not self.on_few
+
+    @property
+    def on_few(self) -> bool:
+        """Whether few stars carry the difference, so that the next sample may have another."""
+        return self.n_eff is not None and self.n_eff < LEAST_EFFECTIVE
+
+    @property
+    def others(self) -> str:
+        """How many it was judged with, in words."""
+        return f"{self.n_pairs} {self.of.removesuffix('s') if self.n_pairs == 1 else self.of}"
 
     @property
     def even_by(self) -> str:
@@ -41,7 +61,16 @@ class Paired:
             return p
         if self.low is None or self.high is None:
             return f"the difference has no interval, though {p}"
-        return f"the interval of the difference holds 0, though {p}" if self.low <= 0 <= self.high else p
+        if self.low <= 0 <= self.high:
+            return f"the interval of the difference holds 0, though {p}"
+        return f"{FEW}, though {p}" if self.on_few else p
+
+
+class Judge(Protocol):
+    """What knows paired differences: all comparisons on record, or a family of few contrasts."""
+
+    def between(self, row: Row, other: Row) -> Paired | None:
+        """The paired difference of two rows; None where it knows none."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +83,19 @@ class Comparisons:
     """R2 of a record minus R2 of its control as stored, by name of the control; to be shown by `selectivity_of`."""
     seeds: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     """Mean and spread of the fits that differ from a record in the seed alone, itself among them."""
+
+    held: frozenset[tuple[str, str]] = frozenset()
+    """Label and run id of records that some comparison holds, with the predictions they have."""
+    predicting: frozenset[tuple[str, str]] = frozenset()
+    """Label and run id of records whose predictions can be compared."""
+
+    def holds(self, row: Row) -> bool:
+        """Whether some comparison is of this row."""
+        return (row["label"], row["run_id"]) in self.held
+
+    def lacks(self, row: Row) -> bool:
+        """Whether a row has predictions that could be compared, and no comparison is of it."""
+        return (row["label"], row["run_id"]) in self.predicting and not self.holds(row)
 
     def between(self, row: Row, other: Row) -> Paired | None:
         """The paired difference of two rows of one label, if they were compared."""
@@ -86,6 +128,10 @@ class Pairs:
     """Those whose predictions are still the ones compared."""
     numbers: Mapping[str, Sequence[float | None]]
     """`difference`, `lo`, `hi` and `p_holm` of each pair."""
+    p_alone: Sequence[float]
+    """The p-value of each pair by itself."""
+    n_eff: Sequence[float] | None
+    """How many stars carry each difference; None in a comparison made before that was told."""
 
     def between(self, label: str, one: str, other: str) -> Paired | None:
         """The difference of two runs; None when this comparison does not hold them or they were fitted anew."""
@@ -98,9 +144,18 @@ class Pairs:
         n = len(self.order)
         at = i * n - i * (i + 1) // 2 + j - i - 1
         difference, low, high, p = (self.numbers[name][at] for name in NUMBERS)
+        p_alone = self.p_alone[at]
         assert difference is not None
         assert p is not None
-        return Paired(difference=difference, low=low, high=high, p=p, n_pairs=len(self.numbers["p_holm"]))
+        return Paired(
+            difference=difference,
+            low=low,
+            high=high,
+            p=p,
+            n_pairs=len(self.numbers["p_holm"]),
+            p_alone=p_alone,
+            n_eff=None if self.n_eff is None else self.n_eff[at],
+        )
 
 
 NOT_COMPARED = Comparisons()
@@ -132,7 +187,19 @@ def comparisons_of(records: Sequence[Record]) -> Comparisons:
         for item in result["seeds"]:
             if same.issuperset(item["runs"]):
                 seeds |= {(label, run): item for run in item["runs"]}
-    return Comparisons(pairs, selectivity, seeds)
+    held = frozenset((found.label, run) for found in pairs for run in found.same)
+    return Comparisons(pairs, selectivity, seeds, held, frozenset(_predicting(records)))
+
+
+def _predicting(records: Sequence[Record]) -> Iterator[tuple[str, str]]:
+    """Label and run id of what `probes compare` takes: predictions of the labels themselves."""
+    for record in records:
+        if (
+            record.kind in SCORED_KINDS
+            and record.files.get("predictions")
+            and record.spec["control"] != "shuffled_labels"
+        ):
+            yield from ((label, record.run_id) for label in record.spec["labels"])
 
 
 def _is_of(control: Mapping[str, Any], digests: Mapping[str, str | None]) -> bool:
@@ -143,7 +210,15 @@ def _is_of(control: Mapping[str, Any], digests: Mapping[str, str | None]) -> boo
 
 def _pairs(label: str, result: Mapping[str, Any], same: frozenset[str]) -> Pairs:
     order = {run: place for place, run in enumerate(result["runs"])}
-    return Pairs(label=label, order=order, same=same, numbers={name: result[name] for name in NUMBERS})
+    numbers = {name: result[name] for name in NUMBERS}
+    return Pairs(
+        label=label,
+        order=order,
+        same=same,
+        numbers=numbers,
+        p_alone=result["p"],
+        n_eff=result.get("n_eff"),
+    )
 
 
 def p_text(p: float) -> str:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .comparisons import NOT_COMPARED, Comparisons
+from .comparisons import NOT_COMPARED, Judge
 from .rows import Row
 from .table import Estimate
 
@@ -33,7 +33,7 @@ def scored(rows: Sequence[Row]) -> list[Row]:
     return sorted((row for row in rows if row["test_r2"] is not None), key=lambda row: -row["test_r2"])
 
 
-def contest(rows: Sequence[Row], paired: Comparisons = NOT_COMPARED) -> Contest | None:
+def contest(rows: Sequence[Row], paired: Judge = NOT_COMPARED) -> Contest | None:
     """The best row and its strongest rival; None when no row has a score."""
     ranking = scored(rows)
     if not ranking:
@@ -46,7 +46,7 @@ def contest(rows: Sequence[Row], paired: Comparisons = NOT_COMPARED) -> Contest 
     return Contest(best=best, rival=(unbeaten or others)[0], clear=not unbeaten, n_paired=n_paired)
 
 
-def beats_clearly(row: Row, other: Row, paired: Comparisons = NOT_COMPARED) -> bool:
+def beats_clearly(row: Row, other: Row, paired: Judge = NOT_COMPARED) -> bool:
     """Whether `row` is better than `other` beyond chance.
 
     By their paired difference, if they were compared; else if the whole interval of `row` lies above that of `other`;

@@ -11,8 +11,8 @@ from cache.records import Record
 
 from .columns import IN_UNIT_OF_LABEL
 from .comparable import name_of
-from .comparisons import ALPHA
 from .comparisons import KIND as COMPARISON
+from .comparisons import NUMBERS, Paired
 from .render_markdown import number_text
 from .rows import SCORED_KINDS, SHORT, frame_of, rows_of
 from .settings import settings_rows
@@ -168,13 +168,18 @@ def _pairs(old: Record, new: Record, name: str) -> Iterator[Change]:
 
 
 def _holds(record: Record) -> dict[tuple[str, str], tuple[bool, float]]:
-    """By pair of runs whether the difference holds after Holm, and the difference."""
+    """By pair of runs whether the difference holds, and the difference."""
     runs, result = record.result["runs"], record.result
-    pairs = ((one, other) for index, one in enumerate(runs) for other in runs[index + 1 :])
-    return {
-        pair: (p <= ALPHA, value)
-        for pair, p, value in zip(pairs, result["p_holm"], result["difference"], strict=True)
-    }
+    names = ((one, other) for index, one in enumerate(runs) for other in runs[index + 1 :])
+    n_eff = result.get("n_eff") or [None] * len(result["p_holm"])
+    numbers = zip(*(result[name] for name in NUMBERS), n_eff, strict=True)
+    found = {}
+    for name, (value, low, high, p, n_eff) in zip(names, numbers, strict=True):
+        pair = Paired(
+            difference=value, low=low, high=high, p=p, p_alone=p, n_pairs=len(result["p_holm"]), n_eff=n_eff
+        )
+        found[name] = (pair.holds or pair.reversed().holds, value)
+    return found
 
 
 def _number(value: float | None) -> str:

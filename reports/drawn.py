@@ -15,7 +15,7 @@ from .columns import FRESH_NOISE
 from .comparable import name_of, ranked_sets
 from .ordering import ordered
 from .render_markdown import estimate_text, number_text
-from .rows import FRESH, Row
+from .rows import FRESH, Row, flags_of
 from .settings import unseeded, variant_of, varying_columns
 from .source import Source
 from .table import Estimate
@@ -201,6 +201,13 @@ def stale_alarm(rows: Sequence[Row]) -> str:
         if stale
         else ""
     )
+
+
+def record_flags(record: Record, label: str) -> str:
+    """The flags of a record that is no row of the frame, as far as they concern a label; '' without any."""
+    labels = record.spec.get("labels") or [label]
+    flags = flags_of(record.result.get("flags") or [], label, labels)
+    return f"Flags: {flags}." if flags else ""
 
 
 def stale_stores(source: Source, record: Record) -> str:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from cache.records import Record
 
+from .bins_tables import few_note
 from .comparable import best_on_val
 from .comparisons import KIND
 from .contest import independent_apart
@@ -61,6 +62,9 @@ def by_bin(source: Source, label: str) -> list[Drawn]:
         note=(
             f"Each the best of its kind by val {R2}. {R2} compares with the mean of the bin, so compare rows within a "
             f"bin, not bins; {SIDEWAYS}. Bars: {INTERVALS}; {data_note(series)}."
+            + "".join(
+                f" {note}" for note in dict.fromkeys(n for bins in panels.values() for n in few_note(bins))
+            )
         ),
         alarm=stale_alarm(series),
         key=tuple(names_apart(series)),

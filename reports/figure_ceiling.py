@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from cache.records import Record
 
 from .comparable import comparable_rows, name_of, val_of
-from .drawn import INTERVALS, R2, SIDEWAYS, Drawn, data_text, noise_text, stale_stores
+from .drawn import INTERVALS, R2, SIDEWAYS, Drawn, data_text, noise_text, plain, record_flags, stale_stores
 from .quantity_bins import QUANTITIES, WORDS, bars, places, value_and_ends
 from .render_markdown import estimate_text
 from .rows import Row
@@ -69,7 +69,11 @@ def _drawn(source: Source, record: Record, quantity: str, rows: Mapping[str, Row
             f"{noise_text([record.spec['test'].get('noise_level')])}."
         ),
         alarm=" ".join(
-            [stale_stores(source, record), *(f"Above the ceiling: {name}." for name in above)]
+            [
+                record_flags(record, label),
+                stale_stores(source, record),
+                *(f"Above the ceiling: {name}." for name in above),
+            ]
         ).strip(),
         key=("ceiling", "unbiased figure, median over stars", *names),
     )
@@ -95,9 +99,11 @@ def _shown(result: Mapping[str, Any], rows: Mapping[str, Row], quantity: str) ->
         return val_of(rows.get(item["run"]))
 
     shares = result["bins"][quantity]["share"]
+    asked = {row["run_id"] for row in plain(rows.values())}
     kinds: dict[tuple[str, str], Mapping[str, Any]] = {}
     for item in sorted(
-        (i for i in result["rows"] if i["applicable"] and i["run"] in shares), key=lambda i: -val(i)
+        (i for i in result["rows"] if i["applicable"] and i["run"] in shares),
+        key=lambda i: (i["run"] in rows and i["run"] not in asked, -val(i)),
     ):
         row = rows.get(item["run"])
         kind = (item["run"], "") if row is None else (row["role"], row["error_input"])

@@ -30,6 +30,9 @@ from .style import ONE_COLUMN, TWO_COLUMNS, Words, horizontal_grid, new_figure, 
 from .typesetting import SMALL, text_width
 from .vocabulary import RAW_FLUX, label_rank, layer_rank
 
+_FEATURES = ("kind", "training", "pooling", "direction", "family", "weights")
+_FIT = ("head", "params", "selection", "error_input", "inputs", "draws_train")
+
 
 def depth(source: Source, labels: Sequence[str]) -> list[Drawn]:
     """One figure: test R2 by layer in the order of the network, a line per label, of one head and pooling."""
@@ -68,7 +71,7 @@ def depth(source: Source, labels: Sequence[str]) -> list[Drawn]:
 
 def _question(row: Row) -> tuple[str, ...]:
     """What is the same along a line of the figure."""
-    return tuple(str(row[name]) for name in ("kind", "pooling", "direction", "head", "params", "error_input"))
+    return tuple(str(row[name]) for name in (*_FEATURES, *_FIT))
 
 
 def _most_layers(rows: Mapping[str, Sequence[Row]]) -> tuple[str, ...] | None:
@@ -88,13 +91,9 @@ def _most_layers(rows: Mapping[str, Sequence[Row]]) -> tuple[str, ...] | None:
 
 
 def _of_flux(rows: Sequence[Row], choice: tuple[str, ...]) -> Row | None:
-    """The raw flux under the same head, whatever its pooling and direction."""
-    _, _, _, *head = choice
-    alike = (
-        r
-        for r in rows
-        if r["role"] == RAW_FLUX and [str(r["head"]), str(r["params"]), str(r["error_input"])] == head
-    )
+    """The raw flux under the same fit, whatever its pooling and direction, and the encoder stored beside it."""
+    fit = choice[len(_FEATURES) :]
+    alike = (r for r in rows if r["role"] == RAW_FLUX and tuple(str(r[name]) for name in _FIT) == fit)
     return next(alike, None)
 
 

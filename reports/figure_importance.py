@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from cache.records import Record
 
 from .comparable import name_of, val_of
-from .drawn import INTERVALS, R2, Drawn, data_text, main_rows, noise_text, stale_stores
+from .drawn import INTERVALS, R2, Drawn, data_text, main_rows, noise_text, record_flags, stale_stores
 from .render_markdown import estimate_text
 from .source import Source
 from .style import FAINT, INK, STYLES, TWO_COLUMNS, Words, horizontal_grid, new_figure, tell
@@ -43,7 +43,8 @@ def importances(source: Source, label: str) -> list[Drawn]:
     name = f"run {ranked[0][:8]}" if row is None else name_of(row)
     more = f" {len(records) - 1} more probes stand in the tables." if len(records) > 1 else ""
     level = "" if row is None else noise_text([row["noise_level_test"]])
-    return [_drawn(record, label, name, arrays, level=level, more=more, alarm=stale_stores(source, record))]
+    alarm = " ".join(filter(None, [record_flags(record, label), stale_stores(source, record)]))
+    return [_drawn(record, label, name, arrays, level=level, more=more, alarm=alarm)]
 
 
 def _drawn(

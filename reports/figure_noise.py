@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from .comparable import comparable_rows, val_of
+from .comparable import comparable_rows, same_test_set, val_of
 from .comparisons import NOT_COMPARED
 from .drawn import (
     INTERVALS,
@@ -85,12 +85,11 @@ def _noise_panels(source: Source, label: str) -> dict[str, list[Row]]:
     if not main:
         return {}
     scored = frame[(frame["label"] == label) & frame["test_r2"].notna()]
-    alike = ("data_kind", "input_test", "draws_test", "rows_test")
     every = [
         row
         for rows in comparable_rows(ordered(scored))
         for row in rows
-        if all(row[name] == main[0][name] for name in alike) and row["noise_level_test"] is not None
+        if same_test_set(row, main[0], without=("noise_level_test",)) and row["noise_level_test"] is not None
     ]
     groups: dict[tuple[str, ...], dict[tuple[float, float], Row]] = {}
     for row in sound(every):

@@ -94,7 +94,7 @@ def extract_command(stale: pd.DataFrame) -> str:
     return (
         f"python -m extract run --data DATA --checkpoint CHECKPOINT --layers {layers} --poolings {poolings} "
         f"--directions {','.join(stored)} --out FEATURES, with the --noise-level, --seed, --mask and --error-mode "
-        "of then"
+        "of then; where stores of their family are left, python -m probes run names the command that made those"
     )
 
 

@@ -204,6 +204,7 @@ def tasks(source: Source, *, label: str | None = None) -> list[Task]:
             label=label,
             needs=kind.needs,
             draw=partial(kind.draw, source, labels),
+            flags=tuple(flag for of in labels for flag in red_flags(source.frame, of)),
         )
         for name, kind in TOGETHER.items()
     ]

@@ -16,7 +16,7 @@ from .audits import current_audits
 from .axes import AXES, axis_table
 from .bins_tables import bins_tables
 from .ceiling_tables import ceiling_tables
-from .comparable import name_of
+from .comparable import comparable_rows, name_of
 from .formats import FORMATS, check_formats, rendered
 from .importance_tables import importance_tables
 from .ordering import ordered
@@ -26,7 +26,8 @@ from .published_check import published_table
 from .rows import rows_of
 from .source import Source, read_source
 from .table import Table
-from .tables import controls_table, layers_table
+from .tables import controls_table, layers_table, of_label
+from .uncompared import gaps
 from .vocabulary import label_rank
 
 RED_FLAGS: Mapping[str, str] = {
@@ -143,8 +144,10 @@ def build_tables(source: Source, *, label: str | Sequence[str] | None = None) ->
     for name in _chosen(source.frame, label):
         safe_name("label", name)
         alarms = red_flags(source.frame, name)
+        careful = tuple(gaps(comparable_rows(of_label(source.frame, name)), source.paired))
         for kind, build in BUILDERS.items():
-            documents[f"{kind}_{name}"] = [_led(table, alarms) for table in build(source, name) if table.rows]
+            above = (*alarms, *careful) if kind in OF_SCORES else alarms
+            documents[f"{kind}_{name}"] = [_led(table, above) for table in build(source, name) if table.rows]
     alarms = tuple(alarm for name in labels_of(source.frame) for alarm in red_flags(source.frame, name))
     documents[SUMMARY] = [_led(_with_others(labels_table(source.frame), source), alarms)]
     return {name: tables for name, tables in documents.items() if tables}

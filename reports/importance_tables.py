@@ -10,7 +10,7 @@ from cache.records import Record
 
 from .comparable import name_of
 from .footnotes import MOCK_NOTE
-from .rows import FRESH, SHORT, Row
+from .rows import FRESH, SHORT, Row, flags_of
 from .runs import identity_of, runs_in_order
 from .settings import constant_note, head_note, settings_frame
 from .source import Source
@@ -134,6 +134,8 @@ def _notes(record: Record, source: Source, label: str) -> Iterator[str]:
     if len(rows):
         yield constant_note(settings_frame(rows), ())
         yield head_note(rows)
+    if flags := flags_of(record.result.get("flags") or [], label, record.spec["labels"]):
+        yield f"Flags: {flags}."
     if record.spec["data_kind"] == "mock":
         yield MOCK_NOTE
     yield from origin_notes(record, source)

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .comparable import best_on_val, val_of
+from .comparable import val_of
 from .comparisons import NOT_COMPARED, Comparisons
 from .contest import beats_clearly, scored
 from .drawn import data_note
+from .planned import chosen, headline_of
 from .render_markdown import number_text
 from .rows import Row
 from .settings import variant_of
@@ -99,15 +100,17 @@ def placed_flags(references: Sequence[Row], limits: tuple[float, float]) -> list
 def title_of(label: str, rows: Sequence[Row], paired: Comparisons = NOT_COMPARED) -> str:
     """The story of the figure: which baselines beat the latents, which cannot be told from the latent row of val.
 
-    Beyond chance is judged in pairs where rows were compared so (`contest.beats_clearly`).
+    Beyond chance is judged in pairs where rows were compared so (`contest.beats_clearly`): of the latent row of val
+    over the planned contrasts, of every latent row over all pairs.
     """
-    latent = chosen_of(rows, LATENT)
-    assert latent is not None
-    there = [row for role in BASELINES if (row := chosen_of(rows, role)) is not None]
+    planned = headline_of(rows, paired)
+    assert planned is not None
+    latent, family = planned.latent, planned.family
+    there = [planned.controls[role] for role in BASELINES if role in planned.controls]
     if not there:
         return f"{label}: test R² by layer and pooling, with no baseline to judge it by"
-    above = [row for row in there if beats_clearly(row, latent, paired)]
-    below = [row for row in there if beats_clearly(latent, row, paired)]
+    above = [row for row in there if beats_clearly(row, latent, family)]
+    below = [row for row in there if beats_clearly(latent, row, family)]
     even = [row for row in there if row not in above and row not in below]
     if not above and not even:
         return f"{label}: {CHOSEN} beats {_listed(below)}"
@@ -125,8 +128,7 @@ def title_of(label: str, rows: Sequence[Row], paired: Comparisons = NOT_COMPARED
 
 def chosen_of(rows: Sequence[Row], role: str) -> Row | None:
     """Of the scored rows of a role that with the highest val R2, or test R2 where none has one; None without any."""
-    there = [row for row in scored(rows) if row["role"] == role]
-    return best_on_val(there) or next(iter(there), None)
+    return chosen([row for row in scored(rows) if row["role"] == role])
 
 
 def _listed(rows: Sequence[Row]) -> str:

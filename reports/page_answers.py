@@ -8,15 +8,15 @@ import pandas as pd
 
 from cache.records import Record
 
-from .audits import error_command, not_run
+from .audits import ErrorAlone, error_command, not_run
 from .comparable import plain_latents, ranked_sets
-from .comparisons import NOT_COMPARED, Comparisons
+from .comparisons import NOT_COMPARED, Comparisons, Judge
 from .contest import beats_clearly, r2_estimate, scored
 from .page_cells import Bar, interval_bar
 from .page_test_sets import other_sets_told
+from .planned import LATENT_ROWS, chosen, family_of
 from .render_markdown import estimate_text, number_text
 from .rows import Row
-from .table import Estimate
 from .tables import of_label
 from .verdict import DIGITS
 from .vocabulary import ERROR_ONLY, error_digits
@@ -63,14 +63,13 @@ def field_of(frame: pd.DataFrame, label: str) -> Field:
     ranked = ranked_sets(of_label(frame, label))
     rows = ranked[0] if ranked else []
     latents = plain_latents(rows)
-    with_val = [row for row in latents if row["val_r2"] is not None]
-    key = "val_r2" if with_val else "test_r2"
+    best = chosen(latents)
     return Field(
         label=label,
         rows=tuple(rows),
         latents=tuple(latents),
-        best=max(with_val or latents, key=lambda row: float(row[key]), default=None),
-        chosen_by="val R2" if with_val else "test R2",
+        best=best,
+        chosen_by="test R2" if best is None or best["val_r2"] is None else "val R2",
         others=tuple(tuple(one) for one in ranked[1:]),
     )
 
@@ -99,7 +98,9 @@ def best_answer(field: Field, paired: Comparisons = NOT_COMPARED) -> Answer:
         else ", having no val score,"
     )
     among = f"Chosen by {field.chosen_by}{chosen} among {len(field.latents)} latent rows."
-    even = sum(_even(best, row, paired) for row in field.latents if row is not best)
+    others = [row for row in field.latents if row is not best]
+    family = family_of(best, others, paired, of=LATENT_ROWS)
+    even = sum(_even(best, row, family) for row in others)
     return Answer(
         question=question,
         value=best["name"],
@@ -132,12 +133,13 @@ def certainty_answer(
         )
     low, high = best["test_r2_lo"], best["test_r2_hi"]
     others = [row for row in field.latents if row is not best]
-    unbeaten = [row for row in scored(others) if not beats_clearly(best, row, paired)]
+    family = family_of(best, others, paired, of=LATENT_ROWS)
+    unbeaten = [row for row in scored(others) if not beats_clearly(best, row, family)]
     absent, alone = not_run(field.rows, audits)
     sentences = (
         _where(best),
-        *_judged_beside(field.label, absent, None if alone is None else alone[1]),
-        *_against_others(best, others, unbeaten, paired),
+        *_judged_beside(field.label, absent, alone),
+        *_against_others(best, others, unbeaten, family),
         *_doubts(best, paired),
     )
     sound = not alarms and not best["state"].startswith("stale")
@@ -154,15 +156,15 @@ def certainty_answer(
     )
 
 
-def _judged_beside(label: str, absent: Sequence[str], alone: Estimate | None) -> Iterator[str]:
+def _judged_beside(label: str, absent: Sequence[str], alone: ErrorAlone | None) -> Iterator[str]:
     if alone is not None:
-        yield f"The error alone, by the audit on record (A1): R2 {estimate_text(alone, DIGITS)}."
+        yield f"The error alone, by the audit on record ({alone.name}): R2 {estimate_text(alone.r2, DIGITS)}."
     if absent:
         how = f" {ERROR_ONLY}: {error_command(label)}." if ERROR_ONLY in absent else ""
         yield f"Not on record: {', '.join(absent)}; without them a score cannot be judged.{how}"
 
 
-def _even(row: Row, other: Row, paired: Comparisons) -> bool:
+def _even(row: Row, other: Row, paired: Judge) -> bool:
     """Whether chance may have parted two rows."""
     return not beats_clearly(row, other, paired) and not beats_clearly(other, row, paired)
 
@@ -174,7 +176,7 @@ def _where(best: Row) -> str:
 
 
 def _against_others(
-    best: Row, others: Sequence[Row], unbeaten: Sequence[Row], paired: Comparisons
+    best: Row, others: Sequence[Row], unbeaten: Sequence[Row], paired: Judge
 ) -> Iterator[str]:
     if not others:
         yield "There is no other latent row to compare it with."
@@ -190,7 +192,7 @@ def _against_others(
         yield f"On test it is behind {_named(best, ahead, paired)}, beyond chance."
 
 
-def _named(best: Row, rows: Sequence[Row], paired: Comparisons) -> str:
+def _named(best: Row, rows: Sequence[Row], paired: Judge) -> str:
     """The first rows in words with R2 and, where they were compared in pairs, what chance gives for the difference."""
     texts = []
     for row in rows[:NAMED]:

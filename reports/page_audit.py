@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from cache.records import Record
 
 from .audits import (
+    OF_ERROR,
     audits_of,
     distance,
     of_other_test,
@@ -13,8 +14,9 @@ from .audits import (
     unlike_head,
     unlike_otherwise,
 )
-from .contest import beats_clearly, r2_estimate, scored
+from .contest import beats_clearly, r2_estimate
 from .page_answers import Answer, Field, Tone
+from .planned import Headline, headline_of
 from .render_markdown import estimate_text
 from .rows import Row
 from .source import Source
@@ -37,6 +39,8 @@ def shortcut_answer(source: Source, field: Field) -> Answer:
     audit = min(audits_of(source, field.label), key=lambda record: distance(record, field.best), default=None)
     elsewhere = () if audit is None else of_other_test(audit, field.best)
     if audit is None or elsewhere:
+        planned = headline_of(field.rows, source.paired)
+        alone = None if planned is None else planned.controls.get(ERROR_ONLY)
         differs = f"The nearest audit on record has {', '.join(elsewhere)}."
         return Answer(
             question=question,
@@ -45,9 +49,9 @@ def shortcut_answer(source: Source, field: Field) -> Answer:
             sentences=(
                 *([differs] if elsewhere else []),
                 f"Run make audit LABEL={field.label}.",
-                *_error_alone(source, field),
+                *_error_alone(planned, alone),
             ),
-            runs=tuple(row["run_id"] for row in _error_rows(field)[:1]),
+            runs=() if alone is None else (alone["run_id"],),
         )
     verdict = audit.result["verdict"]
     value, tone = SHORTCUT_WORDS[verdict["shortcut"]]
@@ -79,7 +83,7 @@ def _audited_instead(audit: Record, best: Row | None) -> str:
 def _audited_rows(audit: Record) -> Iterator[str]:
     """A1, and by ridge where the head is another: what the error alone tells."""
     for row in audit.result["rows"]:
-        if row["name"] in ("A1", "A1 ridge"):
+        if row["name"] in OF_ERROR:
             by = " by ridge" if row["name"] == "A1 ridge" else ""
             yield f"The error alone gives R2 {interval_text(row['r2'], row['interval'])}{by}."
 
@@ -98,18 +102,13 @@ def outdated(source: Source, record: Record) -> Iterator[str]:
         yield f"Rests on stale stores or records: {state.removeprefix('stale: ')}."
 
 
-def _error_rows(field: Field) -> list[Row]:
-    return [row for row in scored(field.rows) if row["role"] == ERROR_ONLY]
-
-
-def _error_alone(source: Source, field: Field) -> Iterator[str]:
+def _error_alone(planned: Headline | None, alone: Row | None) -> Iterator[str]:
     """What is known without an audit: the score of the error alone beside the latents'."""
-    rows = _error_rows(field)
-    if not rows or field.best is None:
+    if planned is None or alone is None:
         yield "Nothing was fitted to the error alone."
         return
-    text = estimate_text(r2_estimate(rows[0]), DIGITS)
-    if beats_clearly(rows[0], field.best, source.paired):
+    text = estimate_text(r2_estimate(alone), DIGITS)
+    if beats_clearly(alone, planned.latent, planned.family):
         yield f"The error alone gives R2 {text}, more than the latents: it cannot be excluded."
     else:
         yield f"The error alone gives R2 {text}; that does not show what the latents use."

@@ -7,6 +7,7 @@ from typing import Any
 from cache.records import Record
 
 from .columns import FINE_TUNED
+from .drawn import plain
 from .page_answers import Answer, Field
 from .page_audit import interval_text, outdated
 from .page_cells import Bar, interval_bar
@@ -55,6 +56,7 @@ def ceiling_answer(source: Source, field: Field) -> Answer:
                 for row in above[:1]
             ),
             *_of_other_test(record, field.best),
+            *([f"Flags: {', '.join(record.result['flags'])}."] if record.result.get("flags") else []),
             *outdated(source, record),
         ),
         runs=(record.run_id, *(row["run"] for row in (chosen or other,) if row)),
@@ -90,6 +92,7 @@ def _distance_of_test(record: Record, best: Row | None) -> tuple[int, str]:
         "+".join(test.get("input") or ()) == best["input_test"],
         level == own,
         test.get("noise_mode") == best["noise_mode"],
+        best["noise_seed"] in (None, test.get("noise_seed", 0)),
     )
     return (same.count(False), record.run_id)
 
@@ -109,7 +112,8 @@ def _best_by_val(
 ) -> Mapping[str, Any] | None:
     """Of the latent rows of a ceiling, or of its other rows, the one with the highest val R2.
 
-    A fine-tuned encoder is no frozen one, so its rows are left out wherever there are others.
+    A fine-tuned encoder is no frozen one, so its rows are left out wherever there are others; so are those of a sweep,
+    whose val scores are of other noise or fewer stars (`drawn.plain`).
     """
 
     def val(row: Mapping[str, Any]) -> float:
@@ -117,8 +121,9 @@ def _best_by_val(
         return -math.inf if score is None else float(score)
 
     there = [row for row in rows if row["run"] in known and (known[row["run"]]["role"] == LATENT) == latents]
-    frozen = [row for row in there if known[row["run"]]["training"] != FINE_TUNED]
-    return max(frozen or there, key=val, default=None)
+    frozen = [row for row in there if known[row["run"]]["training"] != FINE_TUNED] or there
+    asked = {row["run_id"] for row in plain(known.values())}
+    return max([row for row in frozen if row["run"] in asked] or frozen, key=val, default=None)
 
 
 def _rows_of_label(source: Source, label: str) -> dict[str, Row]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .audits import current_audits
+from .comparable import comparable_rows
 from .gallery import Skipped
 from .generate import labels_of, red_flags
 from .page_answers import Answer, best_answer, certainty_answer, field_of
@@ -14,6 +15,7 @@ from .page_figures import FigureView
 from .page_tables import TableView, table_view
 from .source import Source
 from .table import Table
+from .uncompared import gaps
 
 FIRST = "controls"
 """The document that holds the verdict; it leads."""
@@ -63,6 +65,7 @@ def sections_of(
     common = Section(
         name="all-labels",
         title="all labels",
+        alarms=tuple(alarm for label in labels for alarm in red_flags(source.frame, label)),
         figures=tuple(view for view in figures if view.label not in labels),
         gaps=tuple(gap for gap in gaps if gap.label not in labels),
         tables=_views(tables, owners, ""),
@@ -124,3 +127,4 @@ def _notices(source: Source, label: str) -> Iterator[str]:
         yield f"{stale} of {len(rows)} rows are stale: feature stores they rest on are missing or changed."
     if failed:
         yield f"{failed} of {len(rows)} rows failed and have no score; notes below the tables say why."
+    yield from gaps(comparable_rows(rows), source.paired)

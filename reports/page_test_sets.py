@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from .comparable import best_on_val, plain_latents, replaced_by
-from .contest import scored
+from .comparable import replaced_by
 from .names import NAME_DIGITS
+from .planned import chosen_latent
 from .render_markdown import number_text
 from .rows import Row
 from .verdict import DIGITS
@@ -33,8 +33,7 @@ def _parts(shown: Row, rows: Sequence[Row]) -> Iterator[str]:
             yield words.format(f"{first[key]:g}" if isinstance(first[key], float) else first[key])
     if (n_rows := max((row["n_rows_test"] or 0 for row in rows), default=0)) > 0:
         yield f"{n_rows} rows"
-    latents = plain_latents(rows)
-    best = best_on_val(latents) or next(iter(scored(latents)), None)
+    best = chosen_latent(rows)
     yield "no latent row with a score" if best is None else f"best R2 {number_text(best['test_r2'], DIGITS)}"
 
 

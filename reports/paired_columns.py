@@ -5,12 +5,14 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from .comparable import names_without_seed
-from .comparisons import Comparisons, p_text
+from .comparisons import ALPHA, FEW, LEAST_EFFECTIVE, Comparisons, Judge, p_text
 from .contest import scored
+from .planned import LATENT_ROWS, chosen_latent, family_of
 from .render_markdown import estimate_text
 from .rows import Row, rows_of
 from .table import Cell, Column, Estimate
-from .verdict import DIGITS, chosen_latent
+from .uncompared import MARK
+from .verdict import DIGITS
 from .vocabulary import LATENT
 
 BEHIND = Column(key="behind", heading="behind the best, paired (95 % interval)")
@@ -19,15 +21,24 @@ SELECTIVITY = Column(key="selectivity", heading="selectivity: shuffled / random"
 PAIRED = (BEHIND, BEHIND_LATENT, SELECTIVITY)
 
 
-def _behind(reference: Row, rows: Sequence[Row], paired: Comparisons) -> dict[str, str]:
+def _behind(reference: Row, rows: Sequence[Row], paired: Judge) -> dict[str, str]:
     """By run id, how far rows are behind another one, where the two were compared in pairs."""
     texts: dict[str, str] = {}
     for row in rows:
         pair = paired.between(reference, row)
         if pair is not None:
             by = estimate_text(Estimate(pair.difference, pair.low, pair.high), DIGITS)
-            texts[row["run_id"]] = f"{by}, {p_text(pair.p)}"
+            few = f", {FEW}" if pair.on_few and pair.p <= ALPHA else ""
+            texts[row["run_id"]] = f"{by}, {p_text(pair.p)}{few}"
     return texts
+
+
+def _mark(texts: dict[str, str], reference: Row, rows: Sequence[Row], paired: Comparisons) -> None:
+    """Say of rows without a difference that they and the one they are set against were not compared."""
+    if any(map(paired.holds, (reference, *rows))):
+        for row in rows:
+            if row["run_id"] not in texts and (paired.lacks(row) or paired.holds(row)):
+                texts[row["run_id"]] = MARK
 
 
 def paired_cells(sets: Sequence[Sequence[Row]], paired: Comparisons) -> dict[str, dict[str, Cell]]:
@@ -38,7 +49,12 @@ def paired_cells(sets: Sequence[Sequence[Row]], paired: Comparisons) -> dict[str
         latents = [row for row in ranking if row["role"] == LATENT]
         found = {BEHIND.key: _behind(ranking[0], ranking, paired)}
         if chosen is not None:
-            found[BEHIND_LATENT.key] = _behind(chosen, latents, paired)
+            others = [row for row in latents if row is not chosen]
+            found[BEHIND_LATENT.key] = _behind(
+                chosen, others, family_of(chosen, others, paired, of=LATENT_ROWS)
+            )
+            _mark(found[BEHIND_LATENT.key], chosen, others, paired)
+        _mark(found[BEHIND.key], ranking[0], ranking[1:], paired)
         found[SELECTIVITY.key] = {row["run_id"]: _selectivity(row, paired) for row in ranking}
         for key, texts in found.items():
             for run, text in texts.items():
@@ -63,12 +79,19 @@ def paired_notes(frame: pd.DataFrame, columns: Sequence[Column], paired: Compari
         yield (
             "Behind the best: R2 of the best row of the test set minus that of this row, on the same stars, with the "
             "95 % interval of that one difference, and its sign-flip p-value after Holm's correction for all pairs "
-            "compared. The two are told apart only where that p is at most 0.05 and the interval leaves 0 out."
+            "compared. The two are told apart only where that p is at most 0.05, the interval leaves 0 out, and "
+            f"{LEAST_EFFECTIVE} stars or more carry the difference: otherwise the next sample may have another."
         )
+        if any(pairs.n_eff is None for pairs in paired.pairs):
+            yield (
+                "Some pairs were compared by an older version, which did not tell how many stars carry a difference: "
+                "python -m probes compare compares them anew."
+            )
     if BEHIND_LATENT in columns:
         yield (
             "Behind the latent row of val: the same from the latent row that val chooses (empty in its own line), for "
-            "latent rows. One not told apart from it may stand above or below it by chance."
+            "latent rows, after Holm's correction for these alone. One not told apart from it may stand above or below "
+            "it by chance."
         )
     if SELECTIVITY in columns:
         yield (

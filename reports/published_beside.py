@@ -22,7 +22,7 @@ def published_beside(row: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[st
 
 
 def _same_question(row: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
-    """Whether a published score answers the same question: one plain stream, all of train, true error, noise level 1.
+    """Whether a published score answers the same question: one stream and label, all of train once, true noise.
 
     The published features are one stream (384 = 48 x 8); which direction is not recorded.
     """
@@ -34,6 +34,9 @@ def _same_question(row: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
         and len(features.get("parts") or []) == 1
         and row["direction"] in ("forward", "backward")
         and row["train_size"] is None
+        and len((spec.get("draws") or {}).get("train") or ()) <= 1
+        and len(spec["labels"]) == 1
+        and not spec.get("allow_leak")
         and not features.get("pca")
         and not features.get("segments")
         and spec.get("noise_mode", "draw") == "draw"

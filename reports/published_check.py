@@ -26,6 +26,8 @@ WITHIN = 0.1
 WIDTHS: Mapping[str, int] = {"global_mean": 48, "mean_max": 96, "seg_mean_K8": 384}
 """Features of the published encoder (48 channels) by pooling."""
 MOCK = "mock data"
+LEAK = "LEAK FORCED"
+"""How the flag of a record with stars in two splits begins."""
 NOTE = (
     "Difference: ours minus published. Its 95 % interval joins ours with one made for the published value, which came "
     "without: by the number of stars it was scored on (1000; train: 100,000), for normal residuals and a uniform "
@@ -122,7 +124,17 @@ def _reasons(value: Published, row: Row) -> Iterator[str]:
         yield f"{row['d']} features, published {WIDTHS[value.pooling]}"
     if row["n_train"] is not None and abs(row["n_train"] / N_TRAIN - 1) > WITHIN:
         yield f"{row['n_train']} train stars, published {N_TRAIN}"
+    yield from _other_fit(row)
     yield from _other_settings(value, row)
+
+
+def _other_fit(row: Row) -> Iterator[str]:
+    if row["draws_train"] not in (FRESH_NOISE, "") and "+" in row["draws_train"]:
+        yield f"{row['draws_train'].count('+') + 1} noise draws of train, published one"
+    if row["fitted_labels"] != row["label"]:
+        yield f"fitted with {row['fitted_labels']}, published alone"
+    if LEAK in row["flags"]:
+        yield "a forced leak"
 
 
 def _other_settings(value: Published, row: Row) -> Iterator[str]:

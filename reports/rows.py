@@ -10,7 +10,7 @@ import pandas as pd
 from cache.provenance import KEY_DIGITS
 from cache.records import Record
 
-from .columns import COLUMNS, FINE_TUNED, FROZEN, INTERVAL_SPLITS, SPLITS, TEXT
+from .columns import COLUMNS, DRAWN, FINE_TUNED, FROZEN, INTERVAL_SPLITS, SPLITS, TEXT
 from .names import Names
 from .published_beside import published_beside
 from .vocabulary import role_of, unit_of
@@ -110,7 +110,7 @@ def _rows_of_record(record: Record, state: StoreState, names: Names) -> Iterator
         **{f"n_rows_{split}": n for split, n in (result.get("n_rows") or {}).items()},
     }
     for label in spec["labels"]:
-        flags = _flags_of(result.get("flags") or [], label, spec["labels"])
+        flags = flags_of(result.get("flags") or [], label, spec["labels"])
         row = {**common, "label": label, "unit": unit_of(label), "flags": flags, **_scores(result, label)}
         yield row | published_beside(row, spec)
 
@@ -130,7 +130,7 @@ def _identity(record: Record) -> Row:
         "params": _text(spec.get("params") or {}),
         "fitted_labels": " ".join(spec["labels"]),
         "training": _training(record),
-        "error_input": _text(spec["error_input"]),
+        "error_input": _fed(spec),
         "precision": spec.get("precision", "fp32"),
         "noise_mode": _text(spec.get("noise_mode")),
         "inputs": _inputs(spec),
@@ -151,11 +151,24 @@ def _identity(record: Record) -> Row:
                 "family",
                 "train_size",
                 "seed",
-                "noise_seed",
                 "probe_version",
             )
         },
+        "noise_seed": _noise_seed(record),
     }
+
+
+def _fed(spec: Mapping[str, Any]) -> str:
+    """What the error channel was fed, in train and, where that was crossed, in test."""
+    fed, test = _text(spec["error_input"]), spec.get("test_error_input")
+    return fed if test is None else f"{fed.partition(':')[0]}, tested on {test}"
+
+
+def _noise_seed(record: Record) -> int | None:
+    """Seed of the noise drawn, which the spec of a probe leaves out where it is 0; None where none is known."""
+    untold = 0 if record.kind == "probe" and record.spec.get("noise_mode") == DRAWN else None
+    seed: int | None = record.spec.get("noise_seed", untold)
+    return seed
 
 
 def _rows_test(record: Record) -> str:
@@ -191,7 +204,7 @@ def _scores(result: Mapping[str, Any], label: str) -> Row:
     return scores
 
 
-def _flags_of(flags: Sequence[str], label: str, labels: Sequence[str]) -> str:
+def flags_of(flags: Sequence[str], label: str, labels: Sequence[str]) -> str:
     """The flags of a record that concern one of its labels: those that end in another label's name do not."""
     others = tuple(f" ({other})" for other in labels if other != label)
     return ", ".join(sorted(flag for flag in flags if not flag.endswith(others)))

@@ -21,7 +21,12 @@ _IDENTITY = (
     "error_input",
     "fitted_labels",
     "control",
+    "family",
+    "weights",
+    "inputs",
+    "selection",
 )
+"""No noise level is part of `family`, no training size part of `inputs`: both are what a sweep may vary."""
 _SETTINGS = ("train_size", "draws_train", "pca", "segments", "noise_level_train", "noise_level_test", "cross")
 
 

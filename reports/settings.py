@@ -199,7 +199,7 @@ def _shown_settings(row: Row) -> dict[str, str]:
         "noise_level_text": per_split(
             {s: f"{row[k]:g}" for s in SPLITS if row[k := f"noise_level_{s}"] is not None}
         ),
-        "draws_text": per_split({s: _draws_text(row[k]) for s in SPLITS if row[k := f"draws_{s}"]}),
+        "draws_text": per_split({s: draws_text(row[k]) for s in SPLITS if row[k := f"draws_{s}"]}),
         "error_input_text": row["error_input"],
         "precision_text": row["precision"],
         "noise_mode_text": row["noise_mode"],
@@ -218,7 +218,7 @@ def _shown_settings(row: Row) -> dict[str, str]:
     }
 
 
-def _draws_text(joined: str) -> str:
+def draws_text(joined: str) -> str:
     """'0+1+2+3' as '0-3'; anything but successive numbers as it is."""
     numbers = joined.split("+")
     first, last = numbers[0], numbers[-1]
@@ -264,6 +264,11 @@ def params_of(row: Row) -> dict[str, Any]:
 def unseeded(row: Row) -> dict[str, Any]:
     """The same without the seed where it is that of the row."""
     return {name: value for name, value in params_of(row).items() if (name, value) != ("seed", row["seed"])}
+
+
+def without_seed(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters but for the seed, whatever it is."""
+    return {name: value for name, value in params.items() if name != "seed"}
 
 
 def _loaded(params: str) -> dict[str, Any]:

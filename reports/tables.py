@@ -90,11 +90,11 @@ def _not_run(label: str, rows: Sequence[Row], audits: Sequence[Record]) -> Itera
     """Name the controls without which a latent's score says little."""
     absent, alone = not_run(rows, audits)
     if alone is not None:
-        audit, r2 = alone
+        audit, r2 = alone.audit, alone.r2
         headline = str(audit.result["verdict"]["headline"]).rstrip(".")
         yield (
-            f"The error alone is on record in the audit of {subject(audit)} (A1): R2 {estimate_text(r2, DIGITS)}. "
-            f"It says: {headline}."
+            f"The error alone is on record in the audit of {subject(audit)} ({alone.name}): "
+            f"R2 {estimate_text(r2, DIGITS)}. It says: {headline}."
         )
     if absent:
         by_itself = f"; {ERROR_ONLY} by itself: {error_command(label)}" if ERROR_ONLY in absent else ""

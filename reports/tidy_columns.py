@@ -37,7 +37,7 @@ _WORDS = {
     "stores": "feature stores, key=digest",
     "rows_test": "rows of test that were scored",
     "kept_test": "rows of the file of test that were kept: all, or a digest",
-    "noise_seed": "seed of the noise, where the record names it",
+    "noise_seed": "seed of the noise drawn, where the record tells it",
     "weights": "sha256 of the encoder's weights",
     "encoder": "name of the encoder, first digits of the sha256 of its weights",
     "data_files": "names of the data files, as the runs noted them",

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from cache.records import Record
 
 from .audits import audit_of, said_by
-from .comparable import best_on_val, plain_latents
-from .comparisons import ALPHA, NOT_COMPARED, Comparisons
+from .comparable import plain_latents
+from .comparisons import ALPHA, NOT_COMPARED, Comparisons, Judge
 from .contest import Contest, above_zero, beats_clearly, contest, r2_estimate, scored
+from .planned import Headline, headline_of
 from .render_markdown import estimate_text
 from .rows import Row
 from .table import Estimate
@@ -19,12 +20,6 @@ FAR_BELOW = -0.1
 """A score of shuffled labels whose whole interval is below this is no sound 0."""
 PENALISED = ("ols", "ridge")
 """Heads that a larger penalty, chosen on val, makes less flexible."""
-
-
-def chosen_latent(rows: Sequence[Row]) -> Row | None:
-    """The plain latent row that val chooses, by test where none has a val score; None without a scored one."""
-    latents = plain_latents(scored(rows))
-    return best_on_val(latents) or next(iter(latents), None)
 
 
 def scored_name(row: Row) -> str:
@@ -80,11 +75,11 @@ def _verdict(rows: Sequence[Row], paired: Comparisons, audits: Sequence[Record])
         yield f"Careful: {stale} of the {len(ranking)} rows compared are stale (their stores are missing or changed)."
     yield f"{_setting(result.best)}: {scored_name(result.best)} {_margin(result)}."
     if latents:
-        yield from _against_latents(plain_latents(latents), ranking, paired, audits)
+        yield from _against_controls(len(plain_latents(latents)), headline_of(ranking, paired), audits)
     else:
         yield "No latent row has a score here, so nothing can be said about the encoder."
     for role in (*BASELINES, RANDOM_ENCODER):
-        if not _best(ranking, role) and any(row["role"] == role for row in rows):
+        if any(row["role"] == role for row in rows) and not any(row["role"] == role for row in ranking):
             yield f"{role} has no score here: its fit failed, so it takes no part in this."
     yield from _shuffled(ranking)
 
@@ -102,28 +97,32 @@ def _margin(result: Contest) -> str:
     return f"scores highest, but is not told apart from {scored_name(result.rival)}"
 
 
-def _against_latents(
-    latents: Sequence[Row], ranking: Sequence[Row], paired: Comparisons, audits: Sequence[Record]
-) -> Iterator[str]:
+def _against_controls(n_latents: int, planned: Headline | None, audits: Sequence[Record]) -> Iterator[str]:
     """Of the latent row that val chooses: the best of many on test owes part of its score to the choice."""
-    latent = chosen_latent(latents) or latents[0]
-    chosen = "val" if latent["val_r2"] is not None else "test for lack of val scores"
-    best = "only latent row" if len(latents) == 1 else f"latent row best on {chosen} (of {len(latents)})"
-    baselines = [row for role in BASELINES if (row := _best(ranking, role))]
-    winners = [row for row in baselines if beats_clearly(row, latent, paired)]
-    even = [row for row in baselines if row not in winners and not beats_clearly(latent, row, paired)]
+    if planned is None:
+        return
+    latent, family = planned.latent, planned.family
+    best = (
+        "only latent row"
+        if n_latents == 1
+        else f"latent row best on {'val' if planned.by_val else 'test for lack of val scores'} (of {n_latents})"
+    )
+    baselines = [row for row in planned.controls.values() if row["role"] in BASELINES]
+    winners = [row for row in baselines if beats_clearly(row, latent, family)]
+    even = [row for row in baselines if row not in winners and not beats_clearly(latent, row, family)]
     for rows, verb in ((winners, "is beaten by"), (even, "is not told apart from")):
         if rows:
-            each = [f"{scored_name(row)} ({_apart(latent, row, paired)})" for row in rows]
+            each = [f"{scored_name(row)} ({_apart(latent, row, family)})" for row in rows]
             joined = f" and {verb.split()[-1]} ".join(each)
             yield f"The {best}, {scored_name(latent)}, {verb} {joined}."
     if baselines and not winners and not even:
         closest = scored(baselines)[0]
+        beaten = dict.fromkeys(row["role"] for row in baselines)
         yield (
-            f"The {best}, {scored_name(latent)}, beats {' and '.join(row['role'] for row in baselines)}; "
-            f"the closest is {scored_name(closest)} ({_difference(latent, closest, paired)})."
+            f"The {best}, {scored_name(latent)}, beats {' and '.join(beaten)}; "
+            f"the closest is {scored_name(closest)} ({_difference(latent, closest, family)})."
         )
-    alone = next((row for row in baselines if row["role"] == ERROR_ONLY), None)
+    alone = planned.controls.get(ERROR_ONLY)
     if alone is not None and (alone in winners or alone in even or above_zero(alone)):
         part = "what" if alone in winners or alone in even else "part of what"
         may = f"So {part} the latents know of {latent['label']} may have come through the error channel"
@@ -131,15 +130,17 @@ def _against_latents(
         yield (
             f"{may}; make audit asks whether it did." if audit is None else f"{may}. {said_by(audit, latent)}"
         )
-    control = _best(ranking, RANDOM_ENCODER)
-    if control is not None:
-        above, below = beats_clearly(latent, control, paired), beats_clearly(control, latent, paired)
-        word = "above" if above else "below" if below else "not told apart from"
-        yield (
-            f"The {best}{'' if baselines else f', {scored_name(latent)},'} is {word} the best row of an untrained "
-            f"encoder, {scored_name(control)} "
-            f"({_apart(latent, control, paired)})."
-        )
+    told = [*winners, *even] or baselines
+    others = [_set_against(latent, row, family) for row in planned.controls.values() if row not in told]
+    if others:
+        yield f"The {best}{'' if baselines else f', {scored_name(latent)},'} is {'; '.join(others)}."
+
+
+def _set_against(latent: Row, control: Row, family: Judge) -> str:
+    above, below = beats_clearly(latent, control, family), beats_clearly(control, latent, family)
+    word = "above" if above else "below" if below else "not told apart from"
+    who = "the row of an untrained encoder best on val, " if control["role"] == RANDOM_ENCODER else ""
+    return f"{word} {who}{scored_name(control)} ({_apart(latent, control, family)})"
 
 
 def _shuffled(ranking: Sequence[Row]) -> Iterator[str]:
@@ -174,11 +175,7 @@ def _far_below(rows: Sequence[Row], named: Row) -> str:
     return f" {who} is far below 0: the fit is too flexible for {row['n_train']} train stars; {cure}."
 
 
-def _best(ranking: Sequence[Row], role: str) -> Row | None:
-    return next((row for row in ranking if row["role"] == role), None)
-
-
-def _apart(row: Row, other: Row, paired: Comparisons) -> str:
+def _apart(row: Row, other: Row, paired: Judge) -> str:
     """By how much the better of two rows is better; which one that is is said where chance may have chosen it."""
     upper, lower = scored([row, other])
     text = _difference(upper, lower, paired)
@@ -187,14 +184,14 @@ def _apart(row: Row, other: Row, paired: Comparisons) -> str:
     )
 
 
-def _difference(upper: Row, lower: Row, paired: Comparisons) -> str:
+def _difference(upper: Row, lower: Row, paired: Judge) -> str:
     """By how much `upper` is better, and whether that can be told from noise."""
     pair = paired.between(upper, lower)
     if pair is not None:
         by = estimate_text(Estimate(pair.difference, pair.low, pair.high), DIGITS)
         corrected = " once corrected" if pair.p > ALPHA else ""
         judged = "paired" if pair.holds else f"paired, not beyond chance{corrected}"
-        return f"by {by}, {judged}: {pair.even_by} over {pair.n_pairs} pairs"
+        return f"by {by}, {judged}: {pair.even_by} over {pair.others}"
     by = f"by {upper['test_r2'] - lower['test_r2']:.{DIGITS}f}"
     if beats_clearly(upper, lower):
         return f"{by}, beyond both 95 % intervals"

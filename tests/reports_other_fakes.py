@@ -176,6 +176,7 @@ def paired_by(
             "predictions": {record.run_id: record.files["predictions"] for record in records},
             **named,
             "p": named["p_holm"],
+            "n_eff": [100.0] * len(named["p_holm"]),
             "seeds": [],
             "selectivity": [],
             "bins": {},

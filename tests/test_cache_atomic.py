@@ -1,6 +1,9 @@
+import errno
 import json
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +12,7 @@ from cache.atomic import (
     building,
     make_folders,
     publish_bytes,
+    publish_first,
     publish_json,
     replacing,
     sweep,
@@ -145,3 +149,32 @@ def test_what_another_machine_is_writing_stays_for_an_hour(tmp_path):
     assert not left.exists()
     publish_bytes(path, b"")
     assert names(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize("links", ["there", "refused"])
+def test_the_first_to_publish_decides(tmp_path, monkeypatch, links):
+    if links == "refused":
+
+        def refuse(*_):
+            raise OSError(errno.EPERM, "no hard links")
+
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    path = tmp_path / "x.bin"
+    contents = [bytes([k]) * 1000 for k in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda content: publish_first(path, content), contents))
+    first = path.read_bytes()
+    assert first in contents
+    publish_first(path, b"too late")
+    assert path.read_bytes() == first
+    assert names(tmp_path) == ["x.bin"]
+
+
+def test_other_faults_of_publishing_are_told(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(Path, "hardlink_to", full)
+    with pytest.raises(OSError, match="no room"):
+        publish_first(tmp_path / "x.bin", b"x")
+    assert names(tmp_path) == []

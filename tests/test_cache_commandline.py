@@ -25,6 +25,7 @@ class CopySettings(Command):
     dry_run: bool = Field(default=False, description="only say what would be done")
     out_folder: Path = Field(Path("artifacts"), description="where to")
     jobs: int | None = Field(None, description="processes")
+    sizes: tuple[int, ...] | None = Field(None, description="how many of each")
 
 
 def run(argv, action=lambda _: None):
@@ -58,9 +59,22 @@ def test_flags_win_over_yaml_and_yaml_over_defaults(tmp_path):
     assert run(["copy", "--config", str(path), "--no-dry-run"])[1].dry_run is False
 
 
+@pytest.mark.parametrize("text", ["a,b", "a, b", "a"])
+def test_several_values_are_said_in_yaml_as_on_the_command_line(tmp_path, text):
+    path = tmp_path / "c.yaml"
+    path.write_text(f"layers: {text}\nsizes: 3\n")
+    _, settings = run(["copy", "--config", str(path)])
+    assert settings.layers == run(["copy", "--layers", text])[1].layers
+    assert settings.sizes == (3,)
+    path.write_text("layers: [a, 'b,c']\nsizes: 3,4\nmode: fast\n")
+    _, settings = run(["copy", "--config", str(path)])
+    assert (settings.layers, settings.sizes, settings.mode) == (("a", "b,c"), (3, 4), "fast")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ("mode: pl\xe4in\n", r"c\.yaml: 'utf-8' codec can't decode .*; expected YAML in UTF-8"),
         ("nois-level: 2\n", r"unknown settings \['nois_level'\]; known: config, dry_run, jobs"),
         ("- 1\n", "expected a mapping of settings, found list"),
         ("a: [", "c.yaml"),
@@ -70,7 +84,7 @@ def test_flags_win_over_yaml_and_yaml_over_defaults(tmp_path):
 )
 def test_wrong_yaml_is_refused(tmp_path, capsys, content, message):
     path = tmp_path / "c.yaml"
-    path.write_text(content)
+    path.write_text(content, encoding="latin-1")
     with pytest.raises(ConfigError, match=message):
         CopySettings.parse(["--config", str(path)], prog="python -m tool copy")
     status, settings = run(["copy", "--config", str(path)])
@@ -113,7 +127,7 @@ def test_printed_settings_can_be_read_back(tmp_path, capsys):
     path = tmp_path / "c.yaml"
     path.write_text(capsys.readouterr().out)
     assert set(yaml.safe_load(path.read_text())) == {
-        "layers", "noise_level", "mode", "dry_run", "out_folder", "jobs"
+        "layers", "noise_level", "mode", "dry_run", "out_folder", "jobs", "sizes"
     }  # fmt: skip
     _, settings = run(["copy", "--config", str(path)])
     assert (settings.layers, settings.jobs, settings.out_folder) == (("a", "b"), 2, Path("artifacts"))

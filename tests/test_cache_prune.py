@@ -412,3 +412,19 @@ def test_only_what_was_offered_goes(zoo, tmp_path_factory, what):
     assert prune(*argv) == 0
     assert contents(folder) == {name: content for name, content in before.items() if name not in gone}
     assert find_candidates(root, what, results=results).candidates == ()
+
+
+def test_a_split_that_is_a_link_is_listed_and_never_pruned(make_store, tmp_path, capsys):
+    outside = make_store(tmp_path / "outside")
+    edit_header(outside, sealed=True, schema=999)
+    root = tmp_path / "features"
+    root.mkdir()
+    (root / "train").symlink_to(outside.parent)
+    assert outside.name in cache_ls(root, capsys)
+    assert found(root, "outdated", "leftovers").candidates == ()
+    assert prune("--root", root, "--yes") == 0
+    assert (
+        f"left alone: {root / 'train'}: is a link; prune the folder that it leads to"
+        in capsys.readouterr().out
+    )
+    assert outside.exists()

@@ -31,7 +31,7 @@ def test_a_run_note_says_who_when_and_how():
 
 
 def test_the_commit_is_marked_when_there_are_changes(monkeypatch):
-    answers = {"rev-parse": "abc", "status": ""}
+    answers = {"ls-files": "runlog.py", "rev-parse": "abc", "status": ""}
     monkeypatch.setattr(runlog, "_git", lambda _, verb, *__: answers[verb])
     assert git_commit() == "abc"
     answers["status"] = " M x"
@@ -70,3 +70,23 @@ def test_the_command_is_what_one_would_type_without_the_path_of_the_program(monk
 )
 def test_data_files_are_named_by_their_last_folders(files, name):
     assert data_name(files) == name
+
+
+def test_a_repository_around_the_installed_program_is_not_its_checkout(monkeypatch, tmp_path):
+    place = tmp_path / ".venv/cache/runlog.py"
+    place.parent.mkdir(parents=True)
+    place.touch()
+    (tmp_path / "analysis.py").touch()
+
+    def git(*arguments):
+        who = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True)
+
+    git("init", "-q")
+    git("add", "analysis.py")
+    git("commit", "-qm", "analysis")
+    monkeypatch.setattr(runlog, "__file__", str(place))
+    assert git_commit() is None
+    git("add", "-f", str(place))
+    git("commit", "-qm", "now it is part of the checkout")
+    assert len(git_commit() or "") == 12

@@ -14,8 +14,10 @@ from store_fakes import (
 )
 
 from cache import Want, find
+from cache.arrays import ArrayName
 from cache.commits import commit_path
 from cache.errors import ConfigError, Damaged, Incomplete, NotExtracted, SchemaVersion, UnknownName
+from cache.layer_names import canonical_layers
 from cache.provenance import differences, family, group, store_key
 from cache.store_folders import store_paths
 
@@ -76,7 +78,7 @@ def test_nothing_there_names_the_command(tmp_path):
     ("layer", "pooling", "message"),
     [
         ("enc_pre_laten", POOLING, r"unknown layer 'enc_pre_laten'; known: enc_<number>, .*enc_pre_latent"),
-        ("dec_input", POOLING, "unknown layer 'dec_input'"),
+        ("dec_inputs", POOLING, "unknown layer 'dec_inputs'"),
         (LAYER, "seg_mean_K", r"unknown pooling 'seg_mean_K'; known: none, .*seg_mean_K<number>"),
         (LAYER, "seg_mean_K8K8", "unknown pooling"),
     ],
@@ -87,12 +89,70 @@ def test_a_typing_error_is_no_missing_store(tmp_path, layer, pooling, message):
         find(tmp_path, "train", want((layer, "forward", pooling)))
 
 
+@pytest.mark.parametrize(("alias", "array"), [("pool_2", FORWARD), ("enc_3", MEAN), ("dec_input", MEAN)])
+def test_a_layer_is_found_by_its_other_names_in_the_stored_network(tmp_path, alias, array):
+    make_store(tmp_path, provenance(arrays=(FORWARD, MEAN)))
+    view = find(tmp_path, "train", want((alias, "forward", array.pooling)))
+    assert view.layers == (array.layer,)
+    np.testing.assert_array_equal(view.features(alias, array.pooling), values_of(array))
+    assert set(view.coordinates(alias, array.pooling)) == set(view.coordinates(array.layer, array.pooling))
+    wanted = want((alias, "forward", array.pooling))
+    assert canonical_layers(tmp_path, "train", wanted, (alias, "enc_0")) == (array.layer, "enc_0")
+    with pytest.raises(NotExtracted, match=f"for layers {alias}, "):
+        find(tmp_path, "test", wanted)
+
+
+def test_another_name_that_means_two_layers_is_refused(tmp_path):
+    """enc_3 is the last block of 3 layers and one of many of 9."""
+    enc_3 = ArrayName("enc_3", "forward", MEAN.pooling)
+    deep = {"encoder": {"config": {"num_layers": 9}, "weights": "77" * 32}}
+    make_store(tmp_path, provenance(arrays=(MEAN,)))
+    wanted = want(("enc_3", "forward", MEAN.pooling))
+    make_store(tmp_path, provenance(arrays=(MEAN,), **deep))
+    assert canonical_layers(tmp_path, "train", wanted, ("enc_3",)) == ("enc_last",)
+    deeper = provenance(arrays=(enc_3,), **deep)
+    make_store(tmp_path, deeper)
+    with pytest.raises(ConfigError, match="layer 'enc_3' is enc_3 in one and enc_last in another"):
+        canonical_layers(tmp_path, "train", wanted, ("enc_3",))
+    narrowed = want(("enc_3", "forward", MEAN.pooling), family=family(deeper))
+    assert canonical_layers(tmp_path, "train", narrowed, ("enc_3",)) == ("enc_3",)
+    assert find(tmp_path, "train", narrowed).arrays == (enc_3,)
+
+
 def test_half_of_a_request_is_said_to_be_there(tmp_path):
     make_store(tmp_path)
     with pytest.raises(NotExtracted, match=r"only some are there: enc_pre_latent/forward/seg_mean_K2\)"):
         find(tmp_path, "train", want((LAYER, "concat", POOLING)))
     with pytest.raises(NotExtracted, match="no features of split 'test'"):
         find(tmp_path, "test", want())
+
+
+def test_what_is_missing_is_extracted_by_the_command_that_made_its_family(tmp_path):
+    data, root = tmp_path / "my data", tmp_path / "features"
+    data.mkdir()
+    made = f"python -m extract run --data '{data}' --split train --layers enc_0 --seed 3 --selection s.json"
+    writer = fill(begin_store(root))
+    writer.record_run("2026-01-01T00-00-00Z", {"command": f"{made} --out {root}"})
+    kept = f"python -m extract run --data '{data}' "
+    asked = f"--layers {LAYER} --poolings {POOLING} --directions backward --out {root}"
+    backward = (LAYER, "backward", POOLING)
+    told = {
+        ("train", ""): f"{kept}--split train --seed 3 {asked}",
+        ("test", ""): f"{kept}--seed 3 --split test {asked}",
+        ("train", "zzz"): "--data FOLDER --checkpoint X",
+    }
+    for (split, of_family), command in told.items():
+        with pytest.raises(NotExtracted) as caught:
+            find(root, split, want(backward, family=of_family or None))
+        assert command in str(caught.value)
+    make_store(root, provenance(precision="bf16"))
+    with pytest.raises(NotExtracted, match="--data FOLDER"):  # of which family is not said
+        find(root, "train", want(backward))
+    with pytest.raises(NotExtracted, match=r"--made-up .*--directions backward --out"):
+        find(root, "train", want(backward, family=family(provenance(precision="bf16"))))
+    writer.record_run("2026-01-02T00-00-00Z", {"command": f"python -m extract run --train f.h5 --out {root}"})
+    with pytest.raises(NotExtracted, match="--data FOLDER"):  # the files of test are not told
+        find(root, "test", want(backward, family=family(provenance())))
 
 
 def test_what_narrows_a_request_to_nothing_is_told_with_what_there_is(tmp_path):

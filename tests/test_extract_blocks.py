@@ -18,16 +18,17 @@ from survey_fakes import LAYER, POOLING, request
 from cache import FeatureStore
 from cache.canonical import check_seal
 from cache.commits import read_commits
-from cache.errors import CacheError, ConfigError, Stale
+from cache.errors import CacheError, ConfigError, FileChanged, Stale
 from cache.writer import StoreWriter
 from extract import block_task, blocks, flow, named_engine, open_blocks, pipeline, task_batches
 from extract.block_task import computed_with
-from extract.fingerprint import FileChanged
+from extract.fingerprint import input_digest
 from extract.named_engine import Engines
 from extract.pipeline import extract_features
 from extract.plan import open_writer, row_table
 from extract.prepare import prepare
 from extract.rates import Rates
+from extract.spectra import open_spectra
 from extract.stages import StageTimes
 
 ARRAYS = {"layers": (LAYER, "pool_1", "input_flux"), "directions": ("forward", "backward"), "draws": 2}
@@ -538,7 +539,11 @@ def altered(task, row):
     """The task with another digest for one row than the file's."""
     digests_ = task.fingerprint.row_digests.copy()
     digests_[row] ^= 1
-    return dataclasses.replace(task, fingerprint=dataclasses.replace(task.fingerprint, row_digests=digests_))
+    with open_spectra(list(task.files)) as spectra:
+        print_ = dataclasses.replace(
+            task.fingerprint, row_digests=digests_, digest=input_digest(spectra, digests_)
+        )
+    return dataclasses.replace(task, fingerprint=print_)
 
 
 def test_rows_that_changed_are_named_whoever_reads_them(spectra_file, tmp_path):

@@ -4,6 +4,7 @@ import fractions
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -446,3 +447,31 @@ def test_the_reference_checkpoint_loads_with_and_without_its_yaml(tmp_path):
     assert found == lines
     shutil.copy(GOLDEN / "ref.ckpt", tmp_path / "copy.ckpt")
     assert weights_digest(load_encoder(tmp_path / "copy.ckpt")) == weights_digest(bare)
+
+
+def test_a_flipped_bit_anywhere_in_a_tensor_is_refused(tmp_path):
+    path = tmp_path / "x.ckpt"
+    shutil.copyfile(SMALL, path)
+    with zipfile.ZipFile(path) as archive:
+        members = [m for m in archive.infolist() if "/data/" in m.filename]
+        contents = [archive.read(m) for m in members]
+    whole = path.read_bytes()
+    for content in contents[:3]:
+        damaged = bytearray(whole)
+        damaged[whole.index(content) + len(content) // 2] ^= 0x10
+        path.write_bytes(damaged)
+        with pytest.raises(
+            CheckpointError, match=r"damaged since it was written \(Bad CRC-32.*copy it again"
+        ):
+            load_encoder(path)
+
+
+def test_archives_without_sums_and_files_of_the_older_format_load(state, tmp_path, monkeypatch):
+    path = tmp_path / "x.ckpt"
+    torch.save({"state_dict": state}, path, _use_new_zipfile_serialization=False)
+    assert weights_digest(load_encoder(path)) == weights_digest(load_encoder(SMALL))
+    monkeypatch.setattr("torch.utils.serialization.config.save.compute_crc32", False)
+    torch.save({"state_dict": state}, path)
+    with zipfile.ZipFile(path) as archive:
+        assert not any(member.CRC for member in archive.infolist())
+    assert weights_digest(load_encoder(path)) == weights_digest(load_encoder(SMALL))

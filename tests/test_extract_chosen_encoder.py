@@ -1,28 +1,15 @@
 import numpy as np
 import pytest
-import torch
 from survey_fakes import CHECKPOINT, N_PIXELS, request
 
 from cache.errors import CheckpointError, ConfigError
-from extract.batches import make_batch, read_batches
-from extract.checkpoint import load_encoder, weights_digest
 from extract.chosen_encoder import (
     check_train_there,
     is_random,
     load_named,
     load_profile,
     mask_ratio,
-    random_encoder,
 )
-from extract.fed_error import TRUE_ERROR
-from extract.fingerprint import fingerprint
-from extract.spectra import open_spectra
-
-
-@pytest.fixture(scope="module")
-def train(survey):
-    with open_spectra(survey / "train/dataset.h5") as spectra:
-        yield spectra, fingerprint(spectra, remember=None)
 
 
 def test_a_checkpoint_with_its_yaml_states_everything(tmp_path):
@@ -86,66 +73,6 @@ def test_random_seeds_are_whole_numbers(tmp_path, name):
     with pytest.raises(ConfigError, match="expected random:SEED with a whole number"):
         load_named(request("x.h5", tmp_path, checkpoint=name))
     assert not is_random("run/random.ckpt")
-
-
-def make_random(train, folder, *, seed=0, mask=None, profile=None, **changes):
-    asked = request("x.h5", folder, checkpoint=f"random:{seed}", **changes)
-    template = load_named(asked)
-    template.error_profile = profile
-    return random_encoder(template, asked, train=train[0], fingerprint=train[1], mask=mask)
-
-
-def test_a_random_encoder_is_calibrated_on_train(train, tmp_path):
-    model, path = make_random(train, tmp_path)
-    again = load_encoder(path)
-    assert weights_digest(again) == weights_digest(model)
-    assert (again.origin, again.assumed) == ("random:0", ())
-    asked = request("x.h5", tmp_path, micro_batch=40)
-    (group,) = read_batches(*train[:1], train[1].kept, train[1], asked, TRUE_ERROR)
-    batch = make_batch(
-        group,
-        split="train",
-        draw=0,
-        mask=None,
-        error_mode="pixel",
-        profile=None,
-        config=asked,
-        fed=TRUE_ERROR,
-    )
-    with torch.no_grad():
-        both = torch.cat([batch.x, batch.x.flip(-1)])
-        mean = model.encoders[0].conv(torch.nn.functional.pad(both, (4, 0))).mean(dim=(0, 2))
-    torch.testing.assert_close(model.encoders[0].bn.running_mean, mean, atol=1e-5, rtol=1e-5)
-    assert not model.encoders[0].bn.training
-
-
-def test_a_random_encoder_depends_on_seed_profile_and_mask_and_not_on_the_run(train, tmp_path):
-    first, path = make_random(train, tmp_path)
-    torch.manual_seed(12345)  # the seed of the request is the only one that counts
-    same = [
-        make_random(train, tmp_path / "a", micro_batch=3, slab_rows=5),
-        make_random(train, tmp_path / "b", noise="none", seed=0),
-        make_random(train, tmp_path / "c", noise_level=3.0, error_input="zero"),
-    ]
-    for model, other in same:
-        assert other.name == path.name
-        assert weights_digest(model) == weights_digest(first)
-    mask = np.arange(N_PIXELS) % 2 == 0
-    others = [
-        make_random(train, tmp_path, seed=1),
-        make_random(train, tmp_path, mask=mask),
-        make_random(train, tmp_path, profile=np.ones(N_PIXELS)),
-    ]
-    assert len({path, *(other for _, other in others)}) == 4
-    assert weights_digest(others[1][0]) != weights_digest(first)
-
-
-def test_a_saved_random_encoder_is_found_again(train, tmp_path):
-    model, path = make_random(train, tmp_path)
-    before = path.stat().st_mtime_ns
-    again, same = make_random(train, tmp_path)
-    assert (same, path.stat().st_mtime_ns) == (path, before)
-    assert weights_digest(again) == weights_digest(model)
 
 
 def test_without_train_it_is_refused(tmp_path):

@@ -98,6 +98,13 @@ def test_names_are_checked_before_anything_runs(model):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_layers_may_be_asked_for_by_their_other_names(kind):
+    names = ("enc_3", "dec_input", "pool_2", "enc_0")
+    found = engine_of(kind, names, ("global_mean",))(torch.rand(2, 2, 8))
+    assert {layer for layer, _, _ in found} == {"enc_last", "enc_pre_latent", "enc_0"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_pooling_must_be_known_and_there_must_be_one(kind):
     with pytest.raises(UnknownName, match="unknown pooling 'median'; known: global_mean"):
         engine_of(kind, ("enc_0",), ("median",))(torch.rand(1, 2, 8))

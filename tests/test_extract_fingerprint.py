@@ -192,6 +192,11 @@ def spoiled(reason, n_rows=6):
     return content
 
 
+def test_the_input_digest_is_of_slabs_of_4096_rows():
+    """A contract: with other slabs no store would be a hit."""
+    assert module.SLAB_ROWS == 4096
+
+
 def test_every_reason_is_tested():
     assert set(FAULTS) == set(REASONS)
 
@@ -232,6 +237,51 @@ def test_only_nan_at_the_very_edges_is_repaired(tmp_path, pixel, value, bad):
     content = example(edge_nan=False)
     content.arrays["error"][4, pixel] = value
     assert list(prints(write_table_layout(tmp_path / "a.h5", content), policy="drop").bad) == bad
+
+
+@pytest.mark.parametrize(
+    ("pixel", "value", "error", "bad"),
+    [
+        (0, np.nan, np.nan, []),
+        (63, np.nan, np.nan, []),
+        (0, np.nan, 0.1, ["noisy_not_finite"]),
+        (0, np.inf, np.nan, ["noisy_not_finite"]),
+        (1, np.nan, 0.1, ["noisy_not_finite"]),
+    ],
+)
+def test_edges_of_a_stored_draw_are_repaired_where_the_error_is_unknown(tmp_path, pixel, value, error, bad):
+    content = example(edge_nan=False)
+    content.arrays["noisy"] = content.arrays["flux"].copy()
+    content.arrays["noisy"][4, pixel] = value
+    content.arrays["error"][4, pixel] = error
+    path = write_table_layout(tmp_path / "a.h5", content)
+    for remember in (None, tmp_path / "digests", tmp_path / "digests"):  # scanned, remembered, recalled
+        found = prints(path, policy="drop", noise="stored", remember=remember)
+        assert list(found.bad) == bad
+        for mode in ("draw", "none"):
+            known = prints(path, noise=mode, remember=remember)
+            assert (known.bad, known.digest) == ({}, found.digest)
+
+
+def test_scans_that_knew_no_repair_of_a_stored_draw_are_made_again(tmp_path, scans, monkeypatch):
+    _, plain = two_files(tmp_path, n_rows=(5,))
+    (tmp_path / "with").mkdir()
+    _, noisy = two_files(tmp_path / "with", noisy=True, n_rows=(5,))
+    about = module._about
+    monkeypatch.setattr(
+        module,
+        "_about",
+        lambda *a: {name: value for name, value in about(*a).items() if name != "noisy_edges"},
+    )
+    for paths in (plain, noisy):
+        prints(paths, remember=tmp_path / "digests")
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "scan_rows", lambda *a: scans.append(a[1].stop) or row_scan.scan_rows(*a))
+    scans.clear()
+    prints(plain, remember=tmp_path / "digests")
+    assert scans == []
+    prints(noisy, remember=tmp_path / "digests")
+    assert scans == [5]
 
 
 def test_the_checks_equal_a_slow_loop():

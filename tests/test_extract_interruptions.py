@@ -33,7 +33,7 @@ from cache.writer import StoreWriter
 from extract import block_task, blocks, flow, pipeline, schedulers
 from extract import prepare as prepare_module
 from extract.pipeline import extract_features
-from extract.plan import open_writer, row_table
+from extract.plan import block_rows_of, open_writer, row_table
 from extract.prepare import prepare
 
 
@@ -88,6 +88,21 @@ def test_parts_in_any_order_equal_one_run(spectra_file, tmp_path, order, monkeyp
         path = extract_features(asked, say=said.append)["test"][0]
     assert sum("of other parts are missing" in line for line in said) == 2
     assert FeatureStore.open(path).digest() == reference.digest()
+
+
+@pytest.mark.parametrize(("asked", "told"), [({"block_rows": 8}, "8"), ({}, "16"), ({"block_rows": 5}, None)])
+def test_a_begun_store_keeps_its_blocks_and_says_so(spectra_file, tmp_path, asked, told):
+    path = extract_one(spectra_file, tmp_path, block_rows=5).path
+    commit_path(path, 1).unlink()
+    said = []
+    extract_features(request(spectra_file, tmp_path, **asked), say=said.append)
+    lines = [line for line in said if "--block-rows" in line]
+    expected = f"test: {path} was begun with --block-rows 5, and goes on so, not with {told}"
+    assert lines == ([] if told is None else [expected])
+    assert FeatureStore.open(path).header.block_rows == 5
+    said.clear()
+    extract_features(request(spectra_file, tmp_path, block_rows=3), say=said.append)
+    assert said == [f"test: {path} is there and fresh"]
 
 
 @pytest.mark.parametrize("part", ["0/3", "4/3", "1", "a/b", "1/0"])
@@ -305,3 +320,30 @@ def test_weights_that_change_are_never_committed(spectra_file, tmp_path, monkeyp
         extract_features(request(spectra_file, tmp_path))
     store = StoreWriter.open(next((tmp_path / "features/test").iterdir()))
     assert store.pending() == [0]
+
+
+def test_weights_that_change_after_the_last_block_are_noticed_too(spectra_file, tmp_path, monkeypatch):
+    run_split = pipeline._run_split
+
+    def change_afterwards(prepared, *arguments):
+        paths = run_split(prepared, *arguments)
+        next(prepared.model.parameters()).data += 1
+        return paths
+
+    monkeypatch.setattr(pipeline, "_run_split", change_afterwards)
+    with pytest.raises(CheckpointError, match="statistics changed during the run; this is a bug"):
+        extract_features(request(spectra_file, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "asked", "rows"),
+    [
+        (100_000, None, 4096),
+        (200_000, None, 4096),
+        (1_000_000, None, 16384),
+        (1000, None, 1000),
+        (10**6, 512, 512),
+    ],
+)
+def test_rows_of_a_block_follow_from_those_of_the_request(n_rows, asked, rows):
+    assert block_rows_of(n_rows, asked) == rows

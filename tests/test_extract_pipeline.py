@@ -321,6 +321,22 @@ def test_stored_noise_and_none(with_noise, tmp_path):
 PIXEL_ARRAYS = tuple((layer, "forward", "none") for layer in PIXELS["layers"])
 
 
+def test_a_stored_draw_whose_edges_are_unknown_is_used(tmp_path):
+    """noisy = flux + N error is NaN where the error is: at the first and the last pixel."""
+    content = stars(20, 0)
+    arrays = content.arrays
+    arrays["noisy"] = arrays["flux"] + arrays["error"]
+    assert np.isnan(arrays["noisy"][:, [0, -1]]).all()
+    path = write_flat_layout(tmp_path / "edges.h5", content)
+    stored = extract_one(path, tmp_path, noise="stored", **PIXELS).features("input_flux", "none")
+    expected = arrays["noisy"].astype(np.float32)
+    expected[:, [0, -1]] = expected[:, [1, -2]]
+    np.testing.assert_array_equal(stored, expected)
+    assert np.isfinite(
+        extract_one(path, tmp_path, noise="draw", **PIXELS).features("input_flux", "none")
+    ).all()
+
+
 def test_stored_noise_must_be_in_the_file(spectra_file, tmp_path):
     with pytest.raises(ConfigError, match="--noise stored, but the test file holds no noisy"):
         extract_features(request(spectra_file, tmp_path, noise="stored"))

@@ -1,136 +1,124 @@
-"""Requests that cannot be met, random encoders as controls, and stores that are damaged."""
+"""What strangers and typing errors bring: told at the boundary, with what to do, and never as a traceback."""
+
+import os
+import resource
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hdf5_fixtures import write_table_layout
-from survey_fakes import LAYER, N_PIXELS, POOLING, YAML, extract_one, provenance, request, stars
+from survey_fakes import CHECKPOINT, request, stars
 
-from cache import FeatureStore, Want, find
-from cache.arrays import ArrayName
-from cache.errors import (
-    CheckpointError,
-    ConfigError,
-    Damaged,
-    InputError,
-    NotExtracted,
-    UnknownName,
-)
-from cache.header import chunk_path
-from cache.repair import repair
+from cache import FeatureStore
+from cache.errors import ConfigError, InputError
+from extract import safe_hdf5
 from extract.pipeline import extract_features
+from extract.plan import check_room
+from extract.prepare import prepare
+from extract.spectra import open_spectra
 
 
-@pytest.mark.parametrize(
-    ("changes", "error", "message"),
-    [
-        ({"layers": ("enc_9",)}, UnknownName, "unknown layer 'enc_9'; known: enc_0"),
-        ({"poolings": ("seg_mean",)}, UnknownName, "unknown pooling 'seg_mean'"),
-        ({"poolings": ("none",)}, ConfigError, "give no array; pooling 'none' is for input_flux"),
-        ({"poolings": ("seg_mean_K33",)}, InputError, "33 segments asked of a feature map of 32 cells"),
-        ({"checkpoint": "absent.ckpt"}, CheckpointError, r"absent\.ckpt: no such file; expected"),
-        ({"config_model": None}, ConfigError, "nothing states what they hold.*--error-mode"),
-        (
-            {"config_model": None, "error_mode": "pixel", "layers": ("denoised",)},
-            ConfigError,
-            "denoised flux needs the ending .*--ending softplus",
-        ),
-        ({"config_model": None, "error_mode": "L4"}, InputError, "'L4' needs the mean error per pixel"),
-        ({"config_model": None, "error_mode": "L2"}, InputError, "'L2' on 256 pixels"),
-        ({"device": "cuda"}, ConfigError, "--device cuda: this machine has no usable CUDA device"),
-    ],
-)
-def test_requests_that_cannot_be_met_write_nothing(
-    spectra_file, tmp_path, monkeypatch, changes, error, message
-):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(error, match=message):
-        extract_features(request(spectra_file, tmp_path, **changes))
-    assert list(tmp_path.iterdir()) == []
+@pytest.fixture
+def path(tmp_path):
+    return write_table_layout(tmp_path / "x.h5", stars(8, seed=1))
 
 
-def test_denoised_of_spectra_too_short_for_the_whole_network(tmp_path):
-    path = write_table_layout(tmp_path / "short.h5", stars(2, 0, n_pixels=6))
-    with pytest.raises(InputError, match="too short: 3 pools need at least 8"):
-        extract_features(request(path, tmp_path, layers=("denoised",), poolings=("none",)))
-    assert not (tmp_path / "features").exists()
+def test_more_rows_at_a_time_than_there_are_take_no_memory(path, tmp_path):
+    plain = extract_features(request(path, tmp_path, jobs=1))["test"][0]
+    huge = extract_features(request(path, tmp_path / "huge", jobs=1, slab_rows=10**12))["test"][0]
+    assert FeatureStore.open(huge).digest() == FeatureStore.open(plain).digest()
 
 
-def test_a_network_trained_under_a_mask_needs_it(spectra_file, tmp_path):
-    yaml = tmp_path / "masked.yaml"
-    yaml.write_text(YAML.read_text().replace("mask_ratio: 1", "mask_ratio: 0.85"))
-    with pytest.raises(ConfigError, match=r"masked\.yaml: mask_ratio is 0\.85.*--mask FILE\.npy"):
-        extract_features(request(spectra_file, tmp_path, config_model=yaml))
-    mask = np.arange(N_PIXELS) % 7 != 0
-    np.save(tmp_path / "mask.npy", mask)
-    changes = {"layers": (LAYER, "input_flux"), "poolings": ("global_mean", "none")}
-    masked = extract_one(spectra_file, tmp_path, config_model=yaml, mask=tmp_path / "mask.npy", **changes)
-    assert masked.features("input_flux", "none").shape == (16, mask.sum())
-    plain = extract_one(spectra_file, tmp_path, **changes)
-    np.testing.assert_array_equal(  # the noise of a pixel does not depend on the mask
-        masked.features("input_flux", "none"), plain.features("input_flux", "none")[:, mask]
-    )
-    wave = masked.coordinates(LAYER, "global_mean")
-    assert wave["wave_lo"][0] == stars(1, 0).arrays["wave"][mask][0]
+def test_a_micro_batch_beyond_all_memory_is_refused(path, tmp_path):
+    with pytest.raises(ConfigError, match=r"--micro-batch is 1000000000; at most 16384"):
+        request(path, tmp_path, micro_batch=10**9)
 
 
-def test_splits_on_two_wavelength_grids_are_refused(survey, tmp_path):
-    other = write_table_layout(tmp_path / "o.h5", stars(3, 8, n_pixels=260))
-    data = {"train": (survey / "train/dataset.h5",), "test": (other,)}
-    with pytest.raises(ConfigError, match=r"o\.h5: the wavelengths of test are not those of .*separate runs"):
-        extract_features(request(data, tmp_path))
+@pytest.mark.parametrize("seed", ["²", "9" * 19, "٣", "1 "])
+def test_seeds_that_torch_cannot_take_are_refused(survey, tmp_path, seed):
+    with pytest.raises(ConfigError, match="expected random:SEED with a whole number of at most 18 digits"):
+        extract_features(request(survey, tmp_path, checkpoint=f"random:{seed}"))
 
 
-# Random encoders as controls.
+def test_the_largest_seed_is_taken(survey, tmp_path):
+    asked = request(survey, tmp_path, checkpoint=f"random:{'9' * 18}")
+    with prepare(asked) as prepared:
+        assert prepared.model.origin == asked.checkpoint
 
 
-def test_a_random_encoder_needs_train_and_is_reproducible(survey, spectra_file, tmp_path):
-    asked = {"checkpoint": "random:3", "poolings": ("global_mean",)}
-    with pytest.raises(ConfigError, match=r"random:3 is calibrated on train spectra.*random-\.\.\.\.ckpt"):
-        extract_features(request(spectra_file, tmp_path, **asked))
-    assert not (tmp_path / "features").exists()
+def test_a_name_that_is_not_utf8_is_refused_by_name(path):
+    odd = os.fsencode(path.parent) + b"/caf\xe9.h5"
+    shutil.copyfile(path, odd)
+    with pytest.raises(InputError, match=r"caf\\udce9\.h5'.*not UTF-8; rename it"):
+        open_spectra(os.fsdecode(odd))
+
+
+def test_the_limit_of_open_files_is_raised_where_it_could_be_met(path, monkeypatch):
+    limits, asked = [64, 4096], []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: tuple(limits))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, both: asked.append(both))
+    with open_spectra([path]):
+        assert asked == []
+    with open_spectra([path] * 17):
+        assert asked == [(4096, 4096)]
+    limits[:] = [resource.RLIM_INFINITY, resource.RLIM_INFINITY]
+    safe_hdf5.allow_open_files(10**9)
+    assert len(asked) == 1
+
+
+def test_too_many_open_files_are_called_so(path, monkeypatch):
+    many = [Path(shutil.copyfile(path, path.with_name(f"{k}.h5"))) for k in range(20)]
+    monkeypatch.setattr("extract.spectra.allow_open_files", lambda _: None)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    here = sum(1 for _ in Path("/dev/fd").iterdir())
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (here + 8, hard))
+        with pytest.raises(InputError, match="too many files are open at once"):
+            open_spectra(many)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("beside", ["in the state dict", "at the top"])
+def test_tensors_that_are_not_used_are_listed_by_group(path, tmp_path, beside):
+    content = torch.load(CHECKPOINT, weights_only=True)
+    average = {name.replace("model.", "ema_model."): v for name, v in content["state_dict"].items()}
+    if beside == "at the top":
+        content["ema_model"] = average
+    else:
+        content["state_dict"] |= average
+    torch.save(content, tmp_path / "ema.ckpt")
     said = []
-    paths = extract_features(request(survey, tmp_path, **asked), say=said.append)
-    stores = {split: FeatureStore.open(path) for split, (path,) in paths.items()}
-    assert {store.provenance["encoder"]["origin"] for store in stores.values()} == {"random:3"}
-    assert len({store.family for store in stores.values()}) == 1
-    assert stores["test"].about["encoder"] == "random:3"
-    (saved,) = (tmp_path / "encoders").iterdir()
-    assert said[0] == f"random encoder {saved}"
-    again = extract_features(request(survey, tmp_path / "again", **asked))
-    assert [path.name for path in again["test"]] == [path.name for path in paths["test"]]
-    assert (tmp_path / "again/encoders" / saved.name).read_bytes() == saved.read_bytes()
-    by_path = extract_features(
-        request(spectra_file, tmp_path, checkpoint=str(saved), config_model=None, poolings=("global_mean",))
-    )
-    assert by_path["test"] == paths["test"]
-    other = provenance(survey, tmp_path, **{**asked, "checkpoint": "random:4"})
-    assert other["encoder"]["weights"] != stores["test"].provenance["encoder"]["weights"]
-    features = stores["train"].features(LAYER, "global_mean")
-    assert np.isfinite(features).all()
-    assert features.std(axis=0).max() > 1e-3
+    with prepare(request(path, tmp_path, checkpoint=str(tmp_path / "ema.ckpt")), say=said.append):
+        (note,) = (line for line in said if "also holds" in line)
+    assert f"ema_model ({len(average)})" in note
+    said.clear()
+    with prepare(request(path, tmp_path), say=said.append):
+        assert not any("also holds" in line for line in said)
 
 
-def test_what_is_damaged_is_refused_by_name_after_extraction(spectra_file, tmp_path):
-    store = extract_one(spectra_file, tmp_path, block_rows=5)
-    arrays = ((LAYER, "forward", POOLING),)
-    name = ArrayName(*arrays[0])
-    chunk = chunk_path(store.path, name, 1)
-    chunk.write_bytes(chunk.read_bytes()[:-1] + b"\x00")
-    with pytest.raises(Damaged, match="c/1/0"):
-        find(tmp_path / "features", "test", Want(arrays=arrays))
-    with pytest.raises(NotExtracted, match="python -m extract run"):
-        find(tmp_path / "features", "val", Want(arrays=arrays))
+def test_labels_that_are_needed_are_finite_before_anything_is_computed(tmp_path):
+    content = stars(8, seed=1)
+    content.labels["log_g"][[2, 5]] = np.nan, np.inf
+    content.arrays["flux"][2] = 0  # a bad row, which is dropped: its label does not matter
+    path = write_table_layout(tmp_path / "x.h5", content)
+    asked = {"on_bad_rows": "drop", "need_labels": ("T_eff", "log_g")}
+    with pytest.raises(InputError, match=r"label log_g is NaN or infinite in 1 of 7 rows of test .*\[5\]"):
+        extract_features(request(path, tmp_path, **asked))
+    assert not (tmp_path / "features").exists()
+    extract_features(request(path, tmp_path, **{**asked, "need_labels": ("T_eff",)}))
 
 
-def test_a_finished_store_that_is_damaged_is_no_hit(survey, tmp_path):
-    """Asking again for what is there finds the damage, and says how to mend it."""
-    asked = request(survey / "test" / "dataset.h5", tmp_path)
-    (path,) = extract_features(asked)["test"]
-    chunk = next(path.rglob("features/c/0/0"))
-    chunk.write_bytes(chunk.read_bytes()[:-1])
-    with pytest.raises(Damaged, match="python -m cache repair"):
-        extract_features(asked)
-    assert repair(path).blocks == (0,)
-    assert extract_features(asked)["test"] == [path]
-    FeatureStore.open(path).verify()
+def test_room_is_looked_for_where_a_link_leads(path, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "features").mkdir()
+    (tmp_path / "features/test").symlink_to(elsewhere)
+    asked = []
+    real = shutil.disk_usage
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: asked.append(place.resolve()) or real(place))
+    with prepare(request(path, tmp_path)) as prepared:
+        check_room(prepared.config.out, prepared.plans)
+    assert asked == [elsewhere]

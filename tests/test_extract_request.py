@@ -38,6 +38,7 @@ DATA = {"test": (Path("a.h5"),)}
         ({"slab_rows": -1}, "--slab-rows is -1"),
         ({"block_rows": 0}, "--block-rows is 0"),
         ({"threads": 0}, "--threads is 0"),
+        ({"seed": -1}, "--seed is -1; it must be at least 0"),
         ({"noise_level": -0.1}, "--noise-level is -0.1"),
         ({"noise_level": float("inf")}, "--noise-level is inf"),
         ({"noise_level": float("nan")}, "--noise-level is nan"),

@@ -67,6 +67,34 @@ def test_a_dry_run_checks_and_plans_and_writes_no_store(survey, tmp_path, capsys
     assert not (tmp_path / "s.json").exists()
 
 
+@pytest.mark.parametrize("verb", [("run",), ("run", "--dry-run"), ("plan",)])
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--selection", "{there}"), "--selection {there}: cannot write a file there"),
+        (("--stats", "{there}"), "--stats {there}: cannot write a file there"),
+        (("--scheduler", "dask", "--dask-config", "{there}/x.yaml"), "--dask-config {there}/x.yaml: "),
+        (("--seed", "-1"), "--seed is -1; it must be at least 0"),
+    ],
+)
+def test_what_cannot_be_written_or_read_is_found_before_anything_is_computed(
+    survey, tmp_path, capsys, monkeypatch, verb, given, told
+):
+    def begin(*_, **__):
+        raise AssertionError("files were opened")
+
+    for module in ("run_command", "plan_command"):
+        monkeypatch.setattr(f"extract.{module}.head_start", begin)
+    there = tmp_path / "there"
+    there.mkdir()
+    name, *how = verb
+    argv = flags(tmp_path, "--data", survey, *how, *(word.format(there=there) for word in given))
+    assert extract(name, *argv) == 2
+    assert told.format(there=there) in capsys.readouterr().err
+    assert list(there.iterdir()) == []
+    assert not (tmp_path / "features").exists()
+
+
 def test_labels_that_files_must_hold_are_checked_before_anything_is_computed(
     survey, tmp_path, capsys, monkeypatch
 ):

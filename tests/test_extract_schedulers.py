@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import h5py
 import pytest
@@ -21,6 +22,7 @@ from survey_fakes import request
 from cache import FeatureStore, dask_cluster
 from cache.dask_cluster import Cluster
 from cache.errors import CacheError, ConfigError, InputError, Stale, UnknownName
+from cache.new_cluster import make_cluster
 from cache.writer import StoreWriter
 from extract import dask_scheduler, pipeline
 from extract.dask_scheduler import _compute, _told_losses, program
@@ -295,6 +297,15 @@ def test_a_cluster_that_starts_no_worker_is_refused(files, tmp_path, monkeypatch
     assert said == ["waiting for the first worker of the local cluster"]
 
 
+def test_a_cluster_of_this_machine_listens_on_this_machine_alone():
+    made = []
+    distributed = SimpleNamespace(LocalCluster=lambda **arguments: made.append(arguments))
+    make_cluster(distributed, {"cluster": "local", "jobs": 2})
+    (told,) = made
+    assert (told["host"], told["n_workers"]) == ("127.0.0.1", 2)
+    assert told["scheduler_kwargs"] == {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+
+
 def test_jobs_that_queue_are_waited_for_with_a_word_now_and_then(files, tmp_path, monkeypatch):
     monkeypatch.setattr(dask_cluster, "AGAIN_SECONDS", 7.0)
     asked_for, said = [], []
@@ -386,7 +397,11 @@ def test_without_dask_the_command_that_installs_it_is_told(files, tmp_path, monk
         ("cluster: slurm", ConfigError, "expected a mapping with `cluster`"),
         ("- 1", ConfigError, "expected a mapping"),
         ("a: [", ConfigError, "--dask-config"),
+        ("# k\xf6ln", ConfigError, "--dask-config .*expected YAML in UTF-8"),
         ("{cluster: pbs, jobs: 1}", UnknownName, "unknown cluster in .*'pbs'; known: local, slurm"),
+        ("{cluster: slurm, jobs: 1}", ConfigError, "no network is named, .*`interface: ib0`"),
+        ("{cluster: slurm, jobs: 1, scheduler_options: 5}", ConfigError, "scheduler_options is 5"),
+        ("{cluster: slurm, jobs: 1, scheduler_options: {port: 1}}", ConfigError, "{host: 10.0.0.1}"),
         ("{cluster: local, jobs: 0}", ConfigError, "jobs is 0; it must be at least 1"),
         ("{cluster: local, jobs: 1, colour: red}", ConfigError, "cannot be made.*colour"),
     ],
@@ -394,7 +409,7 @@ def test_without_dask_the_command_that_installs_it_is_told(files, tmp_path, monk
 def test_a_cluster_file_that_cannot_be_meant_is_refused(files, tmp_path, text, error, message):
     pytest.importorskip("distributed", reason="dask is an optional extra")
     path = tmp_path / "cluster.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="latin-1")
     with pytest.raises(error, match=message):
         extract_features(asked(files, tmp_path, scheduler="dask", dask_config=path))
 
@@ -403,7 +418,7 @@ def test_jobqueue_is_asked_for_by_name(files, tmp_path, monkeypatch):
     pytest.importorskip("distributed", reason="dask is an optional extra")
     without("dask_jobqueue", monkeypatch)
     path = tmp_path / "cluster.yaml"
-    path.write_text("{cluster: slurm, jobs: 1}")
+    path.write_text("{cluster: slurm, jobs: 1, scheduler_options: {host: 127.0.0.1}}")
     with pytest.raises(ConfigError, match=r"dask_jobqueue is not installed here; pip install"):
         extract_features(asked(files, tmp_path, scheduler="dask", dask_config=path))
 

@@ -10,6 +10,7 @@ from small_survey import N, flags, survey_store
 from store_fakes import FORWARD
 
 from cache.errors import ConfigError
+from cache.header import read_header
 from cache.records import read_predictions, read_records, run_id
 from cache.selection import select, write_selection
 from probes.axes import StoreAxes, along_axes, needed
@@ -110,7 +111,108 @@ def test_a_level_that_is_not_stored_is_named(features, tmp_path, capsys):
     assert read_records(tmp_path) == []
 
 
+def test_a_crossing_named_beside_an_axis_of_levels_is_told_only_where_it_occurs(features, tmp_path):
+    argv = ("--noise-levels", "0,0.5", "--cross", "noise-level")
+    assert probes("sweep", *flags(features, tmp_path, *argv)) == 0
+    for record in read_records(tmp_path):
+        levels = record.spec["noise_levels"]
+        assert record.spec["cross"] == ([] if levels["train"] == levels["test"] else ["noise-level"])
+
+
+# --- error inputs ---
+
+
+FED = ("true", "zero", "shuffled:1:0")
+
+
+@pytest.fixture(scope="module")
+def fed(tmp_path_factory):
+    """Every split fed each of three error inputs; the stores of the first are selected too."""
+    root = tmp_path_factory.mktemp("fed")
+    made = {name: {split: [survey_store(root, split, error_input=name)] for split in N} for name in FED}
+    write_selection(root / "selection.json", select(root, made["true"], encoder="tiny"))
+    return root, made
+
+
+@pytest.mark.parametrize("verb", ["run", "sweep"])
+@pytest.mark.parametrize("chosen", ["family", "selection"])
+def test_test_is_crossed_with_another_error_input_and_the_record_tells(fed, tmp_path, verb, chosen, capsys):
+    root, made = fed
+    of = {
+        "family": ("--family", read_header(made["true"]["train"][0]).family[:12]),
+        "selection": ("--selection", root / "selection.json"),
+    }[chosen]
+    where = flags(root, tmp_path, *of)
+    assert probes(verb, *where, "--test-error-input", "shuffled") == 2
+    assert "say --cross error-input if that is meant" in capsys.readouterr().err
+    assert probes(verb, *where, "--test-error-input", "shuffled", "--cross", "error-input") == 0
+    (record,) = read_records(tmp_path)
+    keys = {split: [read_header(path).key for path in made["true"][split]] for split in N}
+    keys["test"] = [read_header(path).key for path in made["shuffled:1:0"]["test"]]
+    assert record.spec["stores"] == keys
+    told = (record.spec["error_input"], record.spec["test_error_input"], record.spec["cross"])
+    assert told == ("true", "shuffled:1:0", ["error-input"])
+
+
+def test_default_controls_of_a_crossing_are_those_on_the_same_features(fed, tmp_path):
+    root, made = fed
+    argv = ("--family", read_header(made["zero"]["train"][0]).family, "--controls", "default")
+    argv += ("--test-error-input", "true", "--cross", "error-input")
+    assert probes("run", *flags(root, tmp_path, *argv)) == 0
+    found = {record.spec["control"]: record.spec for record in read_records(tmp_path)}
+    assert set(found) == {"none", "shuffled_labels", "mean_predictor"}
+    assert {(spec["error_input"], spec["test_error_input"]) for spec in found.values()} == {("zero", "true")}
+
+
+def test_what_crosses_nothing_or_is_not_stored_is_told(fed, tmp_path, capsys):
+    root, made = fed
+    where = flags(root, tmp_path, "--family", read_header(made["true"]["train"][0]).family)
+    for argv in (("--cross", "error-input"), ("--cross", "error-input", "--test-error-input", "true")):
+        assert probes("run", *where, *argv) == 2
+        assert "nothing is crossed" in capsys.readouterr().err
+    assert probes("run", *where, "--cross", "error-input", "--test-error-input", "constant") == 2
+    told = capsys.readouterr().err
+    assert "no test features with error input 'constant'" in told
+    assert (
+        "--layers enc_pre_latent --poolings seg_mean_K2 --directions forward --error-input constant" in told
+    )
+    survey_store(tmp_path / "more", "test", error_input="shuffled:1:7")
+    for split in N:
+        survey_store(tmp_path / "more", split)
+    survey_store(tmp_path / "more", "test", error_input="shuffled:1:0")
+    where = flags(tmp_path / "more", tmp_path / "r", "--cross", "error-input", "--test-error-input")
+    true = ("--family", read_header(made["true"]["train"][0]).family)
+    assert probes("run", *where, "shuffled", *true) == 2
+    assert "several test stores with error input 'shuffled' would do" in capsys.readouterr().err
+    assert probes("run", *where, "shuffled:1:7", *true) == 0
+
+
 # --- draws ---
+
+
+@pytest.mark.parametrize("n", [0, -1])
+@pytest.mark.parametrize("flag", ["--draws", "--train-size"])
+def test_fewer_than_one_draw_or_star_is_refused(flag, n, features, tmp_path, capsys):
+    assert probes("run", *flags(features, tmp_path, flag, n)) == 2
+    assert f"{flag}: Input should be greater than or equal to 1 (got '{n}')" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["run", "sweep"])
+def test_the_draw_of_test_may_be_stated(tmp_path, capsys, verb):
+    root = tmp_path / "features"
+    made = {split: [survey_store(root, split)] for split in N}
+    made["test"].append(survey_store(root, "test", noise={"draw": 1}))
+    write_selection(tmp_path / "s.json", select(root, made, encoder="tiny"))
+    for number, of in enumerate(((), ("--selection", tmp_path / "s.json"))):
+        argv = flags(root, tmp_path / f"r{number}", *of, "--test-draw")
+        assert probes(verb, *argv, 1) == 0
+        (record,) = read_records(tmp_path / f"r{number}")
+        assert record.spec["draws"] == {"train": [0], "val": [0], "test": [1]}
+        keys = {split: [read_header(path).key for path in paths[-1:]] for split, paths in made.items()}
+        assert record.spec["stores"] == keys
+        capsys.readouterr()
+        assert probes(verb, *argv, 2) == 2
+        assert "--draws 3" in capsys.readouterr().err
 
 
 def test_draws_nest_and_stars_are_counted_once(features, tmp_path):

@@ -54,6 +54,27 @@ def test_settings_that_may_be_meant_pass_without_any_store(verb, argv, tmp_path,
 
 
 @pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ("mlp_1.hidden=[5.5]", "hidden[0] is 5.5; expected a whole number"),
+        ("mlp_1.max_epochs=2.5", "max_epochs is 2.5; expected a whole number"),
+        ("mlp_1.label_scaling=[1]", "unknown mlp label_scaling [1]; known: standard, none"),
+        ("lightgbm.preset=5", "unknown LightGBM preset 5; known: conservative"),
+        ("lightgbm.preset=[1]", "unknown LightGBM preset [1]; known: conservative"),
+        ("ridge.n_alphas=2.5", "n_alphas is 2.5; expected a whole number"),
+    ],
+)
+def test_parameters_of_another_type_are_refused(params, told, capsys):
+    argv = ("--heads", params.partition(".")[0], "--params", params, "--check")
+    assert probes("run", *argv) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_one_number_for_the_hidden_layers_may_be_meant():
+    assert probes("run", "--heads", "mlp_1", "--params", "mlp_1.hidden=128", "--check") == 0
+
+
+@pytest.mark.parametrize(
     ("argv", "told"),
     [
         (("--controls", "shuffled"), "unknown control 'shuffled'"),

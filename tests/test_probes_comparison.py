@@ -10,12 +10,14 @@ from small_survey import N, flags, survey_store
 
 from cache.canonical import canonical_json
 from cache.errors import ProbeError
-from cache.records import read_predictions, read_records
+from cache.records import read_predictions, read_records, write_record
 from probes.bins import quantile_bins
+from probes.carried import LEAST_EFFECTIVE
 from probes.comparable import comparable
-from probes.comparison import binned, described, paired
+from probes.comparison import binned, described, n_holding, paired
 from probes.metrics import r2
 from probes.statistics import PAIRED_METHOD, intervals, paired_difference
+from reports.comparisons import LEAST_EFFECTIVE as REPORTED_AS
 
 CHOICES = (
     "--heads", "ols,ridge,mlp_1", "--params", "mlp_1.max_epochs=3,mlp_1.hidden=[8],mlp_1.threads=1,ridge.alpha=1000",
@@ -125,6 +127,37 @@ def test_selectivity_is_the_score_minus_those_of_the_controls(results):
             assert item[control]["predictions"] == other.files["predictions"]
 
 
+def test_a_random_encoder_of_another_shape_is_no_control_and_of_several_none_is(results):
+    found, records = of_label(results, "log_g")
+    own = next(r for r in found.records if r.spec["control"] == "none" and r.spec["head"] == "ols")
+    twin = next(
+        r for r in found.records if r.spec["control"] == "random_encoder" and r.spec["head"] == "ols"
+        and r.spec["labels"] == own.spec["labels"]
+    )  # fmt: skip
+    assert own.result["architecture"] == twin.result["architecture"]
+
+    def told(**changed):
+        """What is told of `own` where the random encoder, or a second one beside it, has other results."""
+        other = replace(twin, run_id="ff" * 32, result={**twin.result, **changed.pop("second", {})})
+        first = replace(twin, result={**twin.result, **changed})
+        rest = tuple(r for r in found.records if r is not twin)
+        both = replace(
+            found,
+            records=(*rest, first, other),
+            y_hat=np.zeros((len(found.rows.y), len(rest) + 2)),
+        )
+        (item,) = [i for i in described(both, records)["selectivity"] if i["run"] == own.run_id]
+        return item.get("random_encoder", {}).get("run")
+
+    elsewhere = {"architecture": "00" * 32}
+    assert told() == twin.run_id
+    assert told(second=elsewhere) == twin.run_id
+    assert told(**elsewhere) == "ff" * 32
+    assert told(**elsewhere, second=elsewhere) is None
+    assert told(architecture=None, d=1, second=elsewhere) is None
+    assert told(second={"weights": "88" * 32}) is None
+
+
 def test_seeds_are_told_as_mean_and_spread(results):
     found, records = of_label(results, "log_g")
     seeds = described(found, records)["seeds"]
@@ -207,9 +240,11 @@ def test_a_comparison_is_recorded_once_and_anew_when_records_change(tmp_path, ca
     capsys.readouterr()
     assert probes("compare", "--results", tmp_path / "r") == 0
     assert capsys.readouterr().out.startswith(
-        f"log_g, {N['test']} test stars, 2 records: 1 of 1 differences hold at 5 % for all pairs at once ("
+        f"log_g, {N['test']} test stars, 2 records: 0 of 1 differences hold at 5 % for all pairs at once ("
     )
     first = compared(tmp_path / "r", "log_g")
+    assert first.result["p_holm"][0] < 0.05
+    assert first.result["n_eff"][0] < LEAST_EFFECTIVE
     assert first.spec["method"] == PAIRED_METHOD
     assert first.spec["runs"] == "all"
     assert canonical_json(first.result)
@@ -227,6 +262,31 @@ def test_a_comparison_is_recorded_once_and_anew_when_records_change(tmp_path, ca
     assert compared(tmp_path / "r", "log_g").result["selectivity"]
 
 
+def test_a_comparison_of_an_older_version_is_made_anew_in_its_place(tmp_path, capsys):
+    for split in N:
+        survey_store(tmp_path / "f", split)
+    assert probes("run", *flags(tmp_path / "f", tmp_path / "r"), "--heads", "ols,ridge") == 0
+    assert probes("compare", "--results", tmp_path / "r") == 0
+    first = compared(tmp_path / "r", "log_g")
+    older = {name: value for name, value in first.result.items() if name not in ("version", "n_eff")}
+    write_record(tmp_path / "r", kind=first.kind, spec=first.spec, result=older, run=first.run)
+    capsys.readouterr()
+    assert probes("compare", "--results", tmp_path / "r") == 0
+    assert "(on record)" not in capsys.readouterr().out
+    assert compared(tmp_path / "r", "log_g").result == first.result
+
+
+def test_what_holds_has_a_small_p_an_interval_on_one_side_and_many_stars_behind_it():
+    assert (REPORTED_AS, LEAST_EFFECTIVE) == (LEAST_EFFECTIVE, 12)
+    numbers = {
+        "lo": [0.1, -0.3, -0.1, None, 0.1, 0.1],
+        "hi": [0.2, -0.1, 0.1, None, 0.2, 0.2],
+        "p_holm": [0.05, 0.01, 0.01, 0.01, 0.06, 0.01],
+        "n_eff": [12.0, 50.0, 50.0, 50.0, 50.0, 11.9],
+    }
+    assert n_holding(numbers, alpha=0.05) == 2
+
+
 def test_records_can_be_named_and_too_many_are_told(results, tmp_path, capsys):
     import shutil
 
@@ -236,8 +296,15 @@ def test_records_can_be_named_and_too_many_are_told(results, tmp_path, capsys):
     assert probes("compare", "--results", tmp_path / "r", "--labels", "log_g", "--runs", ",".join(names)) == 0
     assert "2 records" in capsys.readouterr().out
     assert compared(tmp_path / "r", "log_g").spec["runs"] == sorted(names)
+    assert probes("compare", "--results", tmp_path / "r", "--limit", "3") == 2
+    assert not any(r.spec["runs"] == "all" for r in read_records(tmp_path / "r") if r.kind == "comparison")
+    told = capsys.readouterr().err
+    most = len(found.records)
+    assert f"log_g ({most} records)" in told
+    assert f"--limit {most} (make tables COMPARE='--limit {most}'" in told
+    assert probes("compare", "--results", tmp_path / "r", "--limit", str(most)) == 0
     assert probes("compare", "--results", tmp_path / "r", "--limit", "3") == 0
-    assert "are more than --limit 3; name some with --runs" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("(on record)") == 2
     assert probes("compare", "--results", tmp_path / "r", "--runs", "xyz") == 2
     assert "--runs xyz: no record of a probe begins so" in capsys.readouterr().err
     assert probes("compare", "--results", tmp_path / "r", "--labels", "logg") == 2

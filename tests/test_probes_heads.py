@@ -211,6 +211,18 @@ def test_whole_numbers_are_taken_as_they_are():
         ("mlp_1", {"mixed_layers": 0}),
         ("mlp_1", {"augment": "always"}),
         ("mlp_1", {"seed": 0.5}),
+        ("mlp_1", {"hidden": [5.5]}),
+        ("mlp_1", {"hidden": None}),
+        ("mlp_1", {"hidden": "128"}),
+        ("mlp_1", {"max_epochs": 2.5}),
+        ("mlp_1", {"max_epochs": [2]}),
+        ("mlp_1", {"label_scaling": [1]}),
+        ("mlp_2", {"hidden": 128}),
+        ("lightgbm", {"preset": 5}),
+        ("lightgbm", {"preset": [1]}),
+        ("lightgbm", {"n_trees": 2.5}),
+        ("ridge", {"n_alphas": 2.5, "alpha": "val"}),
+        ("ridge", {"alpha": [1]}),
     ],
 )
 def test_values_out_of_range_are_refused_on_making(name, params):
@@ -227,12 +239,17 @@ def test_values_out_of_range_are_refused_on_making(name, params):
             lambda: make_probe("lightgbm", preset="huge"),
             "unknown LightGBM preset 'huge'; known: conservative",
         ),
+        (lambda: make_probe("lightgbm", preset=5), "unknown LightGBM preset 5; known: conservative"),
         (lambda: make_probe("mlp_1", device="tpu"), "unknown mlp device 'tpu'; known: cpu, cuda, auto"),
     ],
 )
 def test_unknown_names_list_the_known_ones(make, message):
     with pytest.raises(UnknownName, match=message):
         make()
+
+
+def test_one_number_is_one_hidden_layer():
+    assert make_probe("mlp_1", hidden=128).settings() == make_probe("mlp_1", hidden=(128,)).settings()
 
 
 def test_settings_are_json_and_make_the_same_head_again():

@@ -67,6 +67,37 @@ def test_what_is_on_record_is_not_fitted_again_until_its_store_changes(features,
     assert (again.run_id, again.result) == (first.run_id, first.result)
 
 
+def test_an_alias_of_a_layer_names_the_same_record(features, tmp_path, capsys):
+    """With 3 layers pool_2 is enc_pre_latent; --check looks at no store and passes it as well."""
+    flags = ("--features", features, "--results", tmp_path, "--poolings", FORWARD.pooling)
+    for layers in (
+        ("--layers", FORWARD.layer),
+        ("--layers", "pool_2"),
+        ("--layers", f"pool_2,{FORWARD.layer}"),
+    ):
+        assert probes("run", *flags, *layers, "--check") == 0
+        assert probes("run", *flags, *layers, "--controls", "none") == 0
+    (record,) = read_records(tmp_path)
+    assert record.spec["features"]["parts"][0]["layer"] == FORWARD.layer
+    assert capsys.readouterr().out.count("on record") == 2
+    assert probes("run", *flags, "--layers", "dec_input") == 2
+    assert "for layers enc_last, poolings" in capsys.readouterr().err
+
+
+def test_a_probe_that_fails_is_recorded_and_the_status_is_2(tmp_path, capsys):
+    """Without val a head that chooses cannot be fitted; what is on record as failed is told again."""
+    for split in ("train", "test"):
+        survey_store(tmp_path / "features", split)
+    argv = flags(tmp_path / "features", tmp_path / "results", "--params", "alpha=val", "--heads", "ols,ridge")
+    for _ in range(2):
+        assert probes("run", *argv) == 2
+        lines = capsys.readouterr().out.splitlines()
+        assert "test R2" in lines[0]
+        assert "given no X_val" in lines[1]
+    status = {record.spec["head"]: record.result["status"] for record in read_records(tmp_path / "results")}
+    assert status == {"ols": "ok", "ridge": "failed"}
+
+
 def test_controls_and_draws(features, tmp_path, capsys):
     argv = flags(features, tmp_path, "--controls", "none,shuffled_labels,mean_predictor", "--draws", 2)
     assert probes("run", *argv, "--directions", "concat") == 0
@@ -167,6 +198,12 @@ def test_predicting_needs_no_labels(features, tmp_path, capsys):
         assert probes("predict", "--head", head, "--store", where, *argv) == 2
         assert message in capsys.readouterr().err
     assert probes("predict", "--head", record.run_id, "--store", louder, "--cross", "noise-level", *argv) == 0
+    blind = survey_store(tmp_path / "new", "val", error_input="zero")
+    crossed = ("--cross", "error-input", *argv)
+    assert probes("predict", "--head", record.run_id, "--store", blind, *argv) == 2
+    assert probes("predict", "--head", record.run_id, "--store", blind, *crossed) == 0
+    assert probes("predict", "--head", record.run_id, "--store", other, *crossed) == 2
+    assert capsys.readouterr().err.count("fitted to features of family") == 2
     assert probes("run", *flags(features, tmp_path, "--heads", "ols")) == 0
     assert probes("predict", "--head", "", "--store", store, *argv) == 2
 

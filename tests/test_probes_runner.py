@@ -36,7 +36,7 @@ SPEC_FIELDS = {
 }  # fmt: skip
 RESULT_FIELDS = {
     "status", "error", "d", "n", "n_rows", "scores", "intervals", "interval_method", "chosen", "flags",
-    "weights", "model", "stores",
+    "weights", "architecture", "model", "stores",
 }  # fmt: skip
 
 
@@ -248,6 +248,7 @@ def test_a_forced_leak_makes_the_control_score():
     assert outcome.result["flags"] == [
         "LEAK FORCED: 60 stars stand in both train and test",
         "control scores above zero (log_g)",
+        "squared error carried by few stars: n_eff 2.7 of 60 (log_g)",
     ]
 
 

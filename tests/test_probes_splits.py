@@ -52,7 +52,9 @@ def test_draws_of_one_star_may_train_together_but_not_test():
 def test_other_families_are_refused_and_the_fields_named():
     views = make_views()
     views["test"] = [make_view("test", error_input="zero")]
-    with pytest.raises(ProbeError, match="differ in error_input: 'true' / 'zero'"):
+    with pytest.raises(
+        ProbeError, match="differ in error_input: 'true' / 'zero'; say --cross error-input if"
+    ):
         check_views(views)
     check_views(views, {"error-input"})
     views["test"] = [make_view("test", error_input="zero", origin="random:1")]
@@ -69,6 +71,23 @@ def test_noise_levels_are_crossed_by_name_only():
     views["test"].append(make_view("test", level=1.0, draw=1))
     with pytest.raises(ProbeError, match=r"mixes noise levels"):
         check_views(views, {"noise-level"})
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("noise-level", r"all splits have noise level 1\.0: .*--test-noise-level"),
+        ("error-input", "all splits have error input 'true': .*--test-error-input"),
+    ],
+)
+def test_a_crossing_that_does_not_occur_is_refused(name, told):
+    views = make_views()
+    with pytest.raises(ProbeError, match=f"--cross {name}, but the features of {told}"):
+        check_views(views, {name})
+    other = {"noise-level": {"error_input": "zero"}, "error-input": {"level": 0.5}}[name]
+    views["test"] = [make_view("test", **other)]
+    with pytest.raises(ProbeError, match=told):
+        check_views(views, {"noise-level", "error-input"})
 
 
 def test_a_split_is_used_for_what_it_is():

@@ -18,7 +18,8 @@ from statistics_fakes import (
 from cache.errors import ProbeError, UnknownName
 from probes import metrics
 from probes.bootstrap import Resamples
-from probes.paired import flip_values, holm
+from probes.flips import ENOUGH, flip_values, group_values
+from probes.paired import holm
 from probes.statistics import (
     INTERVAL_METHOD,
     LEVEL,
@@ -146,7 +147,7 @@ def test_no_interval_where_the_score_is_not_defined():
     assert found["rmse"].lo == pytest.approx(1.0)
     single = intervals(np.array([1.0]), np.array([2.0]), stars=np.array([7]))[0]
     assert single["r2"].as_list() == [None, None]
-    assert single["sigma_mad"].as_list() == [0.0, 0.0]
+    assert single["sigma_mad"].as_list() == [None, None]
 
 
 def test_one_star_that_holds_the_error_leaves_the_percentile_interval():
@@ -170,6 +171,13 @@ def test_one_star_that_holds_a_difference_leaves_its_percentile_interval():
     drawn = gathered(np.stack([y, one, other], axis=1), stars, n_resamples=150, seed=4)
     lost = [metrics.r2(rows[0], rows[1]) - metrics.r2(rows[0], rows[2]) for rows in (r.T for r, _ in drawn)]
     np.testing.assert_allclose(found.as_list(), np.quantile(lost, [0.025, 0.975]), rtol=1e-9)
+
+
+def test_a_single_star_has_no_interval_of_any_score():
+    y, y_hat = np.array([1.0, 2.0]), np.array([1.3, 2.1])
+    found = intervals(y, y_hat, stars=np.array([7, 7]))[0]
+    assert set(found) == set(metrics.METRICS)
+    assert set(found.values()) == {Interval(None, None)}
 
 
 def test_two_stars_have_no_interval():
@@ -293,8 +301,59 @@ def test_where_no_flip_reaches_the_sum_p_is_a_bound_on_the_enumeration():
 def test_slabs_of_flips_do_not_matter(monkeypatch):
     squared = np.random.default_rng(8).random((30, 4))
     whole = flip_values(squared, n_flips=500)
-    monkeypatch.setattr("probes.paired._SIGNS_AT_ONCE", 30 * 7)
+    monkeypatch.setattr("probes.flips._SIGNS_AT_ONCE", 30 * 7)
     np.testing.assert_array_equal(flip_values(squared, n_flips=500), whole)
+
+
+def test_a_group_of_flips_that_is_all_of_them_gives_the_exact_value():
+    """14 random products of 10 signs span all 1024 of them."""
+    d = np.random.default_rng(5).standard_normal((10, 3)) + 0.5
+    one, other = np.triu_indices(3, k=1)
+    found = group_values(d, one, other, n_bits=14, at_once=14)
+    exact = [enumerated(d[:, j] - d[:, i]) for i, j in zip(one, other, strict=True)]
+    np.testing.assert_allclose(found, exact, rtol=1e-12)
+
+
+def test_flips_of_a_group_that_are_in_memory_together_do_not_matter():
+    shift = np.array([0.0, 0.7, 0.8, 0.75])
+    far = np.random.default_rng(1).standard_normal((70, 4)) + shift
+    pairs = np.zeros(3, dtype=int), np.arange(1, 4)
+    whole = group_values(far, *pairs, n_bits=12, at_once=12)
+    assert whole.max() < ENOUGH / 2**7
+    np.testing.assert_array_equal(group_values(far, *pairs, n_bits=12, at_once=7), whole)
+
+
+def test_a_group_gives_about_what_free_flips_give():
+    d = np.random.default_rng(3).standard_normal(60) + 0.3
+    by_star = np.stack([np.zeros(60), d], axis=1)
+    first, second = np.array([0]), np.array([1])
+    found = group_values(by_star, first, second, n_bits=16, at_once=16)[0]
+    free = flip_values(by_star, n_flips=50_000)[0]
+    assert found == pytest.approx(free, abs=5 * math.sqrt(free / 50_000))
+    settled = group_values(by_star, first, second, n_bits=16, at_once=6)[0]
+    assert settled == pytest.approx(free, rel=1.5)
+
+
+@pytest.fixture(scope="module")
+def forty():
+    """Squared residuals of 300 stars, of 39 predictions that are alike but for chance and one that is worse."""
+    rng = np.random.default_rng(4)
+    chance = rng.standard_normal((300, 40))
+    squared = 1 + 0.1 * (chance - chance.mean(axis=0))
+    squared[:, -1] += 0.034
+    return squared
+
+
+def test_flips_suffice_for_all_pairs_and_change_no_other_value(forty):
+    coarse, fine = flip_values(forty, level=-np.inf), flip_values(forty)
+    changed = coarse != fine
+    assert changed.any()
+    assert (coarse[changed] <= 1e-4).all()
+    assert holm(coarse).min() > 0.05
+    assert holm(fine).min() <= 0.05
+    np.testing.assert_array_equal(fine, flip_values(forty))
+    few = forty[:, -5:]
+    np.testing.assert_array_equal(flip_values(few), flip_values(few, level=-np.inf))
 
 
 def test_rows_of_a_star_flip_together():

@@ -37,6 +37,12 @@ def test_help_names_every_verb_and_variable():
     assert all(f"  {name} " in text for name in [*verbs, *variables])
 
 
+@pytest.mark.parametrize("verb", ["tables", "robustness"])
+def test_comparisons_take_what_else_is_given(verb):
+    shown = make("-n", verb, "OUT=o", "COMPARE=--limit 800").stdout
+    assert "-m probes compare --results o/results --limit 800" in shown
+
+
 def test_every_variable_of_the_makefile_reaches_a_command():
     shown = make(
         "-n",
@@ -149,6 +155,17 @@ def test_make_sweep_stores_what_the_grid_reads_and_given_variables_win(tmp_path)
     )
 
 
+@pytest.mark.parametrize("answer", ["", "n", "y"])
+def test_clean_all_asks_before_it_removes_anything(tmp_path, answer):
+    made = [tmp_path / name for name in ("build", "artifacts/reports", "artifacts/features", ".venv")]
+    for folder in made:
+        folder.mkdir(parents=True)
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    done = run("sh", "-c", f"printf '{answer}\\n' | make clean-all", cwd=tmp_path)
+    assert (done.returncode == 0) == (answer == "y")
+    assert [folder.exists() for folder in made] == [answer != "y"] * len(made)
+
+
 @pytest.mark.parametrize("given", ["CPKT=x.ckpt", "LABLE=T_eff", "data=d"])
 def test_a_variable_that_make_does_not_know_is_refused(given):
     name = given.partition("=")[0]
@@ -209,6 +226,17 @@ def test_the_main_job_through_make(tmp_path):
 def test_readme_shows_what_the_committed_records_say():
     done = run(sys.executable, "docs/render_readme.py", "--check")
     assert done.returncode == 0, done.stderr
+
+
+def test_the_docs_name_every_kind_of_record_and_every_folder():
+    told = (ROOT / "docs/records.md").read_text()
+    writers = ("extract", "probes")
+    code = "\n".join(path.read_text() for package in writers for path in (ROOT / package).rglob("*.py"))
+    kinds = set(re.findall(r'^KIND = "(\w+)"', code, flags=re.MULTILINE))
+    assert kinds >= {"probe", "finetune", "audit", "ceiling", "comparison", "importance", "examples"}
+    assert [kind for kind in kinds if f"| `{kind}`" not in told] == []
+    folders = [name.removeprefix("encoders/") for name in re.findall(r'"artifacts/([\w/]+)"', code)]
+    assert [name for name in folders if f"`{name}/" not in told] == []
 
 
 def test_demo_records_are_small():

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports_fakes import RANDOM_FAMILY, documents_of, fresh, record, source_of, write
 from reports_other_fakes import paired_by, with_predictions
@@ -62,17 +62,39 @@ def test_a_small_p_does_not_hold_where_the_interval_has_0(three):
         (None, 0.0004, "the difference has no interval, though p below 0.001 after Holm"),
         (0.001, 0.4, "p = 0.4 after Holm"),
         (-0.173, 0.4, "p = 0.4 after Holm"),
+        (0.001, 0.0004, "carried by few stars, though p below 0.001 after Holm"),
     ],
 )
 def test_what_keeps_two_rows_from_being_told_apart_is_named(low, p, words):
     pair = with_predictions(record(0.55), record(0.53, layer="enc_last"))
-    source = source_of([*pair, paired_by(pair, [(0.02, low, 0.03, p)])])
+    source = source_of(
+        [*pair, paired_by(pair, [(0.02, low, 0.03, p)], n_eff=[11.9 if "few" in words else 12.0])]
+    )
     table = controls_table(source.frame, "log_g", source.paired)
     text = " ".join((*table.lead, *table.notes))
     assert f"in pairs ({words}) it cannot be told from enc_last" in text
-    assert "told apart only where that p is at most 0.05 and the interval leaves 0 out" in text
+    assert (
+        "told apart only where that p is at most 0.05, the interval leaves 0 out, and 12 stars or more"
+        in text
+    )
     told = certainty_answer(field_of(source.frame, "log_g"), source.paired).sentences
     assert any("Cannot be told from enc_last" in text and f", {words})" in text for text in told)
+
+
+@pytest.mark.parametrize(("n_eff", "holds"), [(12.0, True), (11.9, False), (None, True)])
+def test_a_difference_that_few_stars_carry_does_not_hold(n_eff, holds):
+    pair = with_predictions(record(0.55), record(0.53, layer="enc_last"))
+    told = {} if n_eff is None else {"n_eff": [n_eff]}
+    older = paired_by(pair, [(0.02, 0.01, 0.03, 0.0004)])
+    older.result.pop("n_eff")
+    compared = replace(older, result={**older.result, **told})
+    source = source_of([*pair, compared])
+    best, other = rows_of_first_set(pair)
+    assert beats_clearly(best, other, source.paired) == holds
+    table = controls_table(source.frame, "log_g", source.paired)
+    behind = [row["behind"] for row in table.rows if row["behind"]]
+    assert any(text.endswith("carried by few stars") for text in behind) != holds
+    assert any("compared by an older version" in note for note in table.notes) == (n_eff is None)
 
 
 def test_the_controls_table_says_how_far_rows_are_behind_and_what_pairs_decide(three):
@@ -84,7 +106,7 @@ def test_the_controls_table_says_how_far_rows_are_behind_and_what_pairs_decide(t
         "0.020 [0.010, 0.030], p below 0.001",
     ]
     text = " ".join((*table.lead, *table.notes))
-    assert "(by 0.020 [0.010, 0.030], paired: p below 0.001 after Holm over 3 pairs)" in text
+    assert "(by 0.020 [0.010, 0.030], paired: p below 0.001 after Holm over 1 planned contrast)" in text
     assert "in pairs (p = 0.4 after Holm) it cannot be told from enc_last" in text
     assert table.emphasis == frozenset()
     alone = controls_table(frame_of(records, fresh), "log_g")
@@ -192,6 +214,7 @@ def test_selectivity_and_seeds_are_told(three):
     assert notes.count("2 seeds: test R2 0.5475, standard deviation 0.0035, from 0.5450 to 0.5500.") == 1
 
 
+@settings(deadline=None)
 @given(
     st.floats(-2, 1),
     st.lists(st.floats(-12, 1), min_size=2, max_size=2),

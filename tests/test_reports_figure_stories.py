@@ -19,7 +19,7 @@ from figures_fakes import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reports_fakes import finetuned, history, record, source_of, written
+from reports_fakes import SPLITS, finetuned, history, record, source_of, written
 
 from reports.comparable import best_on_val
 from reports.drawn import data_note, file_part, in_unit, listed, main_rows, names_apart, plain
@@ -420,6 +420,25 @@ def test_a_series_holds_what_differs_in_one_thing_alone():
     assert series.x == (10, 20)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [{"family": "fb" * 32}, {"inputs": {"train": ["77" * 32]}}, {"selection": "val_r2"}],
+)
+def test_no_line_goes_from_one_encoder_to_another(other):
+    eight = {"train": list(range(8)), "val": [0], "test": [0]}
+    quiet = dict.fromkeys(SPLITS, 0.5)
+    first = record(0.3)
+    few = fitted_to(record(0.3, train_size=500), 500)
+    for draw, start, changed in (
+        (against_size, few, {}),
+        (against_draws, first, {"draws": eight}),
+        (against_noise, first, {"noise_levels": quiet}),
+        (lambda source, label: depth(source, [label]), first, {"layer": "enc_last"}),
+    ):
+        assert draw(source_of([start, record(0.7, **changed)]), "log_g")
+        assert not draw(source_of([start, record(0.7, **changed, **other)]), "log_g")
+
+
 def test_crossed_noise_levels_stand_in_one_panel():
     (drawn,) = against_noise(full_source(), "log_g")
     assert len(drawn.figure.axes) == 1
@@ -432,6 +451,16 @@ def test_small_words():
     assert in_unit(0.5, "redshift") == "0.50"
     assert [listed(list("abc")[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
     assert file_part("enc_0 / mean, x") == "enc_0-mean-x"
+
+
+def test_noise_of_another_seed_stands_in_no_panel_with_it():
+    def at(level, **changed):
+        return record(
+            0.7 - 0.1 * level, noise_mode="draw", noise_levels=dict.fromkeys(SPLITS, level), **changed
+        )
+
+    assert against_noise(source_of([at(1.0), at(2.0)]), "log_g")
+    assert not against_noise(source_of([at(1.0), at(2.0, noise_seed=7)]), "log_g")
 
 
 def test_fresh_noise_is_no_number_of_draws():

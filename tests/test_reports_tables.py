@@ -234,6 +234,23 @@ def test_known_noise_seeds_and_selections_part_test_sets_and_untold_ones_do_not(
     assert {"noise seed", "test rows kept"} <= columns
 
 
+def test_a_probe_that_names_no_seed_of_its_noise_had_seed_0():
+    drawn = {"noise_mode": "draw", "inputs": {"test": ["2d" * 32]}}
+    rows = frame(
+        record(0.5, **drawn),
+        record(0.4, layer="enc_last", **drawn),
+        record(0.6, noise_seed=7, **drawn),
+        replace(finetuned(0.55), spec={**finetuned().spec, "noise_seed": 0, **drawn}),
+        record(0.7, noise_mode="none", inputs=drawn["inputs"]),
+    )
+    sets = [sorted(row["test_r2"] for row in group) for group in comparable_rows(rows)]
+    assert sets == [[0.4, 0.5, 0.55], [0.6], [0.7]]
+    table = controls_table(rows, "log_g")
+    assert "noise seed" in {column.heading for column in table.columns}
+    alike = controls_table(rows[:2], "log_g")
+    assert "noise seed" not in {column.heading for column in alike.columns}
+
+
 def test_rows_that_name_no_store_are_not_called_stale():
     assert "stale" not in " ".join(controls_table(frame(record(0.5), finetuned(0.6)), "log_g").lead)
     gone = frame_of([record(0.5)], lambda _key, _digest: "missing")
@@ -286,7 +303,7 @@ def test_the_verdict_names_what_beats_the_latents():
         "intervals) and by error only"
     ) in text
     assert "what the latents know of log_g may have come through the error channel" in text
-    assert "The latent row best on val (of 18) is above the best row of an untrained encoder" in text
+    assert "The latent row best on val (of 18) is above the row of an untrained encoder best on val" in text
     assert "Shuffled labels are compatible with 0 or below" in text
 
 
@@ -388,10 +405,10 @@ def test_the_verdict_on_bad_controls():
     random = record(0.5, control="random_encoder", family=RANDOM_FAMILY)
     text = " ".join(said_of(frame(record(0.2), leak, random)))
     assert "Shuffled labels are above 0, which a sound set-up cannot give" in text
-    assert "below the best row of an untrained encoder" in text
+    assert "below the row of an untrained encoder best on val" in text
     even = record(0.21, control="random_encoder", family=RANDOM_FAMILY)
     text = " ".join(said_of(frame(record(0.2), even)))
-    assert "is not told apart from the best row of an untrained encoder" in text
+    assert "is not told apart from the row of an untrained encoder best on val" in text
     assert "(below it by 0.010, not clear" in text
 
 
@@ -456,6 +473,7 @@ def test_stale_rows_are_marked_with_the_command_that_mends_them():
     (note,) = [note for note in table.notes if note.startswith("Stale")]
     assert note.startswith("Stale: 2 of 2 rows")
     assert "extract run" in note
+    assert "python -m probes run names the command that made those" in note
     assert "--layers enc_pre_latent --poolings seg_mean_K8 --directions forward,backward --out" in note
 
 

@@ -231,6 +231,16 @@ def test_what_is_on_record_is_not_trained_again_unless_asked(survey, tmp_path, c
     assert (again.result, again.run["time"] >= first.run["time"]) == (first.result, True)
 
 
+@pytest.mark.parametrize("alias", ["pool_3", "dec_input"])
+def test_an_alias_of_the_layer_names_the_same_record(survey, tmp_path, capsys, alias):
+    layer = {"pool_3": "enc_pre_latent", "dec_input": "enc_last"}[alias]
+    name = finetune(settings(survey, tmp_path, encoder_layer=layer, max_epochs=1))
+    assert finetune(settings(survey, tmp_path, encoder_layer=alias, max_epochs=1)) == name
+    assert "is on record" in capsys.readouterr().out
+    (part,) = read_record(tmp_path / "results", name).spec["features"]["parts"]
+    assert part["layer"] == layer
+
+
 def test_training_stops_when_val_r2_has_stalled(survey, tmp_path):
     name = finetune(settings(survey, tmp_path, max_epochs=60, patience=2, lr=0.3))
     curve = read_arrays(tmp_path / "results", name)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from cache.canonical import digest_json
-from cache.errors import ConfigError, NotExtracted, SchemaVersion
+from cache.errors import ConfigError, FileChanged, NotExtracted, SchemaVersion
 from cache.fisher import FISHER_SCHEMA, FisherMatrices, fisher_key, fisher_path, read_fisher, write_fisher
 from cache.progress import progress
 from cache.runlog import run_log
 
-from ..fingerprint import FileChanged, Fingerprint, checked_labels, forget
+from ..fingerprint import Fingerprint, checked_labels, forget
 from ..mask import Mask, load_mask, mask_digest
 from ..spectra import SpectraFile, open_spectra
 from . import mock_gradient

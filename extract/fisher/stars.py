@@ -30,7 +30,12 @@ def checked_spectra(
     """The fingerprint of a split, with progress; InputError when rows are refused."""
     with progress(spectra.n_spectra, f"check {split}", unit="spectra") as advance:
         return fingerprint(
-            spectra, remember=request.digests, policy=request.on_bad_rows, mask=mask, progress=advance
+            spectra,
+            remember=request.digests,
+            policy=request.on_bad_rows,
+            noise="none",
+            mask=mask,
+            progress=advance,
         )
 
 

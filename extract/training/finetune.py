@@ -21,7 +21,7 @@ from probes.mlp import (
     unscaled,
 )
 from probes.splits import check_disjoint
-from probes.statistics import INTERVAL_METHOD, Resamples, intervals_on
+from probes.statistics import INTERVAL_METHOD, Resamples, doubts, intervals_on
 
 __all__ = [
     "CUT_SHORT_FLAG",
@@ -35,6 +35,7 @@ __all__ = [
     "Visits",
     "check_disjoint",
     "column_scaling",
+    "doubts",
     "intervals_on",
     "label_scaling",
     "make_masks",

@@ -1,10 +1,11 @@
 """What an end-to-end training is asked for: what determines it, and what it runs on."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Self
 
 from cache.errors import ConfigError, UnknownName
 
+from ..layers import canonical_layer
 from ..pooling import KNOWN, parse_pooling
 from .attention import attention_heads
 from .encoder_features import FeatureChoice
@@ -88,6 +89,11 @@ class FinetuneRecipe:
             except UnknownName:
                 known = (*KNOWN, "attention_K<number>")
                 raise UnknownName("pooling", self.choice.pooling, known) from None
+
+    def of_network(self, num_layers: int) -> Self:
+        """The recipe with the canonical name of its layer in a network of so many; UnknownName for no name of one."""
+        layer = canonical_layer(self.choice.layer, num_layers)
+        return dataclasses.replace(self, choice=dataclasses.replace(self.choice, layer=layer))
 
     def draw_of(self, epoch: int) -> int:
         """The noise draw of train in an epoch."""

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.canonical import digest_json
+
 from ..checkpoint import weights_digest
 from ..chosen_encoder import is_random
 from ..mask import mask_digest
 from ..prepare import Prepared
-from .finetune import CUT_SHORT_FLAG, INTERVAL_METHOD, Resamples, check_disjoint, intervals_on, scores
+from .finetune import CUT_SHORT_FLAG, INTERVAL_METHOD, Resamples, check_disjoint, doubts, intervals_on, scores
 from .finetune_data import SplitSpectra
 from .finetune_module import EndToEnd
 from .finetune_recipe import FinetuneRecipe
@@ -101,8 +103,12 @@ def result_of(
         "intervals": spans,
         "interval_method": INTERVAL_METHOD,
         "chosen": {"best_epoch": module.curve.best},
-        "flags": _flags(module, labels, scored),
+        "flags": [
+            *_flags(module, labels, scored),
+            *doubts(labels, splits["test"].y, y_hat["test"], stars=splits["test"].stars),
+        ],
         "weights": weights,
+        "architecture": digest_json(module.features.encoder.config.to_json()),
         "encoder_after": weights_digest(module.features.encoder),
         "model": weights_digest(module.head),
         "stores": {},

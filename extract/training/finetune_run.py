@@ -40,6 +40,7 @@ def finetune(settings: FinetuneSettings) -> str:
     with prepare(request, say=say) as prepared, exact_float32():
         if settings.model:
             check_model(settings.model, prepared.model.config, settings.encoder_ckpt)
+        recipe = recipe.of_network(prepared.model.config.num_layers)
         n_rows = {"train": settings.num_samples, "test": settings.num_test_samples}
         spec = spec_of(prepared, recipe, n_rows)
         name = run_id(KIND, spec)

@@ -1,0 +1,95 @@
+"""What is said of features that are not stored: what is there in their place, and the command that extracts them."""
+
+import contextlib
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from .arrays import stored_directions
+from .errors import CacheError
+from .extract_command import EXTRACTS, flag_value, with_flags
+from .header import Header, rebuild_command
+from .store_folders import stores_of
+from .want import Want
+
+_OF_ONE_SPLIT = ("--train", "--val", "--test")
+
+
+def absent(root: Path, split: str, want: Want, *, partial: Sequence[Header], others: Sequence[Header]) -> str:
+    """`partial` are stores that are admitted and hold some of the arrays, `others` all that hold some."""
+    flags = _flags(root, want)
+    given = {name: value for name, value in vars(want).items() if name != "arrays" and value is not None}
+    narrowed = "".join(f", {name.replace('_', ' ')} {value}" for name, value in given.items())
+    held = sorted({array.path for header in partial for array in header.arrays})
+    some = f" (of the arrays asked for, only some are there: {', '.join(held)})" if held else ""
+    if not root.is_dir():
+        some = " (there is no such folder)"
+    elif not held and others:
+        some = f" (what is stored of them has {_told_apart(others)})"
+    return (
+        f"no features of split {split!r} under {root} for layers {flags['--layers']}, poolings {flags['--poolings']}, "
+        f"directions {flags['--directions']}{narrowed}{some}. Extract them with: {_command(root, split, want, flags)}"
+    )
+
+
+def _flags(root: Path, want: Want) -> dict[str, str]:
+    directions = (stored for _, asked, _ in want.arrays for stored in stored_directions(asked))
+    return {
+        "--layers": ",".join(dict.fromkeys(layer for layer, _, _ in want.arrays)),
+        "--poolings": ",".join(dict.fromkeys(pooling for _, _, pooling in want.arrays)),
+        "--directions": ",".join(dict.fromkeys(directions)),
+        **({} if want.noise_level is None else {"--noise-level": str(want.noise_level)}),
+        **({"--draws": str(want.draw + 1)} if want.draw else {}),
+        "--out": str(root),
+    }
+
+
+def _command(root: Path, split: str, want: Want, flags: dict[str, str]) -> str:
+    """The command that made stores of the one family and data that are meant, with these flags; else placeholders."""
+    wider = replace(want, draw=None, noise_level=None)
+    commands = _made_by(root, split, wider)
+    if not commands:
+        for other in sorted(path.name for path in root.glob("*") if path.name != split):
+            for (of_family, _), command in _made_by(root, other, replace(wider, input=None)).items():
+                if _names_a_folder(command):
+                    commands[of_family, ""] = with_flags(command, {"--split": split})
+    if len(commands) == 1:
+        (command,) = commands.values()
+        return with_flags(command, flags)
+    placeholders = [*EXTRACTS, "--data", "FOLDER", "--checkpoint", "X", "--config-model", "X.yaml"]
+    return shlex.join([*placeholders, *(word for pair in flags.items() for word in pair)])
+
+
+def _made_by(root: Path, split: str, want: Want) -> dict[tuple[str, str], str]:
+    """By family and input the command that made a store of a split, for those that `want` admits."""
+    stores: Sequence[tuple[Path, Header]] = ()
+    with contextlib.suppress(CacheError):  # this only helps to say what is missing
+        stores = stores_of(root, split).readable
+    commands = {
+        (header.family, str(header.provenance["input"])): rebuild_command(path)
+        for path, header in stores
+        if want.admits(header)
+    }
+    return {key: text for key, text in commands.items() if _extracts(shlex.split(text))}
+
+
+def _extracts(words: Sequence[str]) -> bool:
+    return words[: len(EXTRACTS)] == EXTRACTS and words[len(EXTRACTS) :] != ["--help"]
+
+
+def _names_a_folder(command: str) -> bool:
+    """Whether a command names a folder with a folder for each split, and no files."""
+    words = shlex.split(command)
+    data = flag_value(words, "--data")
+    return data is not None and Path(data).is_dir() and not any(flag_value(words, f) for f in _OF_ONE_SPLIT)
+
+
+def _told_apart(headers: Sequence[Header]) -> str:
+    """Families, draws and noise levels of some stores: what a request may narrow them down by."""
+    values = {
+        "family": sorted({header.family[:12] for header in headers}),
+        "draw": sorted({str(header.provenance["noise"]["draw"]) for header in headers}),
+        "noise level": sorted({str(header.provenance["noise"]["level"]) for header in headers}),
+    }
+    return "; ".join(f"{name} {', '.join(found)}" for name, found in values.items())

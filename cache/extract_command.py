@@ -1,0 +1,62 @@
+"""The extract command that makes stores which are missing, from one that made stores like them."""
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+
+SHAPED_AS = "shipped"
+"""The encoder whose shape a random one has where no YAML gives another (`extract run --checkpoint`)."""
+EXTRACTS = ["python", "-m", "extract", "run"]
+
+
+def with_flags(command: str, flags: Mapping[str, str]) -> str:
+    """An extract command with other values of some flags; what it does not tell is in capitals.
+
+    Without `--selection`, which names what the command itself made.
+    """
+    words = shlex.split(command)
+    if words[:4] != EXTRACTS:
+        words = [*EXTRACTS, "--data", "DATA", "--out", "FEATURES"]
+    own = flag_value(words, "--checkpoint")
+    changed = [*_without(_last_of_each(words), {*flags, "--selection"})]
+    if (
+        "--checkpoint" in flags
+        and own not in (None, SHAPED_AS)
+        and flag_value(words, "--config-model") is None
+    ):
+        changed += ["--config-model", "YAML_OF_THE_ENCODER"]
+    return shlex.join([*changed, *(word for pair in flags.items() for word in pair)])
+
+
+def flag_value(words: Sequence[str], flag: str) -> str | None:
+    """The value of a flag of a command line; None where it is not given."""
+    for word, following in pairwise((*words, "")):
+        name, has_value, value = word.partition("=")
+        if name == flag:
+            return value if has_value else following
+    return None
+
+
+def _last_of_each(words: Iterable[str]) -> Iterator[str]:
+    """A command line without what a later flag of the same name takes the place of."""
+    parts: dict[str, list[str]] = {}
+    name = ""
+    for word in words:
+        if word.startswith("--"):
+            name = word.partition("=")[0]
+            parts.pop(name, None)
+        parts.setdefault(name, []).append(word)
+    return (word for part in parts.values() for word in part)
+
+
+def _without(words: Iterable[str], flags: Iterable[str]) -> Iterator[str]:
+    """A command line without some flags and their values."""
+    dropped, skip = set(flags), False
+    for word in words:
+        name, has_value, _ = word.partition("=")
+        if name in dropped:
+            skip = not has_value
+        elif skip:
+            skip = False
+        else:
+            yield word

@@ -1,0 +1,45 @@
+"""How many stars carry a squared error or a difference: where few do, a sample says little of the next one."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .bootstrap import Resamples
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+LEAST_EFFECTIVE = 12
+"""A difference that fewer stars carry does not hold; of 200 stars with normal errors 16 carry it or more in 95 %."""
+LEAST_BEHIND_SCORE = 5
+"""A squared error that fewer stars carry is flagged; of sets of 200 stars with normal errors 0.8 % are."""
+LEAST_STARS = 30
+"""Below it intervals are too short, whatever the errors (docs/statistics.md)."""
+CARRIED_FLAG = "squared error carried by few stars"
+FEW_FLAG = f"fewer than {LEAST_STARS} test stars: intervals are too short"
+
+
+def effective_stars(values: Array) -> Array:
+    """(sum d^2)^2 / sum d^4, (k,), of values by star (n_stars, k), d being those minus their mean; 0 where d is.
+
+    The number of stars that would move the sum as much, were all |d| equal and all others 0.
+    """
+    d = np.abs(values - values.mean(axis=0))
+    largest = d.max(axis=0)
+    squares = (d / np.where(largest > 0, largest, 1.0)) ** 2
+    return np.asarray(squares.sum(axis=0) ** 2 / np.where(largest > 0, np.sum(squares**2, axis=0), 1.0))
+
+
+def doubts(labels: Sequence[str], y: Array, y_hat: Array, *, stars: Array) -> Iterator[str]:
+    """Flags of scores on test whose intervals are too short: of few stars, or where few carry the squared error.
+
+    y, y_hat (n, t), a column per label; stars (n,), any integer type.
+    """
+    resamples = Resamples(stars)
+    if resamples.n_stars < LEAST_STARS:
+        yield FEW_FLAG
+        return
+    behind = effective_stars(resamples.star_sums((y_hat - y) ** 2))
+    for label, n_eff in zip(labels, behind.tolist(), strict=True):
+        if 0 < n_eff < LEAST_BEHIND_SCORE:
+            yield f"{CARRIED_FLAG}: n_eff {n_eff:.1f} of {resamples.n_stars} ({label})"

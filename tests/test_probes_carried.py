@@ -1,0 +1,93 @@
+"""How many stars carry a difference or a squared error, and what is flagged where they are few."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probes.carried import LEAST_BEHIND_SCORE, LEAST_EFFECTIVE, LEAST_STARS, doubts, effective_stars
+from probes.statistics import paired_differences
+
+
+def plain(weights):
+    """(sum w)^2 / sum w^2 by a loop."""
+    return sum(weights) ** 2 / sum(w * w for w in weights)
+
+
+@given(st.integers(0, 1000), st.floats(1e-100, 1e100))
+def test_it_is_the_plain_formula_whatever_the_unit_and_the_order(seed, unit):
+    rng = np.random.default_rng(seed)
+    d = rng.standard_t(3, (40, 2))
+    found = effective_stars(d)
+    for k in range(2):
+        centred = d[:, k] - d[:, k].mean()
+        assert found[k] == pytest.approx(plain((centred**2).tolist()), rel=1e-9)
+    assert effective_stars(unit * d[rng.permutation(40)]) == pytest.approx(found, rel=1e-6)
+
+
+def test_it_counts_stars():
+    signs = np.where(np.arange(50) % 2, 1.0, -1.0)
+    one = np.zeros(50)
+    one[3] = 7.0
+    assert effective_stars(np.stack([signs, np.zeros(50), np.full(50, 2.0)], axis=1)).tolist() == [50, 0, 0]
+    assert 1 < effective_stars(one[:, None])[0] < 1.1
+
+
+@pytest.mark.parametrize("rows_per_star", [1, 3])
+def test_pairs_are_told_by_star_not_by_row(rows_per_star):
+    rng = np.random.default_rng(0)
+    stars = np.repeat(np.arange(30), rows_per_star)
+    y = rng.standard_normal(stars.size)
+    y_hat = y[:, None] + rng.standard_normal((stars.size, 3))
+    table = paired_differences(y, y_hat, stars=stars, n_resamples=20, n_flips=9)
+    squared = ((y_hat - y[:, None]) ** 2).reshape(30, rows_per_star, 3).sum(axis=1)
+    pairs = [squared[:, i] - squared[:, j] for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert table.n_eff == pytest.approx(effective_stars(np.stack(pairs, axis=1)))
+
+
+def test_equal_predictions_of_which_one_fails_on_rare_stars_hold_less_often():
+    """Of 2000 stars 5 in 1000 have 30 % of the squared error: R2 is the same, and flips alone call it different."""
+    held = guarded = 0
+    for seed in range(60):
+        rng = np.random.default_rng([seed, 3])
+        n, v = 2000, 0.15
+        y = rng.uniform(-1, 1, n)
+        rare = np.where(rng.random(n) < 0.005, rng.normal(0, np.sqrt(0.3 * v / 0.005), n), 0)
+        core = rng.normal(0, np.sqrt(0.7 * v), n)
+        y_hat = np.stack([y + rng.normal(0, np.sqrt(v), n), y + core + rare], axis=1)
+        table = paired_differences(y, y_hat, stars=np.arange(n), n_resamples=100, n_flips=199)
+        low, high = table.intervals[0].as_list()
+        holds = bool(table.p[0] <= 0.05 and (low > 0 or high < 0))
+        held += holds
+        guarded += holds and bool(table.n_eff[0] >= LEAST_EFFECTIVE)
+    assert held > 0.1 * 60
+    assert guarded < held / 2
+
+
+def residuals(n, *, outliers=0):
+    e = np.where(np.arange(n) % 2, 1.0, -1.0)
+    e[:outliers] *= 100
+    return e
+
+
+def flags_of(*columns, stars=None):
+    e = np.stack(columns, axis=1)
+    y = np.zeros_like(e)
+    return list(doubts(("T_eff", "log_g"), y, y + e, stars=np.arange(len(e)) if stars is None else stars))
+
+
+def test_a_score_that_rests_on_few_stars_is_flagged_by_label():
+    assert flags_of(residuals(500), residuals(500)) == []
+    assert flags_of(residuals(500), residuals(500, outliers=LEAST_BEHIND_SCORE - 1)) == [
+        "squared error carried by few stars: n_eff 4.1 of 500 (log_g)"
+    ]
+    assert flags_of(residuals(500), residuals(500, outliers=LEAST_BEHIND_SCORE + 1)) == []
+    assert flags_of(residuals(500), np.zeros(500)) == []
+
+
+def test_a_small_test_set_is_flagged_whatever_its_rows():
+    words = ["fewer than 30 test stars: intervals are too short"]
+    few = LEAST_STARS - 1
+    assert flags_of(residuals(few), residuals(few)) == words
+    assert flags_of(residuals(10 * few), residuals(10 * few), stars=np.repeat(np.arange(few), 10)) == words
+    assert flags_of(residuals(LEAST_STARS), residuals(LEAST_STARS)) == []
