@@ -1,5 +1,6 @@
 """How many stars carry a squared error or a difference: where few do, a sample says little of the next one."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,10 @@ LEAST_EFFECTIVE = 12
 """A difference that fewer stars carry does not hold; of 200 stars with normal errors 16 carry it or more in 95 %."""
 LEAST_BEHIND_SCORE = 5
 """A squared error that fewer stars carry is flagged; of sets of 200 stars with normal errors 0.8 % are."""
+DROPPED = 0.05
+"""Share of stars that a difference is tried without: those that speak for it most."""
+ERRORS_LEFT = 3.0
+"""Standard errors that must be left of it then."""
 LEAST_STARS = 30
 """Below it intervals are too short, whatever the errors (docs/statistics.md)."""
 CARRIED_FLAG = "squared error carried by few stars"
@@ -28,6 +33,25 @@ def effective_stars(values: Array) -> Array:
     largest = d.max(axis=0)
     squares = (d / np.where(largest > 0, largest, 1.0)) ** 2
     return np.asarray(squares.sum(axis=0) ** 2 / np.where(largest > 0, np.sum(squares**2, axis=0), 1.0))
+
+
+def carrying_stars(differences: Array) -> Array:
+    """How many stars carry each sum of differences by star (n_stars, k): `effective_stars`, (k,).
+
+    Where those are fewer than LEAST_EFFECTIVE, also of the stars without the share DROPPED that speaks most for the
+    difference, if it still stands by ERRORS_LEFT standard errors among them; the larger of the two. So a row that
+    is better on nearly every star is not held back by the few where the other failed most.
+    """
+    n_eff = effective_stars(differences)
+    few = n_eff < LEAST_EFFECTIVE
+    if few.any():
+        doubtful = differences[:, few]
+        against_first = np.sort(doubtful * np.sign(doubtful.sum(axis=0)), axis=0)
+        rest = against_first[: len(doubtful) - math.ceil(DROPPED * len(doubtful))]
+        error = rest.std(axis=0) / math.sqrt(max(len(rest), 1))
+        stands = rest.mean(axis=0) > ERRORS_LEFT * error
+        n_eff[few] = np.where(stands, np.maximum(n_eff[few], effective_stars(rest)), n_eff[few])
+    return n_eff
 
 
 def doubts(labels: Sequence[str], y: Array, y_hat: Array, *, stars: Array) -> Iterator[str]:

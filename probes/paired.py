@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from .bootstrap import LEVEL, SEED, Interval, Resamples, percentile_ends, studentised_ends, widest
-from .carried import effective_stars
+from .carried import carrying_stars
 from .flips import N_FLIPS, flip_values, later
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -22,7 +22,7 @@ class PairedTable:
 
     Every member holds the pairs (0, 1), (0, 2), ... (m - 2, m - 1), m (m - 1) / 2 of them: `difference`, R2 of the
     first minus R2 of the second; its `intervals`; `p`, two-sided sign-flip values; `p_holm`, those that hold for all
-    pairs at once; `n_eff`, how many stars carry the difference (`carried.effective_stars`).
+    pairs at once; `n_eff`, how many stars carry the difference (`carried.carrying_stars`).
     """
 
     difference: Array
@@ -60,7 +60,7 @@ def paired_table(
         studentised = np.where(_one_star_decides(later(squared, first)), np.nan, ends)
         intervals += widest(percentile, studentised)
         differences.append(value)
-        n_eff.append(effective_stars(later(squared, first)))
+        n_eff.append(carrying_stars(later(squared, first)))
     p = flip_values(squared, n_flips=n_flips, level=level, seed=seed)
     return PairedTable(
         difference=np.concatenate([*differences, np.empty(0)]),

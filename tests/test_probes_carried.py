@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.carried import LEAST_BEHIND_SCORE, LEAST_EFFECTIVE, LEAST_STARS, doubts, effective_stars
+from probes.carried import (
+    LEAST_BEHIND_SCORE,
+    LEAST_EFFECTIVE,
+    LEAST_STARS,
+    carrying_stars,
+    doubts,
+    effective_stars,
+)
 from probes.statistics import paired_differences
 
 
@@ -42,7 +49,21 @@ def test_pairs_are_told_by_star_not_by_row(rows_per_star):
     table = paired_differences(y, y_hat, stars=stars, n_resamples=20, n_flips=9)
     squared = ((y_hat - y[:, None]) ** 2).reshape(30, rows_per_star, 3).sum(axis=1)
     pairs = [squared[:, i] - squared[:, j] for i, j in ((0, 1), (0, 2), (1, 2))]
-    assert table.n_eff == pytest.approx(effective_stars(np.stack(pairs, axis=1)))
+    assert table.n_eff == pytest.approx(carrying_stars(np.stack(pairs, axis=1)))
+
+
+@given(st.integers(0, 1000))
+def test_stars_that_speak_for_a_difference_do_not_hold_back_what_stands_without_them(seed):
+    rng = np.random.default_rng(seed)
+    better = 1.0 + rng.uniform(-0.2, 0.2, 400)  # on every star, by much the same
+    lost = better.copy()
+    better[:3], lost[:3] = 1000.0, -100.0
+    only = rng.uniform(-0.2, 0.2, 400)
+    only[:3] = 1000.0
+    d = np.stack([better, lost, only], axis=1)
+    assert (effective_stars(d) < LEAST_EFFECTIVE).all()
+    assert (carrying_stars(d) >= LEAST_EFFECTIVE).tolist() == [True, False, False]
+    assert carrying_stars(-d) == pytest.approx(carrying_stars(d))
 
 
 def test_equal_predictions_of_which_one_fails_on_rare_stars_hold_less_often():

@@ -116,12 +116,13 @@ def test_labels_share_a_line_however_they_were_fitted():
 
 
 def test_published_numbers_stand_under_their_head_or_label():
-    record_of_two = record(
-        {"log_g": 0.2, "T_eff": 0.9}, layer="enc_last", pooling="global_mean", head="lightgbm"
-    )
-    table = labels_table(frame_of([record_of_two], fresh))
+    where = {"layer": "enc_last", "pooling": "global_mean", "head": "lightgbm"}
+    alone = [record({"log_g": 0.2}, **where), record({"T_eff": 0.9}, **where)]
+    table = labels_table(frame_of(alone, fresh))
     assert named(table, "log_g: published, real BOSZ/PFS data, test R2") == [0.2830]
     assert named(table, "T_eff: published, real BOSZ/PFS data, test R2") == [0.9775]
+    together = labels_table(frame_of([record({"log_g": 0.2, "T_eff": 0.9}, **where)], fresh))
+    assert not [c for c in together.columns if "published" in c.heading]
     table = heads(record(0.2), record(0.3, head="mlp_1"), record(0.3, head="ols"))
     assert named(table, "ridge: published, real BOSZ/PFS data, test R2") == [0.5516]
     assert named(table, "mlp_1: published, real BOSZ/PFS data, test R2") == [0.6117]
