@@ -6,11 +6,12 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+SPLIT_FOLDERS = ("train", "val", "test")
 REPORTED = ("blindspot-probes", "numpy", "zarr", "torch", "scikit-learn", "lightgbm", "h5py")
 
 
@@ -60,6 +61,20 @@ def run_log(
         "command": command or command_line(),
         **about,
     }
+
+
+def data_name(files: Sequence[str | Path]) -> str:
+    """What records call a list of data files: the first by its last folder, and how many more; '' for none.
+
+    'mag215/test/dataset.h5', 'survey/stars.h5', 'day/test/shard_0.h5 and 63 more'. The folder of a split stands with
+    the one above it. A name, not a place: files elsewhere may have the same.
+    """
+    if not files:
+        return ""
+    first = Path(files[0])
+    n_parts = 3 if first.parent.name in SPLIT_FOLDERS else 2
+    name = "/".join(part for part in first.parts[-n_parts:] if part not in (first.anchor, "..", "."))
+    return f"{name} and {len(files) - 1} more" if len(files) > 1 else name
 
 
 def _git(folder: Path, *arguments: str) -> str:

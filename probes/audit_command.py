@@ -60,12 +60,13 @@ class AuditSettings(StudySettings):
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """One audit: what is asked, of which stores, under which name."""
+    """One audit: what is asked, of which stores, under which names."""
 
     request: ProbeRequest
     views: AuditViews
     spec: Mapping[str, Any]
-    encoder: str
+    origin: Mapping[str, Any]
+    """Names of encoder and data files, as `StoreChoice.origin` gives them."""
 
     @property
     def name(self) -> str:
@@ -131,7 +132,7 @@ def _audits(settings: AuditSettings) -> Iterator[Audit]:
             found[arrays] = audit_views(stores, arrays, settings.error_inputs)
         views = found[arrays]
         spec = audit_spec(request, views, n_folds=settings.folds)
-        yield Audit(request=request, views=views, spec=spec, encoder=stores.encoder(views.true))
+        yield Audit(request=request, views=views, spec=spec, origin=stores.origin(views.true))
 
 
 def _choices(settings: AuditSettings) -> CellChoices:
@@ -174,7 +175,7 @@ def _make(group: Mapping[Any, Sequence[Audit]], settings: AuditSettings, advance
             part = audit.request.features[0]
             source = f"{part.layer}/{part.direction}/{part.pooling}"
             scored = Scored.of(audit.request.labels[0], k, source, part_left, latents)
-            _, log = run_log(started=started, about={"threads": settings.threads, "encoder": audit.encoder})
+            _, log = run_log(started=started, about={"threads": settings.threads, **audit.origin})
             write_record(
                 settings.results,
                 kind=KIND,

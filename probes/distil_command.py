@@ -1,8 +1,8 @@
 """`python -m probes distil`: whether a small network can say the latents from the noisy flux alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -63,7 +63,7 @@ def run(settings: DistilSettings) -> None:
     asked = [(one, _twins(one, stores)) for one in _distillations(settings, stores)]
     with blas_threads(settings.threads):
         for one, twins in asked:
-            names = _students(one, settings, stores.encoder(one.views))
+            names = _students(one, settings, stores.origin(one.views))
             say(
                 f"{one.target.path} from {one.flux.path} by {one.network}: {_latents_told(settings, names[0])}"
             )
@@ -129,12 +129,12 @@ def _twins(one: Distillation, stores: StoreChoice) -> list[list[tuple[ProbeReque
     return found
 
 
-def _students(one: Distillation, settings: DistilSettings, encoder: str) -> list[str]:
+def _students(one: Distillation, settings: DistilSettings, origin: Mapping[str, Any]) -> list[str]:
     """Run ids of the students of every probe, learned now where one has no fresh record."""
     names = [run_id(KIND, checked_spec(one.student(probe), one.views)) for probe in one.probes]
     if settings.refit or not all(is_fresh(settings.results, name, one.views) for name in names):
         say(f"{one.target.path}: learning from {one.flux.path} by {one.network}")
-        about = {"encoder": encoder, "threads": settings.threads}
+        about = {**origin, "threads": settings.threads}
         for _, outcome in outcomes(one, about=about):
             store_result(settings.results, outcome)
     return names
@@ -144,7 +144,7 @@ def _on_record(request: ProbeRequest, views: Views, settings: DistilSettings, st
     """Run id of an ordinary probe, fitted now where it has no fresh record."""
     name = run_id(KIND, checked_spec(request, views))
     if not is_fresh(settings.results, name, views):
-        about = {"encoder": stores.encoder(views), "threads": settings.threads}
+        about = {**stores.origin(views), "threads": settings.threads}
         outcome = run_probe(request, views, about=about, unfinished=unfinished_folder(settings.results))
         store_result(settings.results, outcome)
     return name

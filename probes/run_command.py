@@ -90,7 +90,7 @@ def _scored(
     """The result of one probe, from its fresh record or fitted now, and which of the two in words."""
     if not settings.refit and is_fresh(settings.results, name, views):
         return read_record(settings.results, name).result, "on record"
-    about = {"encoder": chosen.encoder(views), "threads": settings.threads}
+    about = {**chosen.origin(views), "threads": settings.threads}
     try:
         with blas_threads(settings.threads):
             outcome = run_probe(request, views, about=about, unfinished=unfinished_folder(settings.results))

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from cache import FeatureView, Want, find
 from cache.errors import ConfigError, NotExtracted
 from cache.layer_names import canonical_layers
+from cache.runlog import data_name
 from cache.selection import Selection, read_selection
 from cache.view import stored_layers
 
@@ -129,6 +130,14 @@ class StoreChoice:
         if not layers:
             raise NotExtracted(f"{self.root}: no network layer is stored with poolings {', '.join(poolings)}")
         return layers
+
+    def origin(self, views: Views) -> dict[str, Any]:
+        """What a record's `run` calls the encoder, and the data files of each split; no part of any digest."""
+        files = {
+            split: data_name(getattr(found[0], "about", {}).get("files", ()))
+            for split, found in views.items()
+        }
+        return {"encoder": self.encoder(views), "files": {s: name for s, name in files.items() if name}}
 
     def encoder(self, views: Views) -> str:
         """Display name of the encoder."""

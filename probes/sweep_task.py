@@ -72,7 +72,7 @@ def _compute(task: SweepTask, keep: Callable[[ProbeRequest, ProbeOutcome], None]
     views = task.stores.views(arrays_of(task.cells[0].request))
     _check_unchanged(task, views)
     about = {
-        "encoder": task.stores.encoder(views),
+        **task.stores.origin(views),
         "threads": task.threads,
         "command": task.command,
     }

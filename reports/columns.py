@@ -44,11 +44,12 @@ COLUMNS: Mapping[str, str] = {
         (
             *("label", "unit", "fitted_labels", "precision", "noise_mode", "inputs", "input_test"),
             *("kept_test", "draws_val", "selection", "cross", "group", "family", "weights"),
+            *("encoder", "data_files", "file_test"),
             *("state", "stores", "interval_method", "chosen", "flags"),
         ),
         TEXT,
     ),
-    **dict.fromkeys(("noise_seed", "probe_version", "d"), INTEGER),
+    **dict.fromkeys(("noise_seed", "probe_version", "d", "age_test"), INTEGER),
     **dict.fromkeys((f"{count}_{split}" for count in ("n", "n_rows") for split in SPLITS), INTEGER),
     "noise_level_val": FLOAT,
     **dict.fromkeys((f"{split}_{metric}" for split in SPLITS for metric in METRICS), FLOAT),

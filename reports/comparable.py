@@ -70,18 +70,41 @@ def _joined(key: tuple[object, ...], sizes: Mapping[tuple[object, ...], int]) ->
 def ranked_sets(frame: pd.DataFrame) -> list[list[Row]]:
     """The sets of `comparable_rows`, that which pages and figures answer for first.
 
-    Sets with scored latent rows before those without, real data before mock, then the noise level nearest 1, then the
-    most latent rows.
+    Sets with scored latent rows before those without, real data before mock, then the noise level nearest 1, then what
+    no newer set replaces (`replaced_by`), then the most latent rows, then the newest records.
     """
-    return sorted(comparable_rows(frame), key=_rank)
+    sets = comparable_rows(frame)
+    scored = [rows[0] for rows in sets if plain_latents(rows)]
+    return sorted(
+        sets, key=lambda rows: _rank(rows, replaced=any(replaced_by(rows[0], row) for row in scored))
+    )
 
 
-def _rank(rows: Sequence[Row]) -> tuple[bool, bool, float, int, tuple[str, ...]]:
+def replaced_by(row: Row, other: Row) -> bool:
+    """Whether a row of another test set was scored on a newer file of the same name, as after a correction in place."""
+    alike = row["file_test"] and (row["file_test"], row["data_kind"]) == (
+        other["file_test"],
+        other["data_kind"],
+    )
+    return bool(alike and row["input_test"] != other["input_test"] and row["age_test"] > other["age_test"])
+
+
+def _rank(
+    rows: Sequence[Row], *, replaced: bool
+) -> tuple[bool, bool, float, bool, int, int, tuple[str, ...]]:
     n_latents = len(plain_latents(rows))
     first = rows[0]
     level = 1.0 if first["noise_level_test"] is None else float(first["noise_level_test"])
     names = tuple(str(first[name]) for name in TEST_SET)
-    return (n_latents == 0, first["data_kind"] != "real", abs(level - 1), -n_latents, names)
+    return (
+        n_latents == 0,
+        first["data_kind"] != "real",
+        abs(level - 1),
+        replaced,
+        -n_latents,
+        first["age_test"],
+        names,
+    )
 
 
 def plain_latents(rows: Sequence[Row]) -> list[Row]:

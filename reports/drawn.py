@@ -19,6 +19,7 @@ from .rows import FRESH, Row, flags_of
 from .settings import unseeded, variant_of, varying_columns
 from .source import Source
 from .table import Estimate
+from .usual import Usual, usual_of
 from .vocabulary import LATENT, unit_of
 
 R2 = "R²"
@@ -88,17 +89,22 @@ def latents_of(rows: Iterable[Row]) -> list[Row]:
 
 
 def heads_apart(rows: Sequence[Row]) -> list[str]:
-    """Of each row its head and whatever else differs among them (but layer and pooling), in words."""
-    columns = varying_columns(pd.DataFrame(rows), without=("settings_text", "seed_text"))
+    """Of each row its head and whatever else is not the usual (`usual_of_heads`), but layer and pooling, in words."""
+    usual = usual_of_heads(rows)
     directions = {row["direction"] for row in rows}
     names = []
     for row in rows:
         parts = [variant_of(row)]
         parts += [row["direction"]] if len(directions) > 1 else []
-        parts += [f"{c.heading} {row[c.key]}" for c in columns if row[c.key]]
+        parts += usual.told(row)
         names.append(", ".join(parts))
     short = [_SELECTION.sub("", name).replace(" ()", "") for name in names]
     return short if len(set(short)) == len(set(names)) else names
+
+
+def usual_of_heads(rows: Sequence[Row]) -> Usual:
+    """The settings that most rows have, but for those of heads and for seeds."""
+    return usual_of(rows, without=("settings_text", "seed_text"))
 
 
 _SELECTION = re.compile(r"(, )?selection=\w+")

@@ -39,7 +39,18 @@ FIRST = (
     "state",
 )
 
-INTEGERS = ("train_size", "seed", "noise_seed", "probe_version", "d", "epoch", "bin", "segment", "part_index")
+INTEGERS = (
+    "train_size",
+    "seed",
+    "noise_seed",
+    "probe_version",
+    "d",
+    "age_test",
+    "epoch",
+    "bin",
+    "segment",
+    "part_index",
+)
 FLOATS = ("value", "low", "high", "bin_lo", "bin_hi", "wave_lo", "wave_hi")
 FLAGS = ("applicable", "above")
 

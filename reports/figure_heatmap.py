@@ -23,6 +23,7 @@ from .drawn import (
     plain,
     r2_text,
     stale_alarm,
+    usual_of_heads,
 )
 from .ordering import PARTS
 from .render_markdown import number_text
@@ -35,7 +36,7 @@ from .vocabulary import layer_rank, pooling_rank
 CELL_WIDTH, NARROW_CELL, CELL_HEIGHT, PANEL_GAP = 0.6, 0.42, 0.22, 0.15
 BAR_ROOM, BAR_WIDTH, LONGEST_BAR = 0.75, 0.12, 3.0
 """Inches."""
-MOST_PANELS = 9
+MOST_PANELS = 6
 FLOOR = -0.25
 """R2 below this has the colour of the floor; the cell still shows its value."""
 
@@ -50,12 +51,17 @@ def heat_maps(source: Source, label: str) -> list[Drawn]:
     panels: dict[str, list[Row]] = {}
     for row, name in zip(rows, heads_apart(rows), strict=True):
         panels.setdefault(name, []).append(row)
-    kept = _fullest(panels)
+    several = {name: panel for name, panel in panels.items() if len(panel) > 1} or panels
+    kept = _fullest(several)
     shown = [row for panel in kept.values() for row in panel]
     title = _heat_title(label, shown, source.paired)
     note = f"Test {R2} (no unit); {data_note(shown)}."
-    if len(kept) < len(panels):
-        note += f" {len(kept)} of {len(panels)} settings: those with most cells, then the best val {R2}."
+    if usual := usual_of_heads(rows).note:
+        note += f" {usual}"
+    if len(kept) < len(several):
+        note += f" {len(kept)} of {len(several)} settings: those with most cells, then the best val {R2}."
+    if lonely := len(panels) - len(several):
+        note += f" Left out: {lonely} setting{'s' if lonely > 1 else ''} of a single cell."
     figure = _draw_heat(kept, Words(title=title, note=note, alarm=stale_alarm(shown)))
     caption = f"Test {R2} of {label} by layer, in the order of the network, and pooling; a panel per head and setting."
     return [Drawn(title=title, caption=f"{caption} {note}", figure=figure)]

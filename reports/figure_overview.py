@@ -45,7 +45,7 @@ HEADING = 0.75
 """Height of a layer's heading, in lines."""
 DODGE = 0.52
 """Share of a line's height over which its heads are spread."""
-MOST_LINES = 24
+MOST_LINES = 12
 CAPTION_LINE, TITLE_LINE = 0.14, 0.19
 """Heights of a line of the caption and of the title, inches."""
 LEGEND_COLUMNS, LEGEND_LINE = 2, 0.21

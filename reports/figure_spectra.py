@@ -30,7 +30,12 @@ def examples(source: Source) -> list[Drawn]:
     """One figure per record of example spectra: three stars from the lowest to the highest S/N, whole and close."""
     records = records_of(source, "spectra")
     return [
-        _draw_examples(record, source.arrays(record.run_id), part=part_of(record, records))
+        _draw_examples(
+            record,
+            source.arrays(record.run_id),
+            encoder=source.names.encoder(record.result["weights"]),
+            part=part_of(record, records),
+        )
         for record in records
     ]
 
@@ -53,7 +58,7 @@ def reconstruction(clean: Floats, other: Floats) -> Floats:
     return ratio
 
 
-def _draw_examples(record: Record, arrays: Arrays, *, part: str) -> Drawn:
+def _draw_examples(record: Record, arrays: Arrays, *, encoder: str, part: str) -> Drawn:
     wave, clean, noisy, denoised = (
         np.asarray(arrays[name], dtype=np.float64) for name in ("wave", "flux", "noisy", "denoised")
     )
@@ -69,7 +74,7 @@ def _draw_examples(record: Record, arrays: Arrays, *, part: str) -> Drawn:
         note=(
             "Reconstruction S/N: ||clean|| / ||clean - other||, of the noisy and of the denoised flux. Flux in the "
             f"unit of the file; {len(shown)} of {len(clean)} {record.spec.get('split', 'test')} spectra, "
-            f"{data_text([kind])}, encoder {record.result['weights'][:12]}. {wavelength_note(kind)}"
+            f"{data_text([kind])}, encoder {encoder}. {wavelength_note(kind)}"
         ),
         key=("noisy", "denoised", "clean"),
     )

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from .rows import FRESH, SHORT
-from .settings import constant_note, head_note
+from .comparable import name_of
+from .rows import FRESH, SHORT, Row, rows_of
+from .settings import RUN_DIGITS, constant_note, head_note
 from .table import Column
 
 PUBLISHED_NOTE = (
@@ -15,6 +16,8 @@ PUBLISHED_NOTE = (
     "15 leaves, 50 trees. MLP: trained end to end on the frozen encoder, fresh noise in every batch; val is "
     "epoch 47 of 50."
 )
+FAILED = "failed"
+"""What stands in the place of a score that there is not."""
 NOT_PUBLISHED_NOTE = "No published number answers the same question as any of these rows."
 MOCK_NOTE = (
     "Our numbers on mock data are not BOSZ results: the mock survey is another, simpler set of spectra."
@@ -56,9 +59,7 @@ def mock_note(shown: pd.DataFrame) -> str:
 
 
 def _troubles(shown: pd.DataFrame) -> Iterator[str]:
-    failed = int((shown["status"] != "ok").sum())
-    if failed:
-        yield f"Failed: {failed} of {len(shown)} rows have no score; the error stands in its place."
+    yield from _failures(shown)
     if (shown["state"] == FRESH).all():
         yield "Stores: by header and records, those of every row are there and unchanged."
     stale = shown[shown["state"].str.startswith("stale")]
@@ -67,6 +68,17 @@ def _troubles(shown: pd.DataFrame) -> Iterator[str]:
             f"Stale: {len(stale)} of {len(shown)} rows rest on feature stores that are missing or changed, so they "
             f"cannot be checked or made again as they stand. To make the stores: {extract_command(stale)}"
         )
+
+
+def _failures(shown: pd.DataFrame) -> Iterator[str]:
+    """One footnote for each error that failed rows ended with: how many, and the first of them in words."""
+    reasons: dict[str, list[Row]] = {}
+    for row in rows_of(shown[shown["status"] != "ok"]):
+        reasons.setdefault(row["error"] or "no reason recorded", []).append(row)
+    for reason, rows in reasons.items():
+        first = f"{name_of(rows[0])} ({rows[0]['label']}, record {rows[0]['run_id'][:RUN_DIGITS]})"
+        more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        yield f"Failed, {len(rows)} of {len(shown)} rows: {reason.rstrip('.')}. This is {first}{more}."
 
 
 def extract_command(stale: pd.DataFrame) -> str:
@@ -87,16 +99,16 @@ def extract_command(stale: pd.DataFrame) -> str:
 
 
 def provenance_notes(shown: pd.DataFrame) -> Iterator[str]:
-    """One footnote per encoder and family: weights digest and, per split, key=digest of every store."""
-    origins: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    columns = (shown[name].tolist() for name in ("weights", "family", "stores", "control"))
-    for weights, family, stores, control in zip(*columns, strict=True):
-        origins.setdefault((weights, family), []).append((stores, control))
-    for (weights, family), rows in sorted(origins.items()):
+    """One footnote per encoder and family: its name and, per split, key=digest of every store."""
+    origins: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    columns = (shown[name].tolist() for name in ("encoder", "weights", "family", "stores", "control"))
+    for encoder, weights, family, stores, control in zip(*columns, strict=True):
+        origins.setdefault((encoder, weights, family), []).append((stores, control))
+    for (encoder, _, family), rows in sorted(origins.items()):
         stores = dict.fromkeys(store for text, _ in sorted(rows) for store in text.split())
         kind = "random encoder" if any(control == "random_encoder" for _, control in rows) else "encoder"
         yield (
-            f"From {kind} weights {weights[:SHORT] or 'not recorded'}, family {family[:SHORT] or 'none'}; "
+            f"From {kind} {encoder or 'weights not recorded'}, family {family[:SHORT] or 'none'}; "
             f"stores (split:key=digest) {', '.join(sorted(stores, key=_split_first)) or 'none'}."
         )
 

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from .comparable import val_of
 from .comparisons import NOT_COMPARED, Comparisons
 from .contest import beats_clearly, scored
@@ -12,7 +10,8 @@ from .drawn import data_note
 from .planned import chosen, headline_of
 from .render_markdown import number_text
 from .rows import Row
-from .settings import variant_of, varying_columns
+from .settings import variant_of
+from .usual import Usual, usual_of
 from .verdict import BASELINES
 from .vocabulary import LATENT, head_rank
 
@@ -47,13 +46,12 @@ class Flag:
 
 
 def lines_of(latents: Sequence[Row]) -> list[Line]:
-    """Lines in table order; a direction or setting that differs between rows is part of a line's name."""
-    shown = pd.DataFrame(latents)
+    """Lines in table order; a direction that differs between rows, or an unusual setting, is part of a line's name."""
     keys = ["pooling", "direction"] if len({row["direction"] for row in latents}) > 1 else ["pooling"]
-    settings = varying_columns(shown, without=("settings_text",))
+    usual = usual_of_lines(latents)
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in latents:
-        parts = [*(row[key] for key in keys), *(f"{c.heading} {row[c.key]}" for c in settings if row[c.key])]
+        parts = [*(row[key] for key in keys), *usual.told(row)]
         groups.setdefault((row["layer"], ", ".join(parts)), []).append(row)
     # The same layer under another setting may come later in table order: keep layers together.
     layers = list(dict.fromkeys(layer for layer, _ in groups))
@@ -61,6 +59,11 @@ def lines_of(latents: Sequence[Row]) -> list[Line]:
         Line(layer=layer, name=name, rows=tuple(rows))
         for (layer, name), rows in sorted(groups.items(), key=lambda item: layers.index(item[0][0]))
     ]
+
+
+def usual_of_lines(latents: Sequence[Row]) -> Usual:
+    """The settings that most latent rows have, but for those of heads."""
+    return usual_of(latents, without=("settings_text",))
 
 
 def best_lines(lines: Sequence[Line], most: int) -> list[Line]:
@@ -139,10 +142,11 @@ def goes_below(row: Row, edge: float) -> bool:
 
 
 def caption_of(latents: Sequence[Row], flags: Sequence[Flag], *, cut: bool = False) -> str:
-    """Where the numbers come from, what the reference lines are, and arrows where intervals are `cut`."""
+    """Where the numbers come from, what most lines have in common, what reference lines are, arrows where `cut`."""
     legend = "Vertical lines: row of that kind best on val, shaded: its interval. " if flags else ""
     arrows = "Arrows: intervals that go on below the axis." if cut else ""
-    return f"{data_note(latents)}. {legend}{arrows}".strip()
+    usual = usual_of_lines(latents).note
+    return f"{data_note(latents)}. {usual}{' ' * bool(usual)}{legend}{arrows}".strip()
 
 
 def variants_of(rows: Sequence[Row]) -> list[str]:

@@ -13,6 +13,7 @@ from .comparable import plain_latents, ranked_sets
 from .comparisons import NOT_COMPARED, Comparisons, Judge
 from .contest import beats_clearly, r2_estimate, scored
 from .page_cells import Bar, interval_bar
+from .page_test_sets import other_sets_told
 from .planned import LATENT_ROWS, chosen, family_of
 from .render_markdown import estimate_text, number_text
 from .rows import Row
@@ -46,7 +47,7 @@ class Field:
 
     `rows` are all that were scored there, `latents` those of the encoder that ask the plain question, `best` the one of
     them with the highest `chosen_by` ('val R2', or 'test R2' where no row has a val score); None without any score.
-    `n_other_sets` counts further test sets of the label.
+    `others` are the rows of the further test sets of the label.
     """
 
     label: str
@@ -54,11 +55,11 @@ class Field:
     latents: tuple[Row, ...]
     best: Row | None
     chosen_by: str
-    n_other_sets: int
+    others: tuple[tuple[Row, ...], ...] = ()
 
 
 def field_of(frame: pd.DataFrame, label: str) -> Field:
-    """The test set to answer for: real data before mock, noise level nearest 1, then the most latent rows."""
+    """The rows of the test set to answer for, the first of `ranked_sets`."""
     ranked = ranked_sets(of_label(frame, label))
     rows = ranked[0] if ranked else []
     latents = plain_latents(rows)
@@ -69,7 +70,7 @@ def field_of(frame: pd.DataFrame, label: str) -> Field:
         latents=tuple(latents),
         best=best,
         chosen_by="test R2" if best is None or best["val_r2"] is None else "val R2",
-        n_other_sets=max(len(ranked) - 1, 0),
+        others=tuple(tuple(one) for one in ranked[1:]),
     )
 
 
@@ -108,6 +109,7 @@ def best_answer(field: Field, paired: Comparisons = NOT_COMPARED) -> Answer:
             f"Test R2 {estimate_text(r2_estimate(best), DIGITS)}{f', {errors}' if errors else ''}.",
             among if len(field.latents) > 1 else "It is the only latent row with a score.",
             *([f"On test it is not told apart from {even} of the others."] if even else []),
+            *other_sets_told(field.rows, field.others),
         ),
         runs=(best["run_id"],),
     )
@@ -135,7 +137,7 @@ def certainty_answer(
     unbeaten = [row for row in scored(others) if not beats_clearly(best, row, family)]
     absent, alone = not_run(field.rows, audits)
     sentences = (
-        _where(field, best),
+        _where(best),
         *_judged_beside(field.label, absent, alone),
         *_against_others(best, others, unbeaten, family),
         *_doubts(best, paired),
@@ -167,11 +169,10 @@ def _even(row: Row, other: Row, paired: Judge) -> bool:
     return not beats_clearly(row, other, paired) and not beats_clearly(other, row, paired)
 
 
-def _where(field: Field, best: Row) -> str:
+def _where(best: Row) -> str:
     level = best["noise_level_test"]
     noise = "" if level is None else f", noise level {level:g}"
-    more = f" {field.n_other_sets} more test sets are in the tables." if field.n_other_sets else ""
-    return f"95 % interval of test R2: {best['n_test']} stars, {best['data_kind']} data{noise}.{more}"
+    return f"95 % interval of test R2: {best['n_test']} stars, {best['data_kind']} data{noise}."
 
 
 def _against_others(

@@ -4,10 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .footnotes import FAILED
 from .render_markdown import EMPTY, estimate_text, number_text
 from .table import Cell, Column, Estimate, Value
 
-FAILED = "failed: "
 SORT_DIGITS = 7
 """Significant digits that rows are sorted by."""
 _LEADING_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?")
@@ -63,7 +63,7 @@ def cell_view(cell: Cell, column: Column, *, runs: Sequence[str] = (), strong: b
             text=value_text(value, column),
             run=run,
             bar=interval_bar(value) if is_r2(column) else None,
-            failed=isinstance(value, str) and value.startswith(FAILED),
+            failed=value == FAILED,
             marked=isinstance(value, Estimate) and bool(value.mark),
         )
         for value, run in zip(values, known, strict=True)

@@ -32,7 +32,7 @@ _FIRST = (
     "train_size",
 )
 """Parts of a spec that come before the others, which follow by name."""
-_OF_RUN = ("command", "commit", "time", "versions", "seconds", "threads")
+_OF_RUN = ("encoder", "files", "command", "commit", "time", "versions", "seconds", "threads")
 """What is shown of `run`; the host's name is not."""
 
 

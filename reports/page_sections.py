@@ -126,5 +126,5 @@ def _notices(source: Source, label: str) -> Iterator[str]:
     if stale:
         yield f"{stale} of {len(rows)} rows are stale: feature stores they rest on are missing or changed."
     if failed:
-        yield f"{failed} of {len(rows)} rows failed; their error stands in place of a score."
+        yield f"{failed} of {len(rows)} rows failed and have no score; notes below the tables say why."
     yield from gaps(comparable_rows(rows), source.paired)

@@ -46,7 +46,7 @@ def progress_tables(source: Source, label: str) -> tuple[Table, ...]:
     curves = _curves(source, label)
     rows = ordered(source.frame[(source.frame["label"] == label) & source.frame["run_id"].isin(list(curves))])
     shown = rows_of(settings_frame(rows))
-    origins = rows[["head", "params", "weights", "family", "stores", "control"]]
+    origins = rows[["head", "params", "encoder", "weights", "family", "stores", "control"]]
     return tuple(
         _progress(origins.iloc[[index]], row, curves[row["run_id"]]) for index, row in enumerate(shown)
     )

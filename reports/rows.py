@@ -11,6 +11,7 @@ from cache.provenance import KEY_DIGITS
 from cache.records import Record
 
 from .columns import COLUMNS, DRAWN, FINE_TUNED, FROZEN, INTERVAL_SPLITS, SPLITS, TEXT
+from .names import Names
 from .published_beside import published_beside
 from .vocabulary import role_of, unit_of
 
@@ -30,9 +31,14 @@ def frame_of(records: Sequence[Record], state: StoreState) -> pd.DataFrame:
     Other kinds have tables of their own and are not rows. A failed record has a row per label asked for, with its
     error and without scores. `training` is '' for heads fitted to stored features.
     """
+    names = Names(records)
     rows = [
-        row for record in records if record.kind in SCORED_KINDS for row in _rows_of_record(record, state)
+        row
+        for record in records
+        if record.kind in SCORED_KINDS
+        for row in _rows_of_record(record, state, names)
     ]
+    _number_by_age(rows)
     return pd.DataFrame(
         {
             name: pd.Series([row.get(name) for row in rows], dtype=dtype).fillna(
@@ -41,6 +47,20 @@ def frame_of(records: Sequence[Record], state: StoreState) -> pd.DataFrame:
             for name, dtype in COLUMNS.items()
         }
     )
+
+
+def _number_by_age(rows: Sequence[Row]) -> None:
+    """Give each row `age_test`: how many data files of test, among rows of its label, have newer records than its own.
+
+    A number in place of a time, so that reports depend on the order alone in which files came into use.
+    """
+    newest: dict[str, dict[str, str]] = {}
+    for row in rows:
+        of_label = newest.setdefault(row["label"], {})
+        of_label[row["input_test"]] = max(of_label.get(row["input_test"], ""), row["time"])
+    for row in rows:
+        of_label = newest[row["label"]]
+        row["age_test"] = sum(time > of_label[row["input_test"]] for time in of_label.values())
 
 
 def rows_of(frame: pd.DataFrame) -> list[Row]:
@@ -68,8 +88,9 @@ def _split_rank(item: tuple[str, Any]) -> tuple[int, str]:
     return (SPLITS.index(item[0]) if item[0] in SPLITS else len(SPLITS), item[0])
 
 
-def _rows_of_record(record: Record, state: StoreState) -> Iterator[Row]:
+def _rows_of_record(record: Record, state: StoreState, names: Names) -> Iterator[Row]:
     spec, result = record.spec, record.result
+    inputs: Mapping[str, Sequence[str]] = spec.get("inputs") or {}
     common = _identity(record) | {
         "status": result["status"],
         "error": result.get("error"),
@@ -79,6 +100,9 @@ def _rows_of_record(record: Record, state: StoreState) -> Iterator[Row]:
             for s, key, digest in stores_of(record)
         ),
         "weights": _text(result.get("weights")),
+        "encoder": names.encoder(_text(result.get("weights"))),
+        "data_files": names.files(inputs),
+        "file_test": names.file(inputs.get("test") or ()),
         "interval_method": result.get("interval_method"),
         "chosen": _text(result.get("chosen")),
         "d": result.get("d"),
@@ -97,6 +121,7 @@ def _identity(record: Record) -> Row:
     parts: Sequence[Mapping[str, str]] = features.get("parts") or []
     return {
         "run_id": record.run_id,
+        "time": _text(record.run.get("time")),
         "kind": record.kind,
         "role": role_of(spec["control"], [part["layer"] for part in parts]),
         **{name: _joined([part[name] for part in parts]) for name in ("layer", "direction", "pooling")},

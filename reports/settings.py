@@ -7,11 +7,13 @@ from typing import Any
 import pandas as pd
 
 from .columns import SPLITS
+from .names import NAME_DIGITS
 from .rows import SHORT, Row, rows_of
 from .table import Column
 
 # Shown as columns where they differ, in a footnote where they do not. Keys are those of `settings_frame`.
 VARYING: Mapping[str, str] = {
+    "encoder_text": "encoder",
     "data_kind_text": "data",
     "training_text": "training",
     "noise_mode_text": "noise",
@@ -38,6 +40,8 @@ RUN_DIGITS = 8
 _TOLD_WHERE_KNOWN = ("rows_test_text", "kept_test_text", "noise_seed_text")
 """What not every record tells: shown only where two records tell different things."""
 _FAMILY = "family_text"
+_IN_NOTES = (_FAMILY, "encoder_text", "settings_text")
+"""What the notes on heads and on origins tell."""
 _HEAD_SPECIFIC = ("selection", "probe_version")
 
 
@@ -64,8 +68,10 @@ def settings_rows(rows: Sequence[Row], *, by_head: Sequence[str] = ()) -> list[R
     if any(text["training_text"] for text in shown):
         shown = [text | {"training_text": text["training_text"] or CACHED} for text in shown]
     fed = _fed_texts([row["error_input"] for row in rows])
+    files = _file_texts({row["inputs"]: row["data_files"] for row in rows})
     shown = [
-        text | {"error_input_text": fed[row["error_input"]]} for text, row in zip(shown, rows, strict=True)
+        text | {"error_input_text": fed[row["error_input"]], "inputs_text": files[row["inputs"]]}
+        for text, row in zip(shown, rows, strict=True)
     ]
     alike = [key for key in _TOLD_WHERE_KNOWN if len({text[key] for text in shown} - {""}) < 2]
     shown = [text | dict.fromkeys(alike, "") for text in shown]
@@ -118,6 +124,42 @@ def _fed_texts(values: Sequence[str]) -> dict[str, str]:
     }
 
 
+def _file_texts(names: Mapping[str, str]) -> dict[str, str]:
+    """By the digests of the files of each split what they are called, `names`, told apart where names are equal."""
+    if len(names) == 1:
+        return {inputs: f"{name} ({inputs})" if name else inputs for inputs, name in names.items()}
+    alike: dict[str, list[str]] = {}
+    for inputs, name in names.items():
+        alike.setdefault(name, []).append(inputs)
+    return {
+        inputs: name
+        if name and len(alike[name]) == 1
+        else f"{name} ({_told_by_digest(inputs, alike[name])})"
+        if name
+        else inputs
+        for inputs, name in names.items()
+    }
+
+
+def _told_by_digest(inputs: str, alike: Sequence[str]) -> str:
+    """The digests that tell some files from others of the same name: of test, if that is enough."""
+    every = [_by_split(each) for each in alike]
+    own = _by_split(inputs)
+    for split in reversed(SPLITS):
+        if len({each.get(split) for each in every}) == len(every):
+            return f"{split} {own.get(split, 'none')}"
+    differing = (split for split in SPLITS if len({each.get(split) for each in every}) > 1)
+    return ", ".join(f"{split} {own.get(split, 'none')}" for split in differing)
+
+
+def _by_split(inputs: str) -> dict[str, str]:
+    """Of each split the first digits of its digests."""
+    parts = (part.partition(" ") for part in inputs.split(", ") if part)
+    return {
+        split: "+".join(digest[:NAME_DIGITS] for digest in digests.split("+")) for split, _, digests in parts
+    }
+
+
 def constant_note(shown: pd.DataFrame, columns: Sequence[Column], *, covered: Sequence[str] = ()) -> str:
     """What holds for all rows of a table, and where a setting goes with a head rather than with a row.
 
@@ -127,7 +169,7 @@ def constant_note(shown: pd.DataFrame, columns: Sequence[Column], *, covered: Se
     texts = []
     for key, heading in VARYING.items():
         values = list(shown[key].unique())
-        if key in there or key in ("family_text", "settings_text") or values == [""]:
+        if key in there or key in _IN_NOTES or values == [""]:
             continue
         if len(values) == 1:
             texts.append(f"{heading} {values[0]}")
@@ -161,7 +203,6 @@ def _shown_settings(row: Row) -> dict[str, str]:
         "error_input_text": row["error_input"],
         "precision_text": row["precision"],
         "noise_mode_text": row["noise_mode"],
-        "inputs_text": row["inputs"],
         "rows_test_text": row["rows_test"],
         "kept_test_text": row["kept_test"][:SHORT],
         "noise_seed_text": "" if row["noise_seed"] is None else str(row["noise_seed"]),
@@ -171,6 +212,7 @@ def _shown_settings(row: Row) -> dict[str, str]:
         "pca_text": row["pca"],
         "segments_text": row["segments"],
         "fitted_labels_text": _fitted(row),
+        "encoder_text": row["encoder"],
         "family_text": row["family"][:SHORT],
         RUN: row["run_id"][:RUN_DIGITS],
     }

@@ -15,6 +15,7 @@ from cache.errors import CacheError
 from cache.records import Record, read_arrays, read_predictions, read_records
 
 from .comparisons import Comparisons, comparisons_of
+from .names import Names
 from .rows import SCORED_KINDS, StoreState, frame_of
 
 Columns = Mapping[str, npt.NDArray[np.generic]]
@@ -40,6 +41,11 @@ class Source:
     arrays: Callable[[str], Mapping[str, npt.NDArray[Any]]]
     predictions: Callable[[str], Columns]
     state: StoreState = _missing
+
+    @functools.cached_property
+    def names(self) -> Names:
+        """What encoders and data files are called."""
+        return Names(self.records)
 
     def of_kind(self, kind: str) -> tuple[Record, ...]:
         """The records of one kind, in order of run id."""

@@ -45,8 +45,8 @@ def origin_notes(record: Record, source: Source) -> Iterator[str]:
     elif state != NO_STORE:
         yield f"Stale ({state.removeprefix('stale: ')}): these numbers cannot be checked or made again as they stand."
     named = ", ".join(f"{key[:KEY_DIGITS]}={digest[:SHORT]}" for key, digest in sorted(stores.items()))
-    weights = str(record.result.get("weights") or "")[:SHORT]
-    encoder = f"encoder weights {weights}; " if weights else ""
+    name = source.names.encoder(str(record.result.get("weights") or ""))
+    encoder = f"encoder {name}; " if name else ""
     yield f"Record {record.run_id[:SHORT]}; {encoder}stores (key=digest) {named or 'none'}."
 
 

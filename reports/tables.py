@@ -9,10 +9,10 @@ from cache.records import Record
 
 from .audits import error_command, not_run, subject
 from .columns import SPLITS
-from .comparable import comparable_rows
+from .comparable import ranked_sets
 from .comparisons import NOT_COMPARED, Comparisons
 from .contest import contest, r2_estimate, scored
-from .footnotes import footnotes
+from .footnotes import FAILED, footnotes
 from .ordering import ordered
 from .paired_columns import PAIRED, paired_cells, paired_notes
 from .render_markdown import estimate_text
@@ -35,10 +35,10 @@ FEATURES = (
     Column(key="direction", heading="direction", align="left"),
 )
 
-_FED = "error_input_text"
+_FED, _ENCODER, _FAMILY = "error_input_text", "encoder_text", "family_text"
 UNRELATED: Mapping[str, tuple[str, ...]] = {
-    MEAN_PREDICTOR: (*(column.key for column in FEATURES), "d", _FED),
-    **dict.fromkeys((RAW_FLUX, ERROR_ONLY, CLEAN_FLUX), (_FED,)),
+    MEAN_PREDICTOR: (*(column.key for column in FEATURES), "d", _FED, _ENCODER, _FAMILY),
+    **dict.fromkeys((RAW_FLUX, ERROR_ONLY, CLEAN_FLUX), (_FED, _ENCODER, _FAMILY)),
 }
 """By role, the cells that say where a record was fitted, on which its score does not depend."""
 
@@ -51,7 +51,7 @@ def layers_table(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COMP
     more = (
         (f"{elsewhere} further rows (inputs and controls) stand in the controls table.",) if elsewhere else ()
     )
-    sets = comparable_rows(latents)
+    sets = ranked_sets(latents)
     return _flat(
         latents,
         sets,
@@ -72,7 +72,7 @@ def controls_table(
     `audits` of the label stand in for the question whether the error channel is used.
     """
     rows = of_label(frame, label)
-    sets = comparable_rows(rows)
+    sets = ranked_sets(rows)
     return _flat(
         _best_first(rows, sets),
         sets,
@@ -110,14 +110,14 @@ def of_label(frame: pd.DataFrame, label: str) -> pd.DataFrame:
 
 
 def row_cells(row: Row) -> dict[str, Cell]:
-    """A frame row with its test R2 as an estimate, or its error; and its star counts as one text."""
+    """A frame row with its test R2 as an estimate, or FAILED; and its star counts as one text."""
     return {**row, "test_r2": r2_cell(row), "n": _counts(row)}
 
 
 def r2_cell(row: Row) -> Value:
-    """Test R2 with its interval; 'failed: <error>' for a failed record; None when it was not scored."""
+    """Test R2 with its interval; FAILED for a failed record, whose error is a footnote; None if it was not scored."""
     if row["status"] != "ok":
-        return f"failed: {row['error'] or 'no reason recorded'}"
+        return FAILED
     return None if row["test_r2"] is None else r2_estimate(row)
 
 

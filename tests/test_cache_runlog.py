@@ -3,9 +3,12 @@ import subprocess
 import sys
 import time
 from importlib import metadata
+from pathlib import Path
+
+import pytest
 
 from cache import runlog
-from cache.runlog import command_line, git_commit, run_log, versions
+from cache.runlog import command_line, data_name, git_commit, run_log, versions
 
 
 def test_versions_are_those_installed(monkeypatch):
@@ -51,6 +54,22 @@ def test_the_command_is_what_one_would_type_without_the_path_of_the_program(monk
     assert command_line() == "python -m probes run --labels 'a b'"
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/pytest"])
     assert command_line() == "pytest"
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        ([], ""),
+        (["/data/survey/mag215/test/dataset.h5"], "mag215/test/dataset.h5"),
+        (["test/dataset.h5"], "test/dataset.h5"),
+        (["../day.h5"], "day.h5"),
+        (["/day.h5"], "day.h5"),
+        (["/data/survey/stars.h5"], "survey/stars.h5"),
+        ([Path("/d/day/val/a.h5"), Path("/d/day/val/b.h5")], "day/val/a.h5 and 1 more"),
+    ],
+)
+def test_data_files_are_named_by_their_last_folders(files, name):
+    assert data_name(files) == name
 
 
 def test_a_repository_around_the_installed_program_is_not_its_checkout(monkeypatch, tmp_path):

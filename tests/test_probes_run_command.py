@@ -1,5 +1,8 @@
 """`python -m probes run` and `predict` on small stores, from flags to records."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from commands import probes
@@ -11,6 +14,7 @@ from cache import FeatureStore
 from cache.header import chunk_path
 from cache.records import read_predictions, read_records
 from cache.selection import select, write_selection
+from probes.stores import StoreChoice
 
 
 @pytest.fixture(scope="module")
@@ -209,3 +213,12 @@ def test_digits_that_fit_several_heads_are_not_enough(features, tmp_path, capsys
     store = survey_store(tmp_path / "new", "test", labels=False)
     assert probes("predict", "--head", "ab", "--store", store, "--results", tmp_path) == 2
     assert "2 fitted heads begin with 'ab'; give more digits" in capsys.readouterr().err
+
+
+def test_a_record_notes_what_its_data_files_are_called():
+    views = {
+        "train": [SimpleNamespace(about={"encoder": "tiny", "files": ["/d/day/train/dataset.h5"]})],
+        "test": [SimpleNamespace(about={})],
+    }
+    origin = StoreChoice(root=Path("features")).origin(views)
+    assert origin == {"encoder": "tiny", "files": {"train": "day/train/dataset.h5"}}

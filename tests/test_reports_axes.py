@@ -132,6 +132,6 @@ def test_an_axis_without_two_values_gives_no_table(name):
 
 def test_failures_and_end_to_end_fits_have_their_place():
     made = table("sizes", record(0.5), record(failed="no luck", train_size=100))
-    assert made.rows[0][score_key("100 stars")] == ("failed: no luck",)
+    assert made.rows[0][score_key("100 stars")] == ("failed",)
     made = table("grid", finetuned(0.6), record(0.5, head="mlp_1"))
     assert [row["training_text"] for row in made.rows] == ["end to end, encoder frozen", "on stored features"]

@@ -28,7 +28,7 @@ from reports.figure_bins import by_bin
 from reports.figure_ceiling import ceilings
 from reports.figure_curves import learning_curves
 from reports.figure_depth import depth
-from reports.figure_heatmap import heat_maps
+from reports.figure_heatmap import MOST_PANELS, heat_maps
 from reports.figure_importance import importances
 from reports.figure_noise import against_noise
 from reports.figure_occlusion import occlusions
@@ -91,7 +91,7 @@ def test_a_colour_is_the_same_score_in_every_heat_map(values):
 def test_too_many_panels_are_said_to_be_left_out():
     records = [record(0.1, params={"alpha": float(10**k)}) for k in range(12)]
     (drawn,) = heat_maps(source_of(records), "log_g")
-    assert "9 of 12 settings" in drawn.caption
+    assert f"{MOST_PANELS} of 12 settings" in drawn.caption
 
 
 def test_plain_rows_take_the_first_seed_and_the_fewest_draws():

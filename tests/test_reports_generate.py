@@ -160,9 +160,9 @@ def test_a_label_that_cannot_be_a_file_name_is_refused():
 
 def test_failed_records_alone_still_give_tables():
     texts = documents_of([record(failed="no luck")])
-    assert "failed: no luck" in texts["layers_log_g.md"]
-    assert "failed: no luck" in texts["heads_log_g.md"]
-    assert "failed: no luck" in texts["labels.md"]
+    for name in ("layers_log_g.md", "heads_log_g.md", "labels.md"):
+        assert "failed |" in texts[name]
+        assert "Failed, 1 of 1 rows: no luck. This is enc_pre_latent / seg_mean_K8 / forward" in texts[name]
 
 
 def test_labels_stand_in_their_order():

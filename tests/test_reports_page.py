@@ -143,8 +143,12 @@ def test_fresh_rows_are_not_marked():
 
 
 def test_failed_records_show_their_error(page):
-    assert "failed: matrix <b>singular</b> & odd" in page.texts
-    assert any(words.endswith("rows failed; their error stands in place of a score.") for words in page.texts)
+    assert "failed" in page.texts
+    assert any(": matrix <b>singular</b> & odd. This is " in words for words in page.texts)
+    assert any(
+        words.endswith("rows failed and have no score; notes below the tables say why.")
+        for words in page.texts
+    )
 
 
 def test_changing_one_record_changes_exactly_its_rows():
@@ -173,7 +177,12 @@ def test_what_could_not_be_drawn_is_named(page):
 def test_records_of_failed_fits_alone_still_give_a_page():
     page = Reader(page_of([record(failed="no luck")]))
     assert page.texts.count("not measured") == 4
-    assert "failed: no luck" in page.texts
+    assert any(words.startswith("Failed, 1 of 1 rows: no luck.") for words in page.texts)
+
+
+def test_every_figure_is_a_link_to_itself_at_full_width(page):
+    links = [a["href"] for tag, a in page.elements if tag == "a" and a.get("class") == "enlarge"]
+    assert links == [f"#{a['id']}" for tag, a in page.elements if tag == "figure"]
 
 
 def test_figures_are_embedded_with_their_words(page):

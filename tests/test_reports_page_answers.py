@@ -147,7 +147,7 @@ def test_the_plain_test_set_is_answered_for():
     ]
     found = field(source_of(levels))
     assert {row["noise_level_test"] for row in found.rows} == {1.0}
-    assert found.n_other_sets == 2
+    assert len(found.others) == 2
 
 
 def test_real_data_come_before_mock():

@@ -9,7 +9,7 @@ from typing import Any
 from cache.commandline import say
 from cache.errors import CheckpointError
 from cache.records import record_path, run_id, write_record
-from cache.runlog import run_log
+from cache.runlog import data_name, run_log
 
 from ..checkpoint import save_checkpoint, weights_digest
 from ..prepare import prepare
@@ -57,9 +57,9 @@ def finetune(settings: FinetuneSettings) -> str:
         module = make_module(prepared, data, recipe, machine)
         leads = fit(module, data, recipe, machine, folder=folder, loggers=loggers_of(settings, folder, name))
         if leads:
-            _, about = run_log(
-                started=started, about={"encoder": prepared.encoder_name, "folder": folder.name}
-            )
+            files = {split: data_name(spectra.files) for split, spectra in prepared.spectra.items()}
+            origin = {"encoder": prepared.encoder_name, "files": files}
+            _, about = run_log(started=started, about={**origin, "folder": folder.name})
             module.to(machine.first_device)  # Lightning has brought it back from there
             y_hat = {split: predictions(module, data, split) for split in splits}
             module.cpu()

@@ -80,11 +80,11 @@
   all("a.run").forEach((link) => link.setAttribute("aria-haspopup", "dialog"));
 
   // Figures.
-  all("figure img").forEach((image) => {
+  all(".enlarge img").forEach((image) => {
     const button = make("button", { type: "button", className: "zoom" });
     button.setAttribute("aria-label", `Enlarge: ${image.alt}`);
     button.setAttribute("aria-haspopup", "dialog");
-    image.replaceWith(button);
+    image.parentElement.replaceWith(button);
     button.append(image);
     button.addEventListener("click", () => {
       const caption = button.parentElement.querySelector("figcaption").cloneNode(true);
