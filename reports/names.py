@@ -63,6 +63,42 @@ class Names:
         return _first_names(noted)
 
 
+def file_texts(names: Mapping[str, str]) -> dict[str, str]:
+    """By the digests of the files of each split what they are called, `names`, told apart where names are equal."""
+    if len(names) == 1:
+        return {inputs: f"{name} ({inputs})" if name else inputs for inputs, name in names.items()}
+    alike: dict[str, list[str]] = {}
+    for inputs, name in names.items():
+        alike.setdefault(name, []).append(inputs)
+    return {
+        inputs: name
+        if name and len(alike[name]) == 1
+        else f"{name} ({_told_by_digest(inputs, alike[name])})"
+        if name
+        else inputs
+        for inputs, name in names.items()
+    }
+
+
+def _told_by_digest(inputs: str, alike: Sequence[str]) -> str:
+    """The digests that tell some files from others of the same name: of test, if that is enough."""
+    every = [_by_split(each) for each in alike]
+    own = _by_split(inputs)
+    for split in reversed(SPLITS):
+        if len({each.get(split) for each in every}) == len(every):
+            return f"{split} {own.get(split, 'none')}"
+    differing = (split for split in SPLITS if len({each.get(split) for each in every}) > 1)
+    return ", ".join(f"{split} {own.get(split, 'none')}" for split in differing)
+
+
+def _by_split(inputs: str) -> dict[str, str]:
+    """Of each split the first digits of its digests."""
+    parts = (part.partition(" ") for part in inputs.split(", ") if part)
+    return {
+        split: "+".join(digest[:NAME_DIGITS] for digest in digests.split("+")) for split, _, digests in parts
+    }
+
+
 def _first_names(noted: Iterable[tuple[Digest | None, Any]]) -> dict[Digest, str]:
     """By digest the name that sorts first."""
     found: dict[Digest, str] = {}

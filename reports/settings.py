@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from .columns import SPLITS
-from .names import NAME_DIGITS
+from .names import file_texts
 from .rows import SHORT, Row, rows_of
 from .table import Column
 
@@ -68,7 +68,7 @@ def settings_rows(rows: Sequence[Row], *, by_head: Sequence[str] = ()) -> list[R
     if any(text["training_text"] for text in shown):
         shown = [text | {"training_text": text["training_text"] or CACHED} for text in shown]
     fed = _fed_texts([row["error_input"] for row in rows])
-    files = _file_texts({row["inputs"]: row["data_files"] for row in rows})
+    files = file_texts({row["inputs"]: row["data_files"] for row in rows})
     shown = [
         text | {"error_input_text": fed[row["error_input"]], "inputs_text": files[row["inputs"]]}
         for text, row in zip(shown, rows, strict=True)
@@ -121,42 +121,6 @@ def _fed_texts(values: Sequence[str]) -> dict[str, str]:
     return {
         value: kind if kinds.count(kind) == 1 else f"{kind}{colon}{rest[:SHORT]}"
         for value, (kind, colon, rest) in parts.items()
-    }
-
-
-def _file_texts(names: Mapping[str, str]) -> dict[str, str]:
-    """By the digests of the files of each split what they are called, `names`, told apart where names are equal."""
-    if len(names) == 1:
-        return {inputs: f"{name} ({inputs})" if name else inputs for inputs, name in names.items()}
-    alike: dict[str, list[str]] = {}
-    for inputs, name in names.items():
-        alike.setdefault(name, []).append(inputs)
-    return {
-        inputs: name
-        if name and len(alike[name]) == 1
-        else f"{name} ({_told_by_digest(inputs, alike[name])})"
-        if name
-        else inputs
-        for inputs, name in names.items()
-    }
-
-
-def _told_by_digest(inputs: str, alike: Sequence[str]) -> str:
-    """The digests that tell some files from others of the same name: of test, if that is enough."""
-    every = [_by_split(each) for each in alike]
-    own = _by_split(inputs)
-    for split in reversed(SPLITS):
-        if len({each.get(split) for each in every}) == len(every):
-            return f"{split} {own.get(split, 'none')}"
-    differing = (split for split in SPLITS if len({each.get(split) for each in every}) > 1)
-    return ", ".join(f"{split} {own.get(split, 'none')}" for split in differing)
-
-
-def _by_split(inputs: str) -> dict[str, str]:
-    """Of each split the first digits of its digests."""
-    parts = (part.partition(" ") for part in inputs.split(", ") if part)
-    return {
-        split: "+".join(digest[:NAME_DIGITS] for digest in digests.split("+")) for split, _, digests in parts
     }
 
 
