@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, get_args, get_origin
+from typing import Any, Self
 
 import yaml
 from pydantic import Field, ValidationError
@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from .errors import BlindspotError, ConfigError, did_you_mean
+from .settings_file import read_settings
 
 MENDABLE = 2
 """Exit status for everything the user can mend."""
@@ -70,7 +71,10 @@ class Command(BaseSettings):
         try:
             given = {name: value for name, value in flags().items() if value is not None}
             file = given.get("config")
-            settings = {**(_read_yaml(Path(file), cls) if file else {}), **given}
+            settings = {
+                **(read_settings(Path(file), cls.model_fields, cls.from_yaml) if file else {}),
+                **given,
+            }
             return cls(**InitSettingsSource(cls, init_kwargs=settings)())
         except SettingsError as error:
             raise ConfigError(f"{prog}: {error}") from error
@@ -232,35 +236,3 @@ def _overview(program: str, verbs: Mapping[str, Verb | LazyVerb]) -> str:
     lines = [f"usage: python -m {program} VERB [flags]", ""]
     lines += [f"  {name:{width}}  {verb.summary}" for name, verb in verbs.items()]
     return "\n".join([*lines, "", f"python -m {program} VERB --help tells each verb's flags.", ""])
-
-
-def _read_yaml(path: Path, settings: type[Command]) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise ConfigError(f"--config {path}: no such file; --print-config writes one to begin with") from None
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path}: {error}; expected YAML in UTF-8") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"--config {path}: expected a mapping of settings, found {type(content).__name__}")
-    values = settings.from_yaml(content, path)
-    unknown = sorted(set(values) - set(settings.model_fields))
-    if unknown:
-        known = ", ".join(sorted(settings.model_fields))
-        raise ConfigError(f"--config {path}: unknown settings {unknown}; known: {known}")
-    return {
-        name: _as_list(value) if _takes_several(settings.model_fields[name].annotation) else value
-        for name, value in values.items()
-    }
-
-
-def _takes_several(annotation: Any) -> bool:
-    """Whether a setting is a tuple, or a tuple or nothing."""
-    return any(get_origin(each) is tuple for each in (annotation, *get_args(annotation)))
-
-
-def _as_list(value: Any) -> Any:
-    """What stands in a YAML file for several values: "a,b" as on the command line, or one name or number."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",")]
-    return [value] if isinstance(value, int | float) else value

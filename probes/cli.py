@@ -34,6 +34,6 @@ VERBS: Mapping[str, LazyVerb] = {
     ),
     "predict": LazyVerb(
         "probes.predict_command",
-        "Apply the fitted head of a record to a feature store, without needing labels.",
+        "Apply the fitted head of a record to stored features, without needing labels.",
     ),
 }

@@ -72,7 +72,7 @@ def _fullest(panels: Panels) -> Panels:
 
     def rank(name: str) -> tuple[int, float]:
         best = best_on_val(panels[name])
-        return -len(panels[name]), -math.inf if best is None else -best["val_r2"]
+        return -len(panels[name]), math.inf if best is None else -best["val_r2"]
 
     kept = set(sorted(panels, key=rank)[:MOST_PANELS])
     return {name: rows for name, rows in panels.items() if name in kept}

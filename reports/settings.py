@@ -146,7 +146,7 @@ def constant_note(shown: pd.DataFrame, columns: Sequence[Column], *, covered: Se
 def head_note(frame: pd.DataFrame) -> str:
     """The parameters of each head as recorded, one set after the other."""
     pairs = dict.fromkeys(zip(frame["head"].tolist(), frame["params"].tolist(), strict=True))
-    texts = [f"{head} ({_assignments(_loaded(params)) or 'no parameters'})" for head, params in pairs]
+    texts = [f"{head} ({_assignments(json.loads(params)) or 'no parameters'})" for head, params in pairs]
     return f"Heads: {'; '.join(texts)}."
 
 
@@ -222,7 +222,7 @@ def _differs(name: str, variants: Sequence[Mapping[str, Any]]) -> bool:
 
 def params_of(row: Row) -> dict[str, Any]:
     """The parameters of a row's head as recorded."""
-    return _loaded(row["params"])
+    return dict(json.loads(row["params"] or "{}"))
 
 
 def unseeded(row: Row) -> dict[str, Any]:
@@ -233,10 +233,6 @@ def unseeded(row: Row) -> dict[str, Any]:
 def without_seed(params: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters but for the seed, whatever it is."""
     return {name: value for name, value in params.items() if name != "seed"}
-
-
-def _loaded(params: str) -> dict[str, Any]:
-    return dict(json.loads(params or "{}"))
 
 
 def _assignments(values: Mapping[str, Any]) -> str:
