@@ -466,12 +466,15 @@ def test_a_flipped_bit_anywhere_in_a_tensor_is_refused(tmp_path):
             load_encoder(path)
 
 
-def test_archives_without_sums_and_files_of_the_older_format_load(state, tmp_path, monkeypatch):
+def test_archives_without_sums_and_files_of_the_older_format_load(state, tmp_path):
     path = tmp_path / "x.ckpt"
     torch.save({"state_dict": state}, path, _use_new_zipfile_serialization=False)
     assert weights_digest(load_encoder(path)) == weights_digest(load_encoder(SMALL))
-    monkeypatch.setattr("torch.utils.serialization.config.save.compute_crc32", False)
-    torch.save({"state_dict": state}, path)
+    torch.serialization.set_crc32_options(compute_crc32=False)
+    try:
+        torch.save({"state_dict": state}, path)
+    finally:
+        torch.serialization.set_crc32_options(compute_crc32=True)
     with zipfile.ZipFile(path) as archive:
         assert not any(member.CRC for member in archive.infolist())
     assert weights_digest(load_encoder(path)) == weights_digest(load_encoder(SMALL))
