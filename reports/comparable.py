@@ -8,7 +8,7 @@ import pandas as pd
 from .columns import FINE_TUNED
 from .rows import Row, rows_of
 from .settings import settings_rows, varying_of
-from .vocabulary import LATENT
+from .vocabulary import LATENT, MEAN_PREDICTOR
 
 UNTOLD: Mapping[str, object] = {"rows_test": "", "kept_test": "", "noise_seed": None}
 """Columns of TEST_SET that not every record tells, and what stands there then.
@@ -153,7 +153,12 @@ def names_without_seed(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def name_of(row: Row) -> str:
-    """A row in words: 'enc_last / seg_mean_K8 / forward / ridge', after its role unless it is a latent."""
+    """A row in words: 'enc_last / seg_mean_K8 / forward / ridge', after its role unless it is a latent.
+
+    The mean predictor is its role alone: it looks at no feature.
+    """
+    if row["role"] == MEAN_PREDICTOR:
+        return MEAN_PREDICTOR
     parts = [row[key] for key in ("layer", "pooling", "direction", "head") if row[key]]
     path = " / ".join(parts)
     return path if row["role"] == LATENT else f"{row['role']} ({path})"
