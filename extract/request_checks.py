@@ -76,7 +76,7 @@ def check_label_values(
             if bad.size and (config.missing_labels == "fail" or bad.size == len(kept)):
                 raise InputError(
                     f"{files.files[0]}: label {label} is NaN or infinite in {bad.size} of {len(kept)} rows of {split} "
-                    f"(first rows: {bad[:5].tolist()}), and --need-labels asks for it: leave those rows out of the "
-                    "file, mend the label, extract without --need-labels and probe other labels, or let probes leave "
-                    "those rows out: --missing-labels drop here and in probes run (make: MISSING=drop)"
+                    f"(first rows: {bad[:5].tolist()}), and it is needed: leave those rows out of the file, mend the "
+                    "label, or take other labels; probes run and sweep can leave the rows out themselves "
+                    "(--missing-labels drop, here as well; make: MISSING=drop)"
                 )

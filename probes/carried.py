@@ -39,8 +39,8 @@ def carrying_stars(differences: Array) -> Array:
     """How many stars carry each sum of differences by star (n_stars, k): `effective_stars`, (k,).
 
     Where those are fewer than LEAST_EFFECTIVE, also of the stars without the share DROPPED that speaks most for the
-    difference, if it still stands by ERRORS_LEFT standard errors among them; the larger of the two. So a row that
-    is better on nearly every star is not held back by the few where the other failed most.
+    difference, if half of it is left there and stands by ERRORS_LEFT standard errors; the larger of the two. So a row
+    that is better on nearly every star is not held back by the few where the other failed most.
     """
     n_eff = effective_stars(differences)
     few = n_eff < LEAST_EFFECTIVE
@@ -49,7 +49,8 @@ def carrying_stars(differences: Array) -> Array:
         against_first = np.sort(doubtful * np.sign(doubtful.sum(axis=0)), axis=0)
         rest = against_first[: len(doubtful) - math.ceil(DROPPED * len(doubtful))]
         error = rest.std(axis=0) / math.sqrt(max(len(rest), 1))
-        stands = rest.mean(axis=0) > ERRORS_LEFT * error
+        half = 2 * rest.sum(axis=0) > against_first.sum(axis=0)
+        stands = half & (rest.mean(axis=0) > ERRORS_LEFT * error)
         n_eff[few] = np.where(stands, np.maximum(n_eff[few], effective_stars(rest)), n_eff[few])
     return n_eff
 

@@ -17,7 +17,7 @@ from .rounding import DIGITS
 from .statistics import PAIRED_METHOD, Resamples, spread
 
 KIND = "comparison"
-VERSION = 3
+VERSION = 4
 """Raised when more is said of pairs: older comparisons are made anew.
 
 2: how many stars carry a difference; 3: flips fine enough for all pairs (`flips.FLIPS_PER_PAIR`).

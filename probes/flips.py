@@ -36,7 +36,9 @@ def flip_values(squared: Array, *, n_flips: int = N_FLIPS, level: float = LEVEL,
     p is what that gives. A test that goes on where the first flips gave the least p they can is valid at every level:
     below 2 / (1 + n_flips) it rejects only where the group does, from there on only where the first flips do.
     """
-    centred = squared - squared.mean(axis=1, keepdims=True)
+    centred = squared - squared.min(
+        axis=1, keepdims=True
+    )  # the mean would spread the rounding of one huge residual
     m = squared.shape[1]
     reached = [np.zeros(m - 1 - first) for first in range(m - 1)]
     sums = [later(centred, first).sum(axis=0) for first in range(m - 1)]
@@ -69,7 +71,7 @@ def group_values(
     in memory together. Groups of 2^`at_once`, twice as many, ... flips lie in one another; a pair that more than ENOUGH
     of one reach has the share of that one.
     """
-    needed = by_star - by_star.mean(axis=1, keepdims=True)
+    needed = by_star - by_star.min(axis=1, keepdims=True)
     total = needed.sum(axis=0)
     limit = (1 - _SAME) * np.abs(total[other] - total[one])
     reached, n_flips = np.zeros(one.size), np.zeros(one.size)

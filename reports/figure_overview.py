@@ -69,6 +69,7 @@ def draw_overview(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COM
     """
     chosen = frame["run_id"].isin([row["run_id"] for row in plain(main_rows(frame, label))])
     rows = rows_of(settings_frame(ordered(frame[chosen & (frame["label"] == label)])))
+    every_row = main_rows(frame, label)
     latents = [row for row in rows if row["role"] == LATENT and row["test_r2"] is not None]
     if not latents:
         raise CacheError(
@@ -86,7 +87,7 @@ def draw_overview(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COM
     axes_height = LINE_HEIGHT * (len(lines) + HEADING * n_headings)
     n_names = len(variants_of([row for line in lines for row in line.rows]))
     width = left + AXES_WIDTH + SIDE
-    title = title_of(label, rows, paired)
+    title = title_of(label, every_row, paired)
     caption = caption_of(
         latents, flags, cut=any(goes_below(row, limits[0]) for line in lines for row in line.rows)
     )

@@ -106,16 +106,16 @@ def title_of(label: str, rows: Sequence[Row], paired: Comparisons = NOT_COMPARED
     planned = headline_of(rows, paired)
     assert planned is not None
     latent, family = planned.latent, planned.family
-    there = [planned.controls[role] for role in BASELINES if role in planned.controls]
+    there = {kind: row for kind, row in planned.controls.items() if row["role"] in BASELINES}
     if not there:
         return f"{label}: test R² by layer and pooling, with no baseline to judge it by"
-    above = [row for row in there if beats_clearly(row, latent, family)]
-    below = [row for row in there if beats_clearly(latent, row, family)]
-    even = [row for row in there if row not in above and row not in below]
+    above = [kind for kind, row in there.items() if beats_clearly(row, latent, family)]
+    below = [kind for kind, row in there.items() if beats_clearly(latent, row, family)]
+    even = [kind for kind in there if kind not in above and kind not in below]
     if not above and not even:
         return f"{label}: {CHOSEN} beats {_listed(below)}"
     latents = [row for row in scored(rows) if row["role"] == LATENT]
-    every = all(beats_clearly(row, other, paired) for row in above for other in latents)
+    every = all(beats_clearly(there[kind], other, paired) for kind in above for other in latents)
     told = []
     if above:
         told.append(
@@ -131,8 +131,8 @@ def chosen_of(rows: Sequence[Row], role: str) -> Row | None:
     return chosen([row for row in scored(rows) if row["role"] == role])
 
 
-def _listed(rows: Sequence[Row]) -> str:
-    return " and ".join(row["role"] for row in rows)
+def _listed(kinds: Sequence[str]) -> str:
+    return " and ".join(kinds)
 
 
 def goes_below(row: Row, edge: float) -> bool:

@@ -23,7 +23,7 @@ def other_sets_told(shown: Sequence[Row], others: Sequence[Sequence[Row]]) -> It
 
 
 def _parts(shown: Row, rows: Sequence[Row]) -> Iterator[str]:
-    """What a test set is, what tells it from the one shown, how many rows it has and the best score on it."""
+    """What a test set is, what tells it from the one shown, how many rows, the score of the row that val chooses."""
     first = rows[0]
     if first["input_test"]:
         name, digest = first["file_test"], first["input_test"][:NAME_DIGITS]
@@ -34,7 +34,11 @@ def _parts(shown: Row, rows: Sequence[Row]) -> Iterator[str]:
     if (n_rows := max((row["n_rows_test"] or 0 for row in rows), default=0)) > 0:
         yield f"{n_rows} rows"
     best = chosen_latent(rows)
-    yield "no latent row with a score" if best is None else f"best R2 {number_text(best['test_r2'], DIGITS)}"
+    yield (
+        "no latent row with a score"
+        if best is None
+        else f"R2 of its best {number_text(best['test_r2'], DIGITS)}"
+    )
 
 
 _DIFFERING = (
@@ -49,7 +53,7 @@ _DIFFERING = (
 
 def _origin(shown: Row, first: Row) -> str:
     """Say so where both come from one file that was changed; '' elsewhere."""
-    same = "; both come from that path, and its records are"
+    same = "; both files are called so, and its records are"
     if replaced_by(first, shown):
         return f"{same} older than those shown"
     return f"{same} newer than those shown" if replaced_by(shown, first) else ""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from .comparable import names_without_seed
+from .comparable import comparable_rows, names_without_seed, plain_latents
 from .comparisons import ALPHA, FEW, LEAST_EFFECTIVE, Comparisons, Judge, p_text
 from .contest import scored
 from .planned import LATENT_ROWS, chosen_latent, family_of
@@ -50,9 +50,10 @@ def paired_cells(sets: Sequence[Sequence[Row]], paired: Comparisons) -> dict[str
         found = {BEHIND.key: _behind(ranking[0], ranking, paired)}
         if chosen is not None:
             others = [row for row in latents if row is not chosen]
-            found[BEHIND_LATENT.key] = _behind(
-                chosen, others, family_of(chosen, others, paired, of=LATENT_ROWS)
-            )
+            found[BEHIND_LATENT.key] = {}
+            for group in _families(others):
+                family = family_of(chosen, group, paired, of=LATENT_ROWS)
+                found[BEHIND_LATENT.key] |= _behind(chosen, group, family)
             _mark(found[BEHIND_LATENT.key], chosen, others, paired)
         _mark(found[BEHIND.key], ranking[0], ranking[1:], paired)
         found[SELECTIVITY.key] = {row["run_id"]: _selectivity(row, paired) for row in ranking}
@@ -60,6 +61,13 @@ def paired_cells(sets: Sequence[Sequence[Row]], paired: Comparisons) -> dict[str
             for run, text in texts.items():
                 cells.setdefault(run, {})[key] = text
     return cells
+
+
+def _families(latents: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Latent rows that are judged together: those that the page ranks, and those fed or tested otherwise."""
+    ranked = plain_latents(latents)
+    runs = {row["run_id"] for row in ranked}
+    return ranked, [row for row in latents if row["run_id"] not in runs]
 
 
 def _selectivity(row: Row, paired: Comparisons) -> str:
@@ -73,6 +81,13 @@ def _selectivity(row: Row, paired: Comparisons) -> str:
     )
 
 
+def _some_of_older_version(frame: pd.DataFrame, paired: Comparisons) -> bool:
+    """Whether a pair that the column `behind the best` tells was compared without the stars that carry it."""
+    rankings = filter(None, (scored(rows) for rows in comparable_rows(frame)))
+    pairs = (paired.between(ranking[0], row) for ranking in rankings for row in ranking[1:])
+    return any(pair is not None and pair.n_eff is None for pair in pairs)
+
+
 def paired_notes(frame: pd.DataFrame, columns: Sequence[Column], paired: Comparisons) -> Iterator[str]:
     """What the columns on pairs and controls are, and the spread over seeds."""
     if BEHIND in columns:
@@ -82,7 +97,7 @@ def paired_notes(frame: pd.DataFrame, columns: Sequence[Column], paired: Compari
             "compared. The two are told apart only where that p is at most 0.05, the interval leaves 0 out, and "
             f"{LEAST_EFFECTIVE} stars or more carry the difference: otherwise the next sample may have another."
         )
-        if any(pairs.n_eff is None for pairs in paired.pairs):
+        if _some_of_older_version(frame, paired):
             yield (
                 "Some pairs were compared by an older version, which did not tell how many stars carry a difference: "
                 "python -m probes compare compares them anew."
@@ -90,8 +105,8 @@ def paired_notes(frame: pd.DataFrame, columns: Sequence[Column], paired: Compari
     if BEHIND_LATENT in columns:
         yield (
             "Behind the latent row of val: the same from the latent row that val chooses (empty in its own line), for "
-            "latent rows, after Holm's correction for these alone. One not told apart from it may stand above or below "
-            "it by chance."
+            "latent rows, after Holm's correction for these alone, rows fed another error apart. One not told apart "
+            "from it may stand above or below it by chance."
         )
     if SELECTIVITY in columns:
         yield (

@@ -503,6 +503,12 @@ def in_network(name, change=ulp):
 # Other ways to say the same.
 
 
+def cluster_to_make(inputs):
+    path = inputs.folder / "cluster.yaml"
+    path.write_text("cluster: local\njobs: 2\n")
+    return {"scheduler": "dask", "dask_config": path}
+
+
 def planned(inputs):
     with prepare(inputs.request()) as prepared:
         write_plan(inputs.folder / "plan.json", estimate(prepared, COMMAND).plan)

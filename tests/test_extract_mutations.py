@@ -308,7 +308,7 @@ HITS = (
     hit("mixed", "mixed", {"mixed": True}),
     hit("dask", "scheduler", {"scheduler": "dask"}),
     hit("a scheduler elsewhere", "dask_address", {"scheduler": "dask", "dask_address": "tcp://127.0.0.1:1"}),
-    hit("a cluster to make", "dask_config", {"scheduler": "dask", "dask_config": Path("absent.yaml")}),
+    hit("a cluster to make", "dask_config", edit.cluster_to_make),
     hit("run from a plan", "plan", edit.planned),
     hit("times written", "stats", {"stats": Path("stats.json")}),
     hit("engine", "engine", {"engine": "plain"}),

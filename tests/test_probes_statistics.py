@@ -288,6 +288,20 @@ def test_flip_values_equal_the_plain_loop():
         assert flip_values(squared, n_flips=200, seed=6)[k] == pytest.approx((1 + reached) / 201)
 
 
+@pytest.mark.parametrize("exploded", [1e6, 1e9, 1e11])
+def test_one_exploded_prediction_leaves_the_pairs_of_the_others_alone(exploded):
+    """Its residual is as large as that of all others together, and must not take their digits away."""
+    squared = np.random.default_rng(8).random((60, 3))
+    lost = squared[:, :1].copy()
+    lost[7] = exploded
+    apart, beside = flip_values(squared, n_flips=500), flip_values(np.hstack([squared, lost]), n_flips=500)
+    np.testing.assert_array_equal(beside[[0, 1, 3]], apart)
+    far = np.hstack([squared, lost])
+    pairs = np.array([0, 0, 1]), np.array([1, 2, 2])
+    kept = group_values(squared, *pairs, n_bits=10, at_once=10)
+    np.testing.assert_array_equal(group_values(far, *pairs, n_bits=10, at_once=10), kept)
+
+
 def test_where_no_flip_reaches_the_sum_p_is_a_bound_on_the_enumeration():
     d = np.random.default_rng(0).random(16) + 3
     exact, found = enumerated(d), flip_values(np.stack([np.zeros(16), d], axis=1), n_flips=99)[0]

@@ -79,11 +79,11 @@ def test_ages_hold_the_order_of_times_and_nothing_else_of_them():
 
 def test_the_first_card_names_the_other_test_set_and_that_both_come_from_one_path():
     assert card(corrected())[-1] == (
-        "Another test set is on record: file day/test/dataset.h5 (a1a1a1a1), 500 rows, best R2 0.500; both come from "
-        "that path, and its records are older than those shown."
+        "Another test set is on record: file day/test/dataset.h5 (a1a1a1a1), 500 rows, R2 of its best 0.500; both "
+        "files are called so, and its records are older than those shown."
     )
     assert card([*many_old(), on(NEW, time="2026-11-02", folder="other")])[-1] == (
-        "Another test set is on record: file other/test/dataset.h5 (b2b2b2b2), 500 rows, best R2 0.500."
+        "Another test set is on record: file other/test/dataset.h5 (b2b2b2b2), 500 rows, R2 of its best 0.500."
     )
     unnamed = [*many_old(folder=None), on(NEW, time="2026-11-02", folder=None)]
     assert "file b2b2b2b2, 500 rows" in card(unnamed)[-1]

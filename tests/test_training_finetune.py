@@ -11,7 +11,7 @@ from finetune_fakes import CutOff, cut_off_after, settings
 from survey_fakes import CHECKPOINT, LAYER, POOLING, YAML, request, write_survey
 
 from cache import FeatureStore
-from cache.errors import CheckpointError, ConfigError, Damaged, LeakError, ProbeError, UnknownName
+from cache.errors import CheckpointError, ConfigError, Damaged, InputError, LeakError, ProbeError, UnknownName
 from cache.records import read_arrays, read_predictions, read_record
 from extract.checkpoint import load_encoder, weights_digest
 from extract.pipeline import extract_features
@@ -264,7 +264,7 @@ def test_several_labels_share_a_head(survey, tmp_path):
     ("changes", "kind", "told"),
     [
         ({"labels": ("M_H",)}, UnknownName, "unknown label of the train file .* 'M_H'; known: T_eff, log_g"),
-        ({"labels": ("snr",)}, ProbeError, "label 'snr' is missing .NaN or inf. in 40 of 40 rows"),
+        ({"labels": ("snr",)}, InputError, "label snr is NaN or infinite in 40 of 40 rows of train"),
         ({"labels": ("log_g", "log_g")}, ConfigError, "each once"),
         ({"encoder_layer": "enc_99"}, UnknownName, "unknown layer 'enc_99'"),
         ({"pooling": "attention_8"}, UnknownName, "known: global_mean, .*attention_K<number>"),
