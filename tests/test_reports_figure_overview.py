@@ -111,6 +111,10 @@ def test_titles_tell_the_story():
     even = "log_g: raw noisy flux is not told apart from the latent row best on val"
     assert title_of("log_g", rows(latent, close)) == even
     assert title_of("log_g", rows(latent, low, error)).startswith("log_g: error only is not told apart from")
+    pca = record(0.8, features={**low.spec["features"], "pca": 16})
+    assert (
+        title_of("log_g", rows(latent, low, pca)) == "log_g: PCA of the raw noisy flux beats every latent row"
+    )
 
 
 @pytest.mark.parametrize(("half_width", "cut"), [(0.1, False), (2.0, True)])
