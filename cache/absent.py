@@ -52,8 +52,8 @@ def _command(root: Path, split: str, want: Want, flags: dict[str, str]) -> str:
     if not commands:
         for other in sorted(path.name for path in root.glob("*") if path.name != split):
             for (of_family, _), command in _made_by(root, other, replace(wider, input=None)).items():
-                if _names_a_folder(command):
-                    commands[of_family, ""] = with_flags(command, {"--split": split})
+                if _names_a_folder(command, split):  # train as well: what is there is not computed again
+                    commands[of_family, ""] = with_flags(command, {}, without=("--split", "--part", "--plan"))
     if len(commands) == 1:
         (command,) = commands.values()
         return with_flags(command, flags)
@@ -78,11 +78,15 @@ def _extracts(words: Sequence[str]) -> bool:
     return words[: len(EXTRACTS)] == EXTRACTS and words[len(EXTRACTS) :] != ["--help"]
 
 
-def _names_a_folder(command: str) -> bool:
-    """Whether a command names a folder with a folder for each split, and no files."""
+def _names_a_folder(command: str, split: str) -> bool:
+    """Whether a command names a folder that has one of this split, and no files."""
     words = shlex.split(command)
     data = flag_value(words, "--data")
-    return data is not None and Path(data).is_dir() and not any(flag_value(words, f) for f in _OF_ONE_SPLIT)
+    return (
+        data is not None
+        and (Path(data) / split).is_dir()
+        and not any(flag_value(words, f) for f in _OF_ONE_SPLIT)
+    )
 
 
 def _told_apart(headers: Sequence[Header]) -> str:

@@ -1,7 +1,7 @@
 """The extract command that makes stores which are missing, from one that made stores like them."""
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 SHAPED_AS = "shipped"
@@ -9,8 +9,8 @@ SHAPED_AS = "shipped"
 EXTRACTS = ["python", "-m", "extract", "run"]
 
 
-def with_flags(command: str, flags: Mapping[str, str]) -> str:
-    """An extract command with other values of some flags; what it does not tell is in capitals.
+def with_flags(command: str, flags: Mapping[str, str], *, without: Collection[str] = ()) -> str:
+    """An extract command with other values of some flags and none of others; what it does not tell is in capitals.
 
     Without `--selection`, which names what the command itself made.
     """
@@ -18,7 +18,7 @@ def with_flags(command: str, flags: Mapping[str, str]) -> str:
     if words[:4] != EXTRACTS:
         words = [*EXTRACTS, "--data", "DATA", "--out", "FEATURES"]
     own = flag_value(words, "--checkpoint")
-    changed = [*_without(_last_of_each(words), {*flags, "--selection"})]
+    changed = [*_without(_last_of_each(words), {*flags, *without, "--selection"})]
     if (
         "--checkpoint" in flags
         and own not in (None, SHAPED_AS)

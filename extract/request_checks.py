@@ -77,6 +77,6 @@ def check_label_values(
                 raise InputError(
                     f"{files.files[0]}: label {label} is NaN or infinite in {bad.size} of {len(kept)} rows of {split} "
                     f"(first rows: {bad[:5].tolist()}), and it is needed: leave those rows out of the file, mend the "
-                    "label, or take other labels; probes run and sweep can leave the rows out themselves "
-                    "(--missing-labels drop, here as well; make: MISSING=drop)"
+                    "label, or take other labels; only probes run and sweep can leave the rows out themselves "
+                    "(--missing-labels drop, here as well; make probe and sweep: MISSING=drop)"
                 )

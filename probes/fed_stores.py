@@ -29,7 +29,7 @@ def family_fed(root: Path, name: str, train: FeatureView, arrays: Sequence[tuple
     if not whole:
         raise NotExtracted(
             f"{root}: no test features with error input {name!r} that are otherwise made as those of train (family "
-            f"{train.family[:12]}); extract them with: {extract_command(train, _flags(wanted, name))}"
+            f"{train.family[:12]}); extract them: {extract_command(train, _flags(wanted, name))}"
         )
     if len(whole) > 1:
         raise ConfigError(

@@ -79,6 +79,11 @@ def _advice(fields: set[str], mode: str) -> Iterator[str]:
             "if these spectra carry their own noise, as a telescope gives them, say --observed; spectra without noise, "
             "as simulations give them, need extract run with the --noise of the training"
         )
+    elif fields & {DATA_KIND} and mode == DRAWN:
+        yield (
+            "simulated spectra of another kind (mock or real) need a head that was trained on that kind; spectra that "
+            "carry their own noise are extracted with --noise none and said by --observed"
+        )
     elif fields & set(_OF_OBSERVED):
         yield (
             "simulated spectra need the --noise of the training; spectra that carry their own noise are extracted with "

@@ -100,6 +100,12 @@ def _check_named(settings: PredictSettings) -> None:
             f"{' and '.join(ways) or 'nothing'} names the features; name them in one way: --selection FILE (written by "
             "extract run --selection FILE), --split NAME in the folder --features, or --store FOLDER"
         )
+    narrowed = {"--family": settings.family, "--noise-level": settings.noise_level}
+    if ways != ["--split"] and (unused := [flag for flag, value in narrowed.items() if value is not None]):
+        raise ConfigError(
+            f"{' and '.join(unused)} beside {ways[0]}: that names the stores already; leave it away, or look for them "
+            "with --split NAME in the folder --features"
+        )
 
 
 def _views(settings: PredictSettings, parts: Sequence[FeaturePart]) -> list[FeatureView]:

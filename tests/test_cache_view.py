@@ -129,7 +129,7 @@ def test_half_of_a_request_is_said_to_be_there(tmp_path):
 
 def test_what_is_missing_is_extracted_by_the_command_that_made_its_family(tmp_path):
     data, root = tmp_path / "my data", tmp_path / "features"
-    data.mkdir()
+    (data / "test").mkdir(parents=True)
     made = f"python -m extract run --data '{data}' --split train --layers enc_0 --seed 3 --selection s.json"
     writer = fill(begin_store(root))
     writer.record_run("2026-01-01T00-00-00Z", {"command": f"{made} --out {root}"})
@@ -138,7 +138,8 @@ def test_what_is_missing_is_extracted_by_the_command_that_made_its_family(tmp_pa
     backward = (LAYER, "backward", POOLING)
     told = {
         ("train", ""): f"{kept}--split train --seed 3 {asked}",
-        ("test", ""): f"{kept}--seed 3 --split test {asked}",
+        ("test", ""): f"{kept}--seed 3 {asked}",  # of all splits: some requests need train
+        ("val", ""): "--data FOLDER --checkpoint X",  # the folder has none
         ("train", "zzz"): "--data FOLDER --checkpoint X",
     }
     for (split, of_family), command in told.items():

@@ -198,3 +198,10 @@ def test_a_selection_names_the_stores_and_their_draws(predict, tmp_path, capsys)
 def test_features_are_named_in_one_way(named, predict, capsys):
     assert predict(*named) == 2
     assert "name them in one way" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("narrowed", [("--family", "ffff"), ("--noise-level", "7")])
+@pytest.mark.parametrize("named", [("--store", "a"), ("--selection", "s.json")])
+def test_what_would_go_unheeded_beside_named_stores_is_refused(narrowed, named, predict, capsys):
+    assert predict(*named, *narrowed) == 2
+    assert f"{narrowed[0]} beside {named[0]}: that names the stores already" in capsys.readouterr().err
