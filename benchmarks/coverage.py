@@ -46,6 +46,8 @@ class Case:
     """Share of the stars on which the first prediction fails."""
     held_by_rare: float = 0.0
     """Share of its squared error that these have."""
+    other: tuple[float, float] | None = None
+    """The same two of the second prediction, which fails on other stars."""
     share: float = 1.0
     """Of the sets asked for."""
 
@@ -53,9 +55,11 @@ class Case:
     def name(self) -> str:
         stars = f"{self.n_stars} stars, {'1 to 5 rows each' if self.clustered else 'one row each'}"
         if self.rare:
-            return (
-                f"{stars}, {100 * self.held_by_rare:g} % of the error on {100 * self.rare:g} % of the stars"
+            one = f"{100 * self.held_by_rare:g} % of the error on {100 * self.rare:g} % of the stars"
+            two = (
+                f"; of the other {100 * self.other[1]:g} % on {100 * self.other[0]:g} %" if self.other else ""
             )
+            return f"{stars}, {one}{two}"
         return f"{stars}, {'heavy tails' if self.heavy else 'normal'}"
 
 
@@ -84,6 +88,8 @@ CONTAMINATED = (
     Case(n_stars=200, rare=0.02, held_by_rare=0.3, share=0.25),
     Case(n_stars=2000, rare=0.002, held_by_rare=0.3, share=0.1),
     Case(n_stars=2000, rare=0.005, held_by_rare=0.3, share=0.1),
+    Case(n_stars=200, rare=0.005, held_by_rare=0.5, other=(0.02, 0.3), share=0.25),
+    Case(n_stars=2000, rare=0.0003, held_by_rare=0.7, other=(0.002, 0.5), share=0.1),
 )
 
 
@@ -116,10 +122,16 @@ def data_set(case: Case, rng: np.random.Generator, *, r2_b: float) -> DataSet:
 
     if not case.rare:
         return DataSet(y=y, a=prediction(R2), b=prediction(r2_b), stars=member)
-    large = math.sqrt(case.held_by_rare / case.rare) * rng.standard_normal(case.n_stars)
-    failing = np.where(rng.random(case.n_stars) < case.rare, large, 0.0)[member]
-    a = prediction(R2, failing=failing, held=case.held_by_rare)
-    return DataSet(y=y, a=a, b=prediction(r2_b), stars=member)
+
+    def failing(rare: float, held: float) -> np.ndarray:
+        large = math.sqrt(held / rare) * rng.standard_normal(case.n_stars)
+        return np.where(rng.random(case.n_stars) < rare, large, 0.0)[member]
+
+    a = prediction(R2, failing=failing(case.rare, case.held_by_rare), held=case.held_by_rare)
+    if case.other is None:
+        return DataSet(y=y, a=a, b=prediction(r2_b), stars=member)
+    b = prediction(r2_b, failing=failing(*case.other), held=case.other[1])
+    return DataSet(y=y, a=a, b=b, stars=member)
 
 
 def truth(case: Case) -> dict[str, float]:
