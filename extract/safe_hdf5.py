@@ -51,10 +51,12 @@ def open_hdf5(path: Path) -> h5py.File:
 
 
 def allow_open_files(n_files: int) -> None:
-    """Raise this process's limit of open files as far as it may, where so many could come near it."""
+    """Raise this process's limit of open files to what so many need, as far as it may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft not in (hard, resource.RLIM_INFINITY) and FILE_SHARE * n_files > soft:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    # no further: where there is no hard limit, a system may still refuse an unlimited soft one
+    wanted = FILE_SHARE * n_files if hard == resource.RLIM_INFINITY else min(FILE_SHARE * n_files, hard)
+    if soft != resource.RLIM_INFINITY and wanted > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _check_name(path: Path) -> None:

@@ -67,9 +67,9 @@ def draw_overview(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COM
     Rows are those of the main test set that are no part of a sweep: scores of other test sets are another question.
     Raises CacheError when no latent row of the label has a score.
     """
-    chosen = frame["run_id"].isin([row["run_id"] for row in plain(main_rows(frame, label))])
-    rows = rows_of(settings_frame(ordered(frame[chosen & (frame["label"] == label)])))
     every_row = main_rows(frame, label)
+    chosen = frame["run_id"].isin([row["run_id"] for row in plain(every_row)])
+    rows = rows_of(settings_frame(ordered(frame[chosen & (frame["label"] == label)])))
     latents = [row for row in rows if row["role"] == LATENT and row["test_r2"] is not None]
     if not latents:
         raise CacheError(

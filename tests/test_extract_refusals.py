@@ -62,10 +62,16 @@ def test_the_limit_of_open_files_is_raised_where_it_could_be_met(path, monkeypat
     with open_spectra([path]):
         assert asked == []
     with open_spectra([path] * 17):
-        assert asked == [(4096, 4096)]
-    limits[:] = [resource.RLIM_INFINITY, resource.RLIM_INFINITY]
+        assert asked.pop() == (4 * 17, 4096)
     safe_hdf5.allow_open_files(10**9)
-    assert len(asked) == 1
+    assert asked.pop() == (4096, 4096)
+    limits[1] = resource.RLIM_INFINITY
+    safe_hdf5.allow_open_files(2000)
+    assert asked.pop() == (8000, resource.RLIM_INFINITY)
+    for soft in (8000, resource.RLIM_INFINITY):
+        limits[0] = soft
+        safe_hdf5.allow_open_files(2000)
+        assert asked == []
 
 
 def test_too_many_open_files_are_called_so(path, monkeypatch):
