@@ -73,7 +73,12 @@ def check_label_values(
         kept = known[split].kept
         for label in config.need_labels:
             bad = kept[~np.isfinite(files.labels(label)[kept])]
-            if bad.size and (config.missing_labels == "fail" or bad.size == len(kept)):
+            if bad.size == len(kept) and bad.size:
+                raise InputError(
+                    f"{files.files[0]}: no row of {split} has {label} ({bad.size} rows, all NaN or infinite): take it "
+                    "out of the labels (make: LABEL; --need-labels, --labels), or mend it in the file"
+                )
+            if bad.size and config.missing_labels == "fail":
                 raise InputError(
                     f"{files.files[0]}: label {label} is NaN or infinite in {bad.size} of {len(kept)} rows of {split} "
                     f"(first rows: {bad[:5].tolist()}), and it is needed: leave those rows out of the file, mend the "
