@@ -22,7 +22,7 @@ from .audit_stores import ERROR_INPUTS, AuditViews, audit_views, check_audited
 from .audit_table import audit_lines, audit_title
 from .cells import JOIN, CellChoices, arrays_of, requests
 from .checks import check_choices
-from .spec import ProbeRequest, check_request
+from .spec import ProbeRequest, check_request, check_val
 from .study_settings import StudySettings
 from .threads import blas_threads
 
@@ -50,6 +50,9 @@ class AuditSettings(StudySettings):
     )
     family: str | None = Field(
         None, description="first digits of the family of the true error, without --selection"
+    )
+    val: bool = Field(
+        default=True, description="--no-val: there will be no val split, so that no head may choose on it"
     )
     again: bool = Field(default=False, description="audit again even what has a fresh record")
     check: bool = Field(
@@ -89,7 +92,7 @@ class Audit:
 
 def run(settings: AuditSettings) -> None:
     """Make the audits that have no fresh record, and print all of them."""
-    check_choices(_choices(settings))
+    check_choices(_choices(settings), val=settings.val)
     check_audited(settings.layers, settings.error_inputs)
     if settings.check:
         return
@@ -131,6 +134,7 @@ def _audits(settings: AuditSettings) -> Iterator[Audit]:
         if arrays not in found:
             found[arrays] = audit_views(stores, arrays, settings.error_inputs)
         views = found[arrays]
+        check_val(request, there=bool(views.true.get("val")))
         spec = audit_spec(request, views, n_folds=settings.folds)
         yield Audit(request=request, views=views, spec=spec, origin=stores.origin(views.true))
 

@@ -18,7 +18,7 @@ from .features import FeaturePart
 from .fresh import is_fresh
 from .paired import paired_table
 from .runner import KIND, run_probe, store_result, unfinished_folder
-from .spec import ProbeRequest, checked_spec
+from .spec import ProbeRequest, check_val, checked_spec
 from .splits import Views
 from .statistics import Resamples
 from .stores import StoreChoice
@@ -107,7 +107,10 @@ def _distillations(settings: DistilSettings, stores: StoreChoice) -> Iterator[Di
                 network_params=network.params,
                 device=settings.device,
             )
+            there = bool(one.views.get("val"))
+            check_val(network, there=there, flag="--student-params")
             for probe in of_target:
+                check_val(probe, there=there)
                 checked_spec(one.student(probe), one.views)
             yield one
 
