@@ -11,10 +11,11 @@ from cache.canonical import digest_json
 from cache.provenance import family_fields
 
 from .features import prediction_columns
+from .left_out import HELD_OUT, told_kept
 from .metrics import METRICS, scores
 from .persistence import model_digest
 from .spec import ProbeRequest, spec_of
-from .splits import DROP, Sample, Views
+from .splits import Sample, Views
 from .statistics import INTERVAL_METHOD, Resamples, doubts, intervals_on
 from .views import Array
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from .base import Head  # imports scikit-learn
     from .pca import PrincipalAxes
 
-HELD_OUT = ("val", "test")
 SCORES_WITH_INTERVALS = {"val": ("r2", "rmse", "mae", "bias"), "test": tuple(METRICS)}
 """Val chooses; the intervals of its medians nobody asks for, and they are the dearest."""
 CONTROL_FLAG = "control scores above zero"
@@ -126,20 +126,8 @@ def _bare_result(request: ProbeRequest, views: Views, samples: Samples) -> dict[
             for view in members
             for key, digest in view.stores.items()
         },
-        **({"kept": _kept(views, samples)} if request.missing_labels == DROP else {}),
+        **told_kept(request, views, samples),
     }
-
-
-def _kept(views: Views, samples: Samples) -> dict[str, dict[str, Any]]:
-    """Of the rows of val and test those that have the labels, as end-to-end records tell them: number and digest."""
-    kept = {}
-    for split in HELD_OUT:
-        if split in samples:
-            rows = samples[split].rows
-            every = sum(len(view.rows) for view in views[split])
-            selection = "all" if len(rows) == every else digest_json(rows.tolist())
-            kept[split] = {"n": len(rows), "selection": selection}
-    return kept
 
 
 def _scored(

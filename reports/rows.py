@@ -182,9 +182,9 @@ def _rows_test(record: Record) -> str:
 def _kept(record: Record) -> Mapping[str, Any]:
     """What an end-to-end record says of the kept rows of test: `n`, and `selection`, 'all' or a digest.
 
-    So does a probe that leaves out rows without a label.
+    So does the result of a probe or a training that leaves out rows without a label.
     """
-    return (record.spec.get("rows") or record.result.get("kept") or {}).get("test") or {}
+    return (record.result.get("kept") or record.spec.get("rows") or {}).get("test") or {}
 
 
 def _training(record: Record) -> str:
