@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cache.freshness import STALE
 from cache.provenance import KEY_DIGITS
 from cache.records import Record
 
@@ -226,9 +227,7 @@ def _states(record: Record, state: StoreState) -> str:
     states = [state(key, digest) for _, key, digest in stores_of(record)]
     if not states:
         return "no store named"
-    wrong = [
-        f"{states.count(name)} of {len(states)} {name}" for name in ("missing", "changed") if name in states
-    ]
+    wrong = [f"{states.count(name)} of {len(states)} {name}" for name in STALE if name in states]
     return f"stale: {', '.join(wrong)}" if wrong else FRESH
 
 
