@@ -104,7 +104,9 @@ def outcomes(asked: Distillation, *, about: Mapping[str, Any]) -> Iterator[tuple
             X_val=None if val is None else val.X,
             y_val=None if val is None else (val.y[:, 0] if len(request.labels) == 1 else val.y),
         )
-        outcome = scored_outcome(request, asked.views, samples, head=head, resamples=group.resamples)
+        outcome = scored_outcome(
+            request, asked.views, samples, head=head, resamples=group.resamples, windows=group.windows
+        )
         _, log = run_log(started=started, about=about)
         yield (
             request,

@@ -15,6 +15,7 @@ from .splits import DROP, SPLITS, Sample, Views, check_enough, load_labels, load
 from .statistics import Resamples
 from .together import TrainingSet
 from .views import Array
+from .wavelengths import windows_of
 
 if TYPE_CHECKING:
     from .pca import PrincipalAxes  # imports scikit-learn
@@ -77,6 +78,7 @@ class Group:
         self.views = views
         names = dict.fromkeys(name for r in requests for name in r.labels)
         self._labels = _load_labels(views, names, missing=first.missing_labels)
+        self.windows = windows_of(views["train"][0], first.features)
         self._widths = part_widths(views["train"][0], first.features, segments=first.segments)
         self.samples = {
             split: load_sample(views[split], first.features, labels=(), split=split, segments=first.segments)

@@ -18,6 +18,7 @@ from .spec import ProbeRequest, spec_of
 from .splits import Sample, Views
 from .statistics import INTERVAL_METHOD, Resamples, doubts, intervals_on
 from .views import Array
+from .wavelengths import Windows
 
 if TYPE_CHECKING:
     from .base import Head  # imports scikit-learn
@@ -42,7 +43,7 @@ class ProbeOutcome:
 
     `predictions` has a row for each row of val and test, `arrays` the curves behind a choice; `head` is None when
     the fit failed, `axes` None unless the head was fitted on principal axes; `trained_on` are the fields that make the
-    family of the train features.
+    family of the train features, `windows` their wavelengths.
     """
 
     spec: dict[str, Any]
@@ -53,6 +54,7 @@ class ProbeOutcome:
     head: "Head | None"
     axes: "PrincipalAxes | None" = None
     trained_on: Mapping[str, Any] | None = None
+    windows: Windows | None = None
 
 
 def scored_outcome(
@@ -62,11 +64,12 @@ def scored_outcome(
     *,
     head: "Head",
     resamples: Mapping[str, Resamples],
+    windows: Windows,
     axes: "PrincipalAxes | None" = None,
 ) -> ProbeOutcome:
     """The outcome of a head that was fitted to the train sample: every split is scored once.
 
-    `resamples` are of the rows of val and test.
+    `resamples` are of the rows of val and test, `windows` of the train features.
     """
     y_hat = {split: head.predict(s.X).reshape(s.y.shape) for split, s in samples.items()}
     model = model_digest(head, request.fitted_head(), axes)
@@ -81,6 +84,7 @@ def scored_outcome(
         head=head,
         axes=axes,
         trained_on=family_fields(views["train"][0].provenance),
+        windows=windows,
     )
 
 

@@ -22,12 +22,13 @@ def survey_store(
     about=None,
     lacking=(),
     kept=None,
+    moved=None,
     **changes,
 ):
     """Features with which log_g is linear up to noise; `shared` stars are those of train, or all are `stars`.
 
     Further columns than WIDTH are noise; `about` is what the run note says. Rows `lacking` have no log_g; `kept` (n,)
-    bool are the rows that the store has.
+    bool are the rows that the store has. `moved` makes other wavelengths of those of the windows.
     """
     n = N[split]
     rng = np.random.default_rng([ord(split[1]), changes.get("noise", {}).get("draw") or 0, 1])
@@ -46,6 +47,9 @@ def survey_store(
         "snr": 5 + np.arange(n) % 7,
         "gap": np.where(np.arange(n) == 3, np.nan, 1.0),
     }
+    there = coordinates(width)
+    if moved is not None:
+        there |= {name: moved(there[name]) for name in ("wave_lo", "wave_hi")}
     writer = StoreWriter.create(
         root,
         provenance(
@@ -62,7 +66,7 @@ def survey_store(
             [str(k) for k in here],
             {name: column[here] for name, column in table.items()} if labels else {},
         ),
-        coordinates={array: coordinates(width) for array in arrays},
+        coordinates=dict.fromkeys(arrays, there),
         block_rows=16,
     )
     values = values[here]
