@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cache.fisher import FisherMatrices
+from cache.stars import count_stars
 
 from .ceiling import (
     Prior,
@@ -98,7 +99,7 @@ class Ceiling:
         return {
             "status": "ok",
             "error": None,
-            "n": {"test": int(np.unique(found.rows.stars).size)},
+            "n": {"test": count_stars(found.rows.stars)},
             "n_rows": {"test": found.rows.y.size},
             **self.about(),
             "figures": figures(self.bounded),

@@ -7,6 +7,7 @@ import numpy as np
 
 from cache.canonical import canonical_json
 from cache.records import Record
+from cache.stars import count_stars
 
 from .bins import binned_r2, quantile_bins
 from .carried import LEAST_EFFECTIVE
@@ -48,7 +49,7 @@ def described(found: Comparable, every: Sequence[Record]) -> dict[str, Any]:
     scores = [r2(rows.y, y_hat) for y_hat in found.y_hat.T]
     return {
         "version": VERSION,
-        "n": {"test": int(np.unique(rows.stars).size)},
+        "n": {"test": count_stars(rows.stars)},
         "n_rows": {"test": rows.y.size},
         "runs": [record.run_id for record in found.records],
         "predictions": {record.run_id: record.files["predictions"] for record in found.records},

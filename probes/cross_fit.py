@@ -8,6 +8,7 @@ import numpy as np
 
 from cache.errors import ConfigError, ProbeError
 from cache.progress import Advance
+from cache.stars import count_stars
 
 from .controls import star_ranks
 from .registry import parameter_names
@@ -42,7 +43,7 @@ def folds_of(stars: Array, *, n_folds: int, seed: int) -> Array:
     All rows of a star are in one fold; it depends on the set of stars and on `seed`, not on the order of rows. Raises
     ConfigError for fewer than 2 folds or fewer stars than folds.
     """
-    n_stars = np.unique(stars).size
+    n_stars = count_stars(stars)
     if not 2 <= n_folds <= n_stars:
         raise ConfigError(
             f"--folds is {n_folds}; expected at least 2 and at most the {n_stars} stars of train"

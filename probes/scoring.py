@@ -9,6 +9,7 @@ import numpy as np
 
 from cache.canonical import digest_json
 from cache.provenance import family_fields
+from cache.stars import stars_in_both
 
 from .features import prediction_columns
 from .left_out import HELD_OUT, told_kept
@@ -176,7 +177,7 @@ def _scored(
 def _leaks(samples: Samples) -> list[str]:
     """Which splits share stars, as they can when `allow_leak` forces it."""
     shared = {
-        f"{one} and {other}": np.intersect1d(samples[one].stars, samples[other].stars).size
+        f"{one} and {other}": stars_in_both(samples[one].stars, samples[other].stars).size
         for one, other in combinations(samples, 2)
     }
     return [f"{LEAK_FLAG}: {n} stars stand in both {splits}" for splits, n in shared.items() if n]

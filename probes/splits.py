@@ -9,6 +9,7 @@ import numpy as np
 
 from cache.errors import ConfigError, LeakError, MissingLabel, ProbeError, UnknownName, did_you_mean
 from cache.provenance import differences, family
+from cache.stars import count_stars, stars_in_both
 
 from .features import FeaturePart, load_features
 from .views import Array, FeatureView, draw_of, noise_level_of
@@ -43,7 +44,7 @@ class Sample:
     @property
     def n_stars(self) -> int:
         """Number of different stars."""
-        return int(np.unique(self.stars).size)
+        return count_stars(self.stars)
 
     def where(self, rows: Array | slice) -> "Sample":
         """The rows named by a mask, by positions (in their order), or by a slice (without a copy)."""
@@ -164,7 +165,7 @@ def _check_levels(views: Views, cross: Collection[str]) -> None:
 def check_disjoint(stars: Mapping[str, Array]) -> None:
     """Raise LeakError when a star stands in two of the splits; `stars` are (n,) uint64 by split."""
     for one, other in combinations(stars, 2):
-        shared = np.intersect1d(stars[one], stars[other])
+        shared = stars_in_both(stars[one], stars[other])
         if shared.size:
             first = ", ".join(f"{int(star):016x}" for star in shared[:3])
             rows = np.flatnonzero(np.isin(stars[other], shared))[:3].tolist()

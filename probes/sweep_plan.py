@@ -8,6 +8,7 @@ import numpy as np
 
 from cache.errors import ConfigError
 from cache.records import run_id
+from cache.stars import count_stars
 
 from .cells import CellChoices, arrays_of, requests
 from .default_controls import Batch
@@ -127,7 +128,7 @@ def tasks_of(plan: SweepPlan, n_workers: int) -> list[Cells]:
 
 
 def _n_train_stars(views: Views) -> int:
-    return int(np.unique(np.concatenate([view.stars for view in views["train"]])).size)
+    return count_stars(np.concatenate([view.stars for view in views["train"]]))
 
 
 def _pieces(group: Cells, n_pieces: int) -> Iterator[Cells]:

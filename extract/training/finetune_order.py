@@ -6,6 +6,8 @@ import lightning
 import numpy as np
 import torch
 
+from cache.stars import count_stars
+
 from ..prepare import Prepared
 from .finetune import EveryRow, OneRowPerStar, Visits
 from .finetune_data import Batches, BatchMaker, Places, SplitSpectra, in_order
@@ -22,7 +24,7 @@ class EpochBatches:
         """
         self._recipe, self._n = recipe, len(source)
         n_draws = recipe.train_draws or 1
-        one_row_each = np.unique(source.stars).size == self._n
+        one_row_each = count_stars(source.stars) == self._n
         self._visits: Visits = (
             OneRowPerStar(np.tile(source.stars, n_draws))
             if n_draws > 1 and one_row_each

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.canonical import digest_json
+from cache.stars import count_stars
 
 from ..checkpoint import weights_digest
 from ..chosen_encoder import is_random
@@ -97,7 +98,7 @@ def result_of(
         "status": "ok",
         "error": None,
         "d": len(module.x_scaling.mean),
-        "n": {split: int(np.unique(source.stars).size) for split, source in splits.items()},
+        "n": {split: count_stars(source.stars) for split, source in splits.items()},
         "n_rows": {split: len(source) for split, source in splits.items()},
         "scores": scored,
         "intervals": spans,
