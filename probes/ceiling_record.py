@@ -11,6 +11,7 @@ import numpy as np
 from cache.fisher import FisherMatrices
 from cache.stars import count_stars
 
+from .carried import FEW_FLAG, LEAST_STARS
 from .ceiling import (
     Prior,
     label_information,
@@ -90,10 +91,11 @@ class Ceiling:
         holds = [k for k, why in enumerate(self.group.why_not) if why is None]
         flags = [f"{ABOVE_FLAG}: {row['run'][:12]}" for row in rows if row["above"]]
         method = str(self.fisher.provenance["method"]["name"])
+        n_stars = count_stars(found.rows.stars)
         return {
             "status": "ok",
             "error": None,
-            "n": {"test": count_stars(found.rows.stars)},
+            "n": {"test": n_stars},
             "n_rows": {"test": found.rows.y.size},
             **self.about(),
             "figures": figures(self.bounded),
@@ -108,7 +110,11 @@ class Ceiling:
                 runs=[runs[k] for k in holds],
                 y_hat=found.y_hat[:, holds],
             ),
-            "flags": flags if method == "mock" else [EMULATOR_FLAG, *flags],
+            "flags": [
+                *([] if method == "mock" else [EMULATOR_FLAG]),
+                *flags,
+                *([FEW_FLAG] if n_stars < LEAST_STARS else []),
+            ],
         }
 
     def arrays(self) -> dict[str, Array]:
