@@ -14,6 +14,10 @@ from .layers import check_length
 from .request import ExtractConfig
 from .spectra import SpectraFile
 
+DROP_THEM = (
+    "; probes can leave the rows out themselves (--missing-labels drop, here as well; make: MISSING=drop)"
+)
+
 
 def check_labels(config: ExtractConfig, spectra: dict[str, SpectraFile]) -> None:
     """Refuse files without the labels that the request needs."""
@@ -73,7 +77,7 @@ def check_label_values(
         kept = known[split].kept
         for label in config.need_labels:
             bad = kept[~np.isfinite(files.labels(label)[kept])]
-            if bad.size == len(kept) and bad.size:
+            if bad.size and bad.size == len(kept):
                 raise InputError(
                     f"{files.files[0]}: no row of {split} has {label} ({bad.size} rows, all NaN or infinite): take it "
                     "out of the labels (make: LABEL; --need-labels, --labels), or mend it in the file"
@@ -82,6 +86,5 @@ def check_label_values(
                 raise InputError(
                     f"{files.files[0]}: label {label} is NaN or infinite in {bad.size} of {len(kept)} rows of {split} "
                     f"(first rows: {bad[:5].tolist()}), and it is needed: leave those rows out of the file, mend the "
-                    "label, or take other labels; only probes run and sweep can leave the rows out themselves "
-                    "(--missing-labels drop, here as well; make probe and sweep: MISSING=drop)"
+                    f"label, or take other labels{DROP_THEM}"
                 )
