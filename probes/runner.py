@@ -18,6 +18,7 @@ from .scoring import ProbeOutcome, failed_outcome, scored_outcome
 from .spec import ProbeRequest, check_request, spec_of
 from .splits import Views, check_views
 from .together import Fit, TrainingSet, fit_together
+from .wavelengths import WINDOWS
 
 KIND = "probe"
 T = TypeVar("T")
@@ -122,6 +123,7 @@ def _fit_together(
                 samples,
                 head=fit.head,
                 resamples=group.resamples,
+                windows=group.windows,
                 axes=basis.axes,
             )
         else:
@@ -164,6 +166,7 @@ def store_result(results_root: Path, outcome: ProbeOutcome) -> str:
             "noise_level": spec["noise_levels"]["train"],
             "control": spec["control"],
             TRAINED_ON: outcome.trained_on,
+            WINDOWS: outcome.windows,
         }
         save_head(
             head_folder(results_root, run_id(KIND, spec)),
