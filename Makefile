@@ -118,7 +118,7 @@ report: tables  ## every table, every figure, and the page report.html
 ceiling: need-data  ## how much noisy flux can tell of the labels, and what share of it each probe reaches
 	@ls $(OUT)/results/records/*.json >/dev/null 2>&1 || $(MAKE) --no-print-directory probe ARGS=
 	$(CEILING) $(ARGS) --check
-	$(PY) -m extract fisher $(SPECTRA) --split test --noise-level $(NOISE) --out $(OUT)/fisher --digests $(OUT)/digests $(MASK) $(FISHER)
+	$(PY) -m extract fisher $(SPECTRA) --split test --noise-level $(NOISE) --out $(OUT)/fisher --digests $(OUT)/digests $(call GIVEN,MISSING,missing-labels) $(MASK) $(FISHER)
 	$(CEILING) $(ARGS)
 
 demo: .venv/ready  ## the whole job on a mock survey, at most 5 minutes after installation
