@@ -109,7 +109,7 @@ def stated_keys(section: Mapping[str, Any]) -> dict[str, Any]:
     The keys of 2026 tell the ending by being there, whatever their value. Raises as `read_yaml`.
     """
     said = {key: value for key, value in section.items() if value is not None}
-    fields = {name: _integer(said, name) for name in INTEGER_KEYS if name in said}
+    fields: dict[str, Any] = {name: _integer(said, name) for name in INTEGER_KEYS if name in said}
     blindspot = _flag(said, "blindspot", absent=True)
     if "blindspot" in said:
         fields["blindspot"] = blindspot

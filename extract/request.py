@@ -240,9 +240,8 @@ def _only(path: Path, *others: Path) -> Path:
     listed = {file.resolve() for file in listed_files(path)} if others else set()
     if left_out := [other.name for other in others if other.resolve() not in listed]:
         raise InputError(
-            f"{path.parent}: holds {path.name} and {left_out[0]}, which it does not list: which of them are the "
-            f"spectra? Take one away, add {left_out[0]} to the index, or name the files of every split (--train, --val, "
-            "--test; make: TRAIN=, VAL=, TEST=)"
+            f"{path.parent}: holds {path.name} and {left_out[0]}, which it does not list: which are the spectra? Take "
+            f"one away, add {left_out[0]} to the index, or name the files of every split (--train, --val, --test)"
         )
     return path
 
