@@ -140,4 +140,10 @@ def test_one_variable_of_make_drops_them_everywhere():
         ]
         assert len(lines) == (3 if verb == "audit" else 1)
         assert all(flag in line for line in lines)
+    (fisher,) = (
+        line
+        for line in make("-n", "ceiling", "DATA=d", "MISSING=drop").stdout.splitlines()
+        if "fisher -" in line
+    )
+    assert "--missing-labels 'drop'" in fisher
     assert "missing" not in make("-n", "finetune", "DATA=d").stdout
