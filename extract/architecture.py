@@ -14,6 +14,7 @@ import torch
 from cache.errors import CheckpointError, ConfigError, UnknownName
 
 from .error_input import ERROR_MODES, n_error_channels
+from .tensor_names import FIRST
 
 NORMS = ("bn", "ln", "none")
 ENDINGS = ("softplus", "linear")
@@ -107,7 +108,7 @@ def visible_architecture(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     `tensors` has the names of BlindspotModel1D, without prefix. Raises CheckpointError when a tensor that is
     needed to tell is missing or has the wrong number of dimensions.
     """
-    first = _shape(tensors, "encoders.0.conv.weight")
+    first = _shape(tensors, FIRST)
     mixing = _shape(tensors, "nin_layers.0.conv.weight")
     last = _shape(tensors, "nin_layers.2.conv.weight")
     numbers = [int(found[1]) for name in tensors if (found := re.match(r"encoders\.(\d+)\.", name))]
@@ -127,7 +128,7 @@ def visible_architecture(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
 
 def _shape(tensors: Mapping[str, torch.Tensor], name: str) -> tuple[int, ...]:
     if name not in tensors:
-        raise CheckpointError(f"the tensor {name!r} is missing: this is not a blind-spot network")
+        raise CheckpointError(f"the tensor {name!r} is missing: this is no whole blind-spot network")
     shape = tuple(tensors[name].shape)
     if len(shape) != 3:
         raise CheckpointError(f"the tensor {name!r} has shape {shape}; expected 3 dimensions")

@@ -19,8 +19,10 @@ from cache.errors import CheckpointError, ConfigError
 from .architecture import ModelConfig, error_modes_with, visible_architecture
 from .encoder import BlindspotModel1D
 from .error_input import n_error_channels
+from .hyper_parameters import SOURCE, WITHOUT, hyper_statements
 from .model_yaml import Statement, read_yaml
-from .weights_file import OURS, PREFIX, PROFILE, WeightsFile, read_weights, weights_bytes
+from .tensor_names import PREFIX
+from .weights_file import OURS, PROFILE, WeightsFile, read_weights, weights_bytes
 
 # the YAML's own words for the fields of ModelConfig that it spells otherwise
 SPELLINGS = {
@@ -49,7 +51,8 @@ def load_encoder(
 
     `config` is a YAML path or a mapping (the whole YAML or its `model` section); the three keywords state
     what cannot be seen in the tensors. Without them the architecture is read off the tensors, and `.assumed`
-    of the result lists what nobody stated. An unstated error mode stays None. Half and double precision on
+    of the result lists what nobody stated. What a checkpoint's `hyper_parameters` say counts like the YAML, but for
+    what they leave out. An unstated error mode stays None. Half and double precision on
     disk become float32. Raises CheckpointError: no such file, not a checkpoint, unsafe content, statements
     that contradict the tensors or each other, other weights than the file says, missing, unexpected or misshapen
     tensors, NaN or infinity.
@@ -66,6 +69,7 @@ def load_encoder(
         statements = {
             "the tensors": visible,
             "the checkpoint's own remarks": _own_fields(found),
+            **hyper_statements(found.hyper_parameters),
             "the YAML": yaml.fields,
             "the caller": keywords,
         }
@@ -79,13 +83,23 @@ def load_encoder(
             f"{path}: its weights are {weights_digest(model)[:16]}, and it says that it was written with "
             f"{stated!s:.16}; it was altered since: take it away, or copy it again"
         )
-    model.assumptions = {**assumptions, **yaml.remarks}
+    model.assumptions = {**assumptions, **yaml.remarks, **_wrapper(found.prefix)}
     model.unused_keys = tuple(sorted(name for name in found.others if name != PROFILE))
     model.error_profile = _profile(path, found)
     model.origin = str(found.ours.get("origin", "checkpoint"))
     if not ORIGIN.fullmatch(model.origin):
         raise CheckpointError(f"{path}: origin {model.origin!r}; expected 'checkpoint' or 'random:SEED'")
     return model.requires_grad_(requires_grad=False).eval()
+
+
+def _wrapper(prefix: str) -> dict[str, str]:
+    """A remark on names that a wrapper has changed."""
+    if prefix in ("", PREFIX):
+        return {}
+    return {
+        "prefix": f"the tensors under {prefix!r} are the network: that is what wrappers (DataParallel: module., "
+        f"torch.compile: _orig_mod.) make of {repr(PREFIX) if PREFIX in prefix else 'bare names'}"
+    }
 
 
 def unused_note(checkpoint: str, names: Sequence[str]) -> str:
@@ -168,7 +182,9 @@ def _settle(statements: Mapping[str, Mapping[str, Any]]) -> tuple[ModelConfig, d
             fields.setdefault(name, value)
             sources.setdefault(name, source)
     if conflicts:
-        raise CheckpointError(f"the statements about this network differ: {'; '.join(conflicts)}")
+        told = "; ".join(conflicts)
+        advice = f"; {WITHOUT}" if SOURCE in told else ""
+        raise CheckpointError(f"the statements about this network differ: {told}{advice}")
     assumptions: dict[str, str] = {}
     if "dilation" not in fields:
         fields["dilation"] = 1

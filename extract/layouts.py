@@ -1,5 +1,6 @@
 """The arrays of one spectra file: where each layout keeps them, and what they must look like."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ _NEEDED = ("flux", "error", "wave")
 
 NM_RANGE = (200.0, 2500.0)
 """Wavelengths all inside this range are taken for nanometres: PFS covers 380-1260 nm, 3800-12600 Angstrom."""
+LOG_RANGE = (1000.0, 30000.0)
+"""Logarithms of Angstrom that all lie inside this range are taken for such; as micrometres they would be 3 to 10."""
+LOGARITHMS = (("log10", "10**wave", 10.0), ("the natural logarithm", "exp(wave)", math.e))
 MICRON_MAX = 100.0
 
 
@@ -153,6 +157,12 @@ def _wave(path: Path, dataset: h5py.Dataset, n_pixels: int) -> npt.NDArray[np.fl
     seen = f"{where} runs from {wave[0]:g} to {wave[-1]:g}, expected Angstrom"
     if wave[0] <= 0:
         raise InputError(f"{seen}: wavelengths are positive")
+    for logarithm, power, base in LOGARITHMS:
+        if math.log(LOG_RANGE[0], base) <= wave[0] and wave[-1] <= math.log(LOG_RANGE[1], base):
+            raise InputError(
+                f"{seen}; it looks like {logarithm} of Angstrom, write {power} ({base ** wave[0]:.0f} to "
+                f"{base ** wave[-1]:.0f}); or, if it is micrometres, multiply by 10000"
+            )
     if wave[-1] < MICRON_MAX:
         raise InputError(f"{seen}; it looks like micrometres, multiply by 10000")
     if NM_RANGE[0] <= wave[0] and wave[-1] <= NM_RANGE[1]:

@@ -103,6 +103,24 @@ def _interpret(section: Mapping[str, Any]) -> Statement:
     return Statement(fields=fields, remarks=remarks)
 
 
+def stated_keys(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of ModelConfig that the keys of a model section state; one that is absent or None states nothing.
+
+    The keys of 2026 tell the ending by being there, whatever their value. Raises as `read_yaml`.
+    """
+    said = {key: value for key, value in section.items() if value is not None}
+    fields: dict[str, Any] = {name: _integer(said, name) for name in INTEGER_KEYS if name in said}
+    blindspot = _flag(said, "blindspot", absent=True)
+    if "blindspot" in said:
+        fields["blindspot"] = blindspot
+    fields |= _norm(said) | _outputs(said, blindspot=blindspot)
+    if "sigma_input_mode" in said or said.get("input_sigma") is False:
+        fields |= _error(said)
+    if not blindspot or any(key in section for key in LINEAR_KEYS):
+        fields["ending"] = "linear"
+    return fields
+
+
 def _norm(section: Mapping[str, Any]) -> dict[str, Any]:
     if section.get("norm_type") is not None:
         return {"norm": str(section["norm_type"])}

@@ -11,6 +11,7 @@ from cache.dask_cluster import check_dask_flags
 from cache.errors import ConfigError, InputError, UnknownName, did_you_mean
 
 from .choices import BAD_ROW_POLICIES, ENGINES, ERROR_INPUTS, MICRO_BATCH, NOISE_MODES, PRECISIONS, devices_of
+from .shard_index import listed_files
 
 SPLITS = ("train", "val", "test")
 SCHEDULERS = ("local", "processes", "dask")
@@ -200,7 +201,8 @@ def find_data(data: str, split: str | None = None) -> dict[str, tuple[Path, ...]
     """File lists by split from what `--data` says.
 
     A folder holds train/, val/, test/ (any of them; `split` picks some, comma-separated), each with dataset.h5 or
-    shard_index.txt. A file, or files with commas between them, is the split named (default test).
+    shard_index.txt. A file, or files with commas between them, is the split named (default test). Raises InputError
+    where nothing is there, and where both are and the index does not list dataset.h5.
     """
     asked = tuple(split.split(",")) if split else None
     folder = Path(data)
@@ -214,7 +216,7 @@ def find_data(data: str, split: str | None = None) -> dict[str, tuple[Path, ...]
     for name in asked or SPLITS:
         paths = [folder / name / file for file in DATA_NAMES if (folder / name / file).exists()]
         if paths:
-            found[name] = (paths[0],)
+            found[name] = (_only(*paths),)
         elif asked:
             there = [path.name for path in sorted(folder.iterdir()) if _holds_data(path)]
             raise InputError(
@@ -231,6 +233,17 @@ def find_data(data: str, split: str | None = None) -> dict[str, tuple[Path, ...]
             "name a file with --data FILE --split test, or make mock data with python -m extract mock"
         )
     return found
+
+
+def _only(path: Path, *others: Path) -> Path:
+    """The index, where it lists the other file too, or the one file that there is."""
+    listed = {file.resolve() for file in listed_files(path)} if others else set()
+    if left_out := [other.name for other in others if other.resolve() not in listed]:
+        raise InputError(
+            f"{path.parent}: holds {path.name} and {left_out[0]}, which it does not list: which are the spectra? Take "
+            f"one away, add {left_out[0]} to the index, or name the files of every split (--train, --val, --test)"
+        )
+    return path
 
 
 def _holds_data(folder: Path) -> bool:

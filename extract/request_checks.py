@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from cache import label_markers
 from cache.errors import ConfigError, InputError, UnknownName
 
 from .chosen_encoder import mask_ratio
@@ -34,7 +35,8 @@ def check_same_wave(spectra: dict[str, SpectraFile], first: SpectraFile) -> None
         if not np.array_equal(other.wave, first.wave):
             raise ConfigError(
                 f"{other.files[0]}: the wavelengths of {split} are not those of {first.files[0]}; "
-                "extract splits with different wavelengths in separate runs"
+                "the network sees pixels, so what is fitted on one grid says nothing on another: resample the spectra "
+                f"of {split} to the array `wave` of {first.files[0]}"
             )
 
 
@@ -71,12 +73,14 @@ def check_label_values(
 ) -> None:
     """Refuse labels that are needed and not finite in some kept rows, before anything is computed.
 
-    Where probes leave out rows without them, only those that are finite in no row.
+    Where probes leave out rows without them, only those that are finite in no row. In either case labels in which a
+    number such as -999 marks what is missing (`cache.label_markers`).
     """
     for split, files in spectra.items():
         kept = known[split].kept
         for label in config.need_labels:
-            bad = kept[~np.isfinite(files.labels(label)[kept])]
+            values = files.labels(label)[kept]
+            bad = kept[~np.isfinite(values)]
             if bad.size and bad.size == len(kept):
                 raise InputError(
                     f"{files.files[0]}: no row of {split} has {label} ({bad.size} rows, all NaN or infinite): take it "
@@ -88,3 +92,6 @@ def check_label_values(
                     f"(first rows: {bad[:5].tolist()}), and it is needed: leave those rows out of the file, mend the "
                     f"label, or take other labels{DROP_THEM}"
                 )
+            marked = label_markers.told(values, kept)
+            if marked is not None:
+                raise InputError(f"{files.files[0]}: {split}: label {label} {marked}")

@@ -1,6 +1,7 @@
 """Spectra of one or several HDF5 files as one list of rows, read slab by slab."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -178,6 +179,10 @@ def open_spectra(path: str | Path | Sequence[str | Path]) -> SpectraFile:
     """
     paths = [path] if isinstance(path, (str, Path)) else list(path)
     files = [file for each in paths for file in listed_files(Path(each))]
+    named = Counter(file.resolve() for file in files)
+    twice = [str(file) for file in files if named[file.resolve()] > 1]
+    if twice:
+        raise InputError(f"{twice[-1]}: named twice; its rows would count double: name each file once")
     if not files:
         raise InputError("no data file was named; expected at least one HDF5 file or a shard_index.txt")
     allow_open_files(len(files))

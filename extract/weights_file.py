@@ -15,34 +15,42 @@ import torch
 
 from cache.errors import CheckpointError
 
-PREFIX = "model."
+from .tensor_names import bare_names, elsewhere_advice, network_prefix
+
 OURS = "blindspot_probes"
 PROFILE = "sigma_profile"
+CALLBACKS, HYPER_PARAMETERS = "callbacks", "hyper_parameters"
 LIGHTNING_FORMAT = "2.4.0"  # Lightning refuses to open a checkpoint without a version
 
 RECIPE = """\
 import torch
 found = torch.load({source!r}, map_location="cpu", weights_only=False)  # runs code stored in the file
 found = found.state_dict() if hasattr(found, "state_dict") else found.get("state_dict", found)
-tensors = {{name: value for name, value in found.items() if torch.is_tensor(value)}}
+tensors = {{name: value for name, value in found.items() if torch.is_tensor(value)}}  # and no hyper_parameters
 torch.save({{"state_dict": tensors}}, {target!r})
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class WeightsFile:
-    """The content of a checkpoint: the network's tensors without prefix, the rest, and our own remarks."""
+    """The content of a checkpoint: the network's tensors without prefix, the rest, and our own remarks.
+
+    `prefix` is what stood before the tensors' names, `hyper_parameters` what Lightning keeps of its module's settings,
+    None where there are none.
+    """
 
     tensors: Mapping[str, torch.Tensor]
     others: Mapping[str, Any]
     ours: Mapping[str, Any]
+    prefix: str = ""
+    hyper_parameters: Any = None
 
 
 def read_weights(path: Path) -> WeightsFile:
-    """Read a Lightning checkpoint or a bare state dict, its names with or without the prefix `model.`.
+    """Read a Lightning checkpoint or a bare state dict, its names as `network_prefix` finds them.
 
-    Raises CheckpointError for a file that is missing, empty, damaged, not a checkpoint, or holds other objects than
-    tensors and plain values; the message then names them and tells the owner how to convert the file.
+    Raises CheckpointError where it finds none, for a file that is missing, empty, damaged, not a checkpoint, or holds
+    other objects than tensors and plain values; the message then names them and tells how to convert the file.
     """
     content = _load(path)
     if not isinstance(content, Mapping):
@@ -54,18 +62,14 @@ def read_weights(path: Path) -> WeightsFile:
         raise CheckpointError(
             f"{path}: holds no tensors (keys: {', '.join(map(str, content)) or 'none'}); "
             "expected a state dict, or a Lightning checkpoint with one under 'state_dict'"
+            + elsewhere_advice(path, (str(key) for key, value in content.items() if _is_state_dict(value)))
         )
-    prefix = PREFIX if any(str(name).startswith(PREFIX) for name in state) else ""
-    inside: dict[str, Any] = {}
-    others: dict[str, Any] = {}
-    for name, value in state.items():
-        if str(name).startswith(prefix) and name not in (PROFILE, OURS):
-            inside[str(name).removeprefix(prefix)] = value
-        else:
-            others[str(name)] = value
-    for name, beside in content.items() if state is not content else ():
-        if beside is not state and _is_state_dict(beside):
-            others |= {f"{name}.{inner}": value for inner, value in beside.items()}
+    nested = state is not content
+    prefix = network_prefix(path, state, nested=nested)
+    inside, others = bare_names(state, prefix)
+    others |= {name: inside.pop(name) for name in (PROFILE, OURS) if name in inside}
+    if nested:
+        others |= _beside(content, state)
     wrong = [
         f"{name} ({type(value).__name__})" for name, value in inside.items() if not torch.is_tensor(value)
     ]
@@ -77,7 +81,32 @@ def read_weights(path: Path) -> WeightsFile:
     if not isinstance(ours, Mapping):
         raise CheckpointError(f"{path}: {OURS!r} holds {ours!r}; expected a mapping of plain values")
     others.pop(OURS, None)
-    return WeightsFile(tensors=inside, others=others, ours=ours)
+    hyper_parameters = content.get(HYPER_PARAMETERS) if nested else None
+    return WeightsFile(
+        tensors=inside, others=others, ours=ours, prefix=prefix, hyper_parameters=hyper_parameters
+    )
+
+
+def _beside(content: Mapping[str, Any], state: object) -> dict[str, Any]:
+    """Tensors that stand elsewhere than in the state dict, as a copy with averaged weights does."""
+    found: dict[str, Any] = {}
+    for name, beside in content.items():
+        if beside is not state and _is_state_dict(beside):
+            found |= {f"{name}.{inner}": value for inner, value in beside.items()}
+    return found | _copies(content.get(CALLBACKS), CALLBACKS)
+
+
+def _copies(kept: object, place: str) -> dict[str, Any]:
+    """Weights that callbacks keep, however deep, as `PLACE/OF/THEM.NAME`; single numbers (best scores) are none."""
+    if not isinstance(kept, Mapping | list | tuple):
+        return {}
+    named = dict(kept.items() if isinstance(kept, Mapping) else enumerate(kept))
+    found = {
+        f"{place}.{name}": value for name, value in named.items() if torch.is_tensor(value) and value.ndim
+    }
+    for name, value in named.items():
+        found |= _copies(value, f"{place}/{str(name).partition('{')[0]}")
+    return found
 
 
 def _is_state_dict(value: object) -> bool:

@@ -11,6 +11,7 @@ from cache.provenance import family
 from cache.store_folders import stores_of
 
 from .extract_command import extract_command
+from .features import FeaturePart
 from .splits import ERROR_INPUT, Views, check_views
 from .stores import Arrays, StoreChoice
 from .views import draw_of, noise_level_of
@@ -58,7 +59,10 @@ def audit_views(stores: StoreChoice, arrays: Arrays, error_inputs: Sequence[str]
     """
     check_audited([layer for layer, _, _ in arrays], error_inputs)
     true = _with_family(stores, arrays).views(arrays)
-    check_views(true)
+    parts = [
+        FeaturePart(layer=layer, direction=direction, pooling=pooling) for layer, direction, pooling in arrays
+    ]
+    check_views(true, parts)
     found_input = true["train"][0].provenance["error_input"]
     if found_input != TRUE:
         raise ConfigError(
@@ -84,7 +88,9 @@ def audit_views(stores: StoreChoice, arrays: Arrays, error_inputs: Sequence[str]
         )
     for name, views in {**inputs, **features}.items():
         crossed = (ERROR_INPUT,) if views["test"][0].family != true["train"][0].family else ()
-        check_views({**views, "train": true["train"]}, crossed)
+        check_views(
+            {**views, "train": true["train"]}, (), crossed
+        )  # of the same files: on the same wavelengths
         _check_rows(true, views, name)
     return AuditViews(features=features, inputs=inputs)
 

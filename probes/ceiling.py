@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from cache import label_markers
 from cache.errors import ProbeError
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -55,7 +56,8 @@ def label_prior(
 ) -> Prior:
     """The covariance of train labels (N,), each star once; stars that lack one of them are left out.
 
-    Raises ProbeError when a label is absent, when fewer than two stars are left, or for an `amplitude_sd` below 0.
+    Raises ProbeError when a label is absent or marks what is missing by a number such as -999, when fewer than two
+    stars are left, or for an `amplitude_sd` below 0.
     """
     if not amplitude_sd >= 0:
         raise ProbeError(
@@ -66,6 +68,10 @@ def label_prior(
         raise ProbeError(
             f"the train stores have no label {', '.join(absent)}; a prior needs all of {', '.join(names)}"
         )
+    for name in names:
+        marked = label_markers.told(np.asarray(labels[name], dtype=np.float64), np.arange(stars.size))
+        if marked is not None:
+            raise ProbeError(f"the train stores: label {name!r} {marked}")
     first = np.unique(stars, return_index=True)[1]
     values = np.stack([np.asarray(labels[name], dtype=np.float64)[first] for name in names], axis=1)
     values = values[np.isfinite(values).all(axis=1)]

@@ -43,7 +43,7 @@ def run_probe(
     head cannot fit becomes an outcome with status `failed`.
     """
     check_request(request)
-    check_views(views, request.cross, allow_leak=request.allow_leak)
+    check_views(views, request.features, request.cross, allow_leak=request.allow_leak)
     notes = _Notes(about or {})
     group = Group([request], views)
     refused = group.refusal(request)

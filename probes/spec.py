@@ -128,7 +128,7 @@ def checked_spec(request: ProbeRequest, views: Views) -> dict[str, Any]:
     It reads no features, so that what is done can be skipped.
     """
     check_request(request)
-    check_views(views, request.cross, allow_leak=request.allow_leak)
+    check_views(views, request.features, request.cross, allow_leak=request.allow_leak)
     return spec_of(request, views)
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from cache import label_markers
 from cache.errors import ConfigError, LeakError, MissingLabel, ProbeError, UnknownName, did_you_mean
 from cache.provenance import differences, family
 from cache.stars import count_stars, stars_in_both
 
 from .features import FeaturePart, load_features
 from .views import Array, FeatureView, draw_of, noise_level_of
+from .wavelengths import check_same_wavelengths
 
 SPLITS = ("train", "val", "test")
 NOISE_LEVEL, ERROR_INPUT = "noise-level", "error-input"
@@ -59,12 +61,15 @@ class Sample:
         )
 
 
-def check_views(views: Views, cross: Collection[str] = (), *, allow_leak: bool = False) -> None:
-    """Refuse views that must not be compared; nothing but rows, stars and provenance is read.
+def check_views(
+    views: Views, parts: Sequence[FeaturePart], cross: Collection[str] = (), *, allow_leak: bool = False
+) -> None:
+    """Refuse views that must not be compared; nothing but rows, stars, coordinates of `parts` and provenance is read.
 
     Raises LeakError when a star stands in two splits, unless `allow_leak`, ProbeError when families or noise levels
     differ and the crossing is not named in `cross`, when one is named and nothing is crossed, when a view is of
-    another split than it is used for, or when a draw is given twice.
+    another split than it is used for, when a draw is given twice, or when the `parts`, the features that are to be
+    used, lie at other wavelengths than in train.
     """
     check_crossings(cross)
     for split, members in views.items():
@@ -78,6 +83,7 @@ def check_views(views: Views, cross: Collection[str] = (), *, allow_leak: bool =
             )
     _check_families(views, cross)
     _check_levels(views, cross)
+    check_same_wavelengths(views, parts)
     if not allow_leak:
         check_disjoint({split: np.concatenate([view.stars for view in v]) for split, v in views.items() if v})
 
@@ -243,7 +249,8 @@ def check_label_names(view: FeatureView, labels: Sequence[str]) -> None:
 def load_labels(view: FeatureView, labels: Sequence[str], *, missing: str = FAIL) -> Array:
     """The labels asked for, (n, t) float64; ProbeError when one is absent.
 
-    MissingLabel where one is not finite, unless `missing` is `drop`.
+    MissingLabel where one is not finite, unless `missing` is `drop`, and where one holds a number such as -999 that
+    marks what is missing (`cache.label_markers`).
     """
     check_label_names(view, labels)
     columns: list[Array] = []
@@ -257,5 +264,8 @@ def load_labels(view: FeatureView, labels: Sequence[str], *, missing: str = FAIL
                 f"{view.split!r} (first rows: {rows}); probe another label, or leave those rows out "
                 "of fits and scores with --missing-labels drop (make: MISSING=drop)"
             )
+        marked = label_markers.told(values, view.rows)
+        if marked is not None:
+            raise MissingLabel(f"split {view.split!r}: label {name!r} {marked}")
         columns.append(values)
     return np.stack(columns, axis=1) if columns else np.empty((view.rows.size, 0))

@@ -75,7 +75,7 @@ def plan_sweep(
         arrays = arrays_of(asked)
         if arrays not in views_of:
             views_of[arrays] = stores.views(arrays)
-            check_views(views_of[arrays], choices.cross, allow_leak=choices.allow_leak)
+            check_views(views_of[arrays], asked.features, choices.cross, allow_leak=choices.allow_leak)
             n_stars[arrays] = _n_train_stars(views_of[arrays])
         views = views_of[arrays]
         request = settled.request(asked, views, of=arrays)

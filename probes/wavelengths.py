@@ -1,4 +1,4 @@
-"""Whether spectra are on the wavelengths that a head was trained on: the network sees pixels, and cannot tell."""
+"""Whether spectra are on the wavelengths of the training: the network sees pixels, and cannot tell."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +18,8 @@ MOST = 17
 """Windows that are kept of a part."""
 SAME = 1e-6
 """Of a wavelength: what float32 rounds off is less, a tenth of a pixel at R = 50,000 is more."""
+
+RESAMPLE = "resample the spectra to the pixels of the train files (array `wave`), and extract them again"
 
 Windows = Mapping[str, Sequence[Sequence[float]]]
 """By part of the features, [lo, hi] of windows in Angstrom, in order."""
@@ -46,15 +48,37 @@ def check_wavelengths(
             "the training is not known, and on another one the predictions mean nothing; to have it checked, fit the "
             "head again with the command that made it and --refit"
         )
-    for path, here in windows_of(view, parts).items():
+    elsewhere = _first_elsewhere(trained, windows_of(view, parts))
+    if elsewhere is None:
+        return None
+    raise ProbeError(
+        f"{folder}: fitted to spectra on other wavelengths: the windows of {elsewhere} in these features. The network "
+        f"sees pixels, not wavelengths, so these predictions would be wrong without a sign: {RESAMPLE}"
+    )
+
+
+def check_same_wavelengths(views: Mapping[str, Sequence[FeatureView]], parts: Sequence[FeaturePart]) -> None:
+    """Raise ProbeError, naming part and split, for features at other wavelengths than those of the first train view."""
+    if not parts:
+        return
+    trained = windows_of(views["train"][0], parts)
+    for split, members in views.items():
+        for view in members:
+            elsewhere = _first_elsewhere(trained, windows_of(view, parts))
+            if elsewhere is not None:
+                raise ProbeError(
+                    f"the {split} spectra are on other wavelengths than those of train: the windows of {elsewhere} in "
+                    f"{split}. The network sees pixels, not wavelengths, so the scores would be wrong without a sign: "
+                    f"{RESAMPLE}"
+                )
+
+
+def _first_elsewhere(trained: Windows, these: Windows) -> str | None:
+    """The first part whose windows are not those of the training, and how they differ; None where all are."""
+    for path, here in these.items():
         there = trained[path]
-        if np.shape(there) == np.shape(here) and np.allclose(here, there, rtol=SAME, atol=0):
-            continue
-        raise ProbeError(
-            f"{folder}: fitted to spectra on other wavelengths: the windows of {path} {_told(there, here)}. The "
-            "network sees pixels, not wavelengths, so these predictions would be wrong without a sign: resample the "
-            "spectra to the pixels of the train files (array `wave`), and extract them again"
-        )
+        if np.shape(there) != np.shape(here) or not np.allclose(here, there, rtol=SAME, atol=0):
+            return f"{path} {_told(there, here)}"
     return None
 
 
@@ -77,4 +101,4 @@ def _told(there: Sequence[Sequence[float]], here: Sequence[Sequence[float]]) -> 
     apart = ""
     if np.shape(there) == np.shape(here):
         apart = f", apart by up to {np.abs(np.subtract(here, there)).max():.3g} Angstrom"
-    return f"reach from {of_training} in training, from {of_these} in these features{apart}"
+    return f"reach from {of_training} in training, from {of_these}{apart}"

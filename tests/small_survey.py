@@ -46,6 +46,7 @@ def survey_store(
         "T_eff": 5000 + 100 * truth[:, 0],
         "snr": 5 + np.arange(n) % 7,
         "gap": np.where(np.arange(n) == 3, np.nan, 1.0),
+        "marked": np.where(np.arange(n) == 3, -999, 1 + truth[:, 0]),
     }
     there = coordinates(width)
     if moved is not None:

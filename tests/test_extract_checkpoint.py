@@ -14,7 +14,7 @@ import yaml
 from encoder_fakes import DATA, GOLDEN, NO_GOLDEN, random_model, small_config
 
 from cache.errors import CheckpointError, ConfigError, UnknownName
-from extract.checkpoint import load_encoder, save_checkpoint, weights_digest
+from extract.checkpoint import load_encoder, save_checkpoint, unused_note, weights_digest
 from extract.model_yaml import config_from_yaml, read_yaml
 
 SMALL, MU_LN = DATA / "small.ckpt", DATA / "mu_ln.ckpt"
@@ -212,6 +212,160 @@ def test_every_way_to_hold_the_tensors_gives_the_same_network(state, written):
     path = written(bare)
     torch.save(bare, path, _use_new_zipfile_serialization=False)
     assert weights_digest(load_encoder(path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("prefix", "made_of"),
+    [
+        ("module.", "bare names"),
+        ("_orig_mod.", "bare names"),
+        ("module._orig_mod.", "bare names"),
+        ("module.model.", "'model.'"),
+        ("model.module.", "'model.'"),
+        ("model._orig_mod.", "'model.'"),
+        ("module._orig_mod.model._orig_mod.module.", "'model.'"),
+    ],
+)
+def test_what_wrappers_add_to_names_is_taken_off_and_said(prefix, made_of, state, written):
+    outer = prefix.partition("model.")[0] if "model." in prefix else prefix
+    wrapped = {name.replace("model.", prefix, 1): tensor for name, tensor in state.items()}
+    wrapped[f"{outer}sigma_profile"] = torch.ones(64)
+    if "model." in prefix:
+        wrapped[f"{outer}loss.weight"] = torch.ones(2)
+    for content in (wrapped, {"state_dict": wrapped}):
+        model = load_encoder(written(content), DATA / "small.yaml")
+        assert weights_digest(model) == weights_digest(load_encoder(SMALL))
+        (note,) = model.assumed
+        assert note.startswith(f"the tensors under {prefix!r} are the network")
+        assert note.endswith(f"make of {made_of}")
+        assert model.unused_keys == (("loss.weight",) if "model." in prefix else ())
+        assert model.error_profile.shape == (64,)
+
+
+def test_the_usual_prefix_goes_before_wrapped_ones(state, written):
+    other = {name.replace("model.", "module.", 1): tensor + 1 for name, tensor in state.items()}
+    model = load_encoder(written({"state_dict": {**other, **state}}), DATA / "small.yaml")
+    assert weights_digest(model) == weights_digest(load_encoder(SMALL))
+    assert model.assumed == ()
+    assert set(model.unused_keys) == set(other)
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_network_under_another_name_is_shown_and_the_advice_renames_it(nested, state, tmp_path):
+    path = tmp_path / "x.ckpt"
+    ema = {name.replace("model.", "ema_model.", 1): tensor for name, tensor in state.items()}
+    ema["sigma_profile"] = torch.ones(64)
+    torch.save({"state_dict": ema, "hyper_parameters": {"dilation": 3}} if nested else ema, path)
+    told = (
+        r"x\.ckpt: a blind-spot network stands under 'ema_model\.'; .* first names are ema_model\.encoders\.0"
+    )
+    with pytest.raises(CheckpointError, match=told) as caught:
+        load_encoder(path)
+    advice = str(caught.value).split("rename its tensors, with\n")[1].removesuffix("and use the new file.")
+    subprocess.run([sys.executable, "-c", advice], check=True)
+    renamed = load_encoder(tmp_path / "x.renamed.ckpt")
+    assert weights_digest(renamed) == weights_digest(load_encoder(SMALL))
+    assert renamed.config.dilation == (3 if nested else 1)
+    assert renamed.error_profile.shape == (64,)
+
+
+def test_several_wrapped_networks_are_not_chosen_among(state, written):
+    both = {
+        name.replace("model.", prefix, 1): tensor
+        for name, tensor in state.items()
+        for prefix in ("module.", "_orig_mod.")
+    }
+    with pytest.raises(CheckpointError, match=r"stands under '_orig_mod\.' and under 'module\.'; expected"):
+        load_encoder(written({"state_dict": both}))
+
+
+def test_a_state_dict_under_another_key_is_shown_and_the_advice_moves_it(state, tmp_path):
+    path = tmp_path / "x.pt"
+    torch.save({"model": state, "epoch": 3}, path)
+    with pytest.raises(
+        CheckpointError, match=r"keys: model, epoch.* There are tensors under 'model'"
+    ) as caught:
+        load_encoder(path)
+    subprocess.run([sys.executable, "-c", str(caught.value).split("with\n")[1]], check=True)
+    assert weights_digest(load_encoder(tmp_path / "x.renamed.ckpt")) == weights_digest(load_encoder(SMALL))
+
+
+@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize(
+    ("kept", "fields", "assumed"),
+    [
+        ({"dilation": 2, "num_layers": 4, "lr": 0.1}, {"dilation": 2}, ["ending", "error_mode"]),
+        (
+            {"sigma_input_mode": "L3", "input_sigma": True},
+            {"error_mode": "L3", "ending": "linear"},
+            ["dilation"],
+        ),
+        ({"norm_type": None, "use_bn": True}, {"ending": "linear", "norm": "bn"}, ["dilation", "error_mode"]),
+        ({"input_sigma": True, "dilation": None}, {}, ["dilation", "ending", "error_mode"]),
+        ({"model": "text", "lr": [1], 3: 4}, {}, ["dilation", "ending", "error_mode"]),
+    ],
+)
+def test_hyper_parameters_fill_what_no_yaml_tells(nested, kept, fields, assumed, state, written):
+    kept = {"model": kept, "opt": {"lr": 1}} if nested else kept
+    path = written({"state_dict": state, "hyper_parameters": kept})
+    model = load_encoder(path)
+    assert {name: getattr(model.config, name) for name in fields} == fields
+    assert list(model.assumptions) == assumed
+
+
+@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize(
+    ("kept", "config", "keywords", "message"),
+    [
+        ({"dilation": 2}, "small", {}, "dilation is 1 for the YAML, 2 for {}"),
+        ({"dilation": 2}, None, {"dilation": 3}, "dilation is 3 for the caller, 2 for {}"),
+        ({"num_layers": 5}, None, {}, "num_layers is 5 for {}, 4 for the tensors"),
+        (
+            {"sigma_input_mode": "L3"},
+            None,
+            {"error_mode": "L0"},
+            "error_mode .* is 'L0' for the caller, 'L3' for {}",
+        ),
+        ({"input_sigma": False}, None, {}, "error_channels .* is 0 for {}, 1 for the tensors"),
+        ({"norm_type": "ln"}, None, {}, "norm .* is 'ln' for {}, 'bn' for the tensors"),
+        ({"dilation": "2"}, None, {}, "dilation is '2' in {}; expected a whole number"),
+        ({"use_bn": 1}, None, {}, "use_bn is 1 in {}; expected true or false"),
+        ({"sigma_input_mode": "L9"}, None, {}, "unknown error mode 'L9'"),
+    ],
+)
+def test_hyper_parameters_that_contradict_are_named(nested, kept, config, keywords, message, state, written):
+    path = written({"state_dict": state, "hyper_parameters": {"model": kept} if nested else kept})
+    source = "the checkpoint's hyper_parameters" + (r" \(section model\)" if nested else "")
+    with pytest.raises(CheckpointError, match=message.format(source)) as caught:
+        load_encoder(path, config and DATA / f"{config}.yaml", **keywords)
+    assert str(path) in str(caught.value)
+    if "unknown" not in message:
+        assert "where the hyper_parameters are not true, write the checkpoint without them" in str(
+            caught.value
+        )
+
+
+def test_the_two_places_of_hyper_parameters_are_held_against_one_another(state, written):
+    path = written({"state_dict": state, "hyper_parameters": {"dilation": 2, "model": {"dilation": 3}}})
+    with pytest.raises(
+        CheckpointError, match=r"dilation is 3 for .*\(section model\), 2 for the checkpoint's hyper_p"
+    ):
+        load_encoder(path)
+
+
+def test_copies_that_callbacks_keep_are_listed_and_scores_are_not(state, written):
+    kept = {
+        "EMA{'decay': 0.99}": {"shadow": dict(state), "decay": 0.99},
+        "Averaged": {"shadow_params": list(state.values())},
+        "ModelCheckpoint{'monitor': 'val.loss'}": {"best_model_score": torch.tensor(0.1), "best": None},
+    }
+    model = load_encoder(written({"state_dict": state, "callbacks": kept}))
+    numbers = sum(tensor.ndim > 0 for tensor in state.values())
+    note = unused_note("x.ckpt", model.unused_keys)
+    assert (
+        f"not used: callbacks/Averaged/shadow_params ({numbers}), callbacks/EMA/shadow ({numbers}); the"
+        in note
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

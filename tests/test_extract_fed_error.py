@@ -28,6 +28,7 @@ from extract.pooling import pool
 from extract.shuffled_error import NOBODY, donor_errors, donors_of
 from extract.spectra import open_spectra
 from extract.train_error import load_train_error, nonnegative_line, saved_train_error
+from probes.features import FeaturePart
 from probes.splits import check_views
 
 OTHERS = ("shuffled", "constant", "from-noisy")
@@ -345,12 +346,15 @@ def views_of(survey, folder, **changes):
     return {split: [find(folder / "features", split, want)] for split in ("train", "val", "test")}
 
 
+PART = FeaturePart(layer=LAYER, pooling=POOLING)
+
+
 @pytest.mark.parametrize("kind", OTHERS)
 def test_stores_of_another_error_input_cross_only_by_name(survey, tmp_path, kind):
     true = views_of(survey, tmp_path / "true")
     other = views_of(survey, tmp_path / "other", error_input=kind)
-    check_views(other)
+    check_views(other, [PART])
     mixed = {**true, "test": other["test"]}
     with pytest.raises(ProbeError, match=f"error_input: 'true' / '{kind}:"):
-        check_views(mixed)
-    check_views(mixed, {"error-input"})
+        check_views(mixed, [PART])
+    check_views(mixed, [PART], {"error-input"})

@@ -359,6 +359,10 @@ def test_requests_that_cannot_be_met_are_refused_before_anything_is_made(tmp_pat
             r"label a_M is missing .* 1 of 200 rows of {} \(first rows: \[6\]\)",
         ),
         ({"a_M": np.full(200, np.nan)}, "label a_M is an empty column: NaN or inf in all 200 rows of {}"),
+        (
+            {"a_M": np.where(np.arange(200) == 6, -999, 0.1)},
+            r"{}: label a_M is -999 in 1 of 200 rows \(first rows: \[6\]\).* Fisher matrices need all",
+        ),
     ],
 )
 def test_missing_labels_are_refused(tmp_path, split, labels, message):

@@ -61,7 +61,7 @@ def test_the_limit_of_open_files_is_raised_where_it_could_be_met(path, monkeypat
     monkeypatch.setattr(resource, "setrlimit", lambda _, both: asked.append(both))
     with open_spectra([path]):
         assert asked == []
-    with open_spectra([path] * 17):
+    with open_spectra([shutil.copyfile(path, path.with_name(f"{k}.h5")) for k in range(17)]):
         assert asked.pop() == (4 * 17, 4096)
     safe_hdf5.allow_open_files(10**9)
     assert asked.pop() == (4096, 4096)
@@ -127,6 +127,20 @@ def test_labels_that_rows_may_lack_are_there_in_some(tmp_path):
     ) as caught:
         extract_features(request(path, tmp_path, need_labels=("log_g",), missing_labels="drop"))
     assert "drop" not in str(caught.value)  # it was said, and is no help
+
+
+@pytest.mark.parametrize("missing", ["fail", "drop"])
+def test_numbers_that_mark_missing_labels_are_refused_where_the_label_is_needed(missing, tmp_path):
+    content = stars(8, seed=1)
+    content.labels["log_g"][[2, 5]] = -999
+    content.arrays["flux"][2] = 0  # a bad row, which is dropped: its label does not matter
+    path = write_table_layout(tmp_path / "x.h5", content)
+    asked = {"on_bad_rows": "drop", "missing_labels": missing}
+    match = r"x\.h5: test: label log_g is -999 in 1 of 7 rows \(first rows: \[5\]\), and all other .*Write NaN there"
+    with pytest.raises(InputError, match=match):
+        extract_features(request(path, tmp_path, **asked, need_labels=("T_eff", "log_g")))
+    assert not (tmp_path / "features").exists()
+    extract_features(request(path, tmp_path, **asked, need_labels=("T_eff",)))
 
 
 def test_room_is_looked_for_where_a_link_leads(path, tmp_path, monkeypatch):

@@ -75,6 +75,7 @@ def folder(tmp_path):
     for split, name in (("train", "dataset.h5"), ("test", "dataset.h5"), ("test", "shard_index.txt")):
         (tmp_path / split).mkdir(exist_ok=True)
         (tmp_path / split / name).touch()
+    (tmp_path / "test/shard_index.txt").write_text("dataset.h5\n")
     return tmp_path
 
 
@@ -83,6 +84,22 @@ def test_a_folder_gives_the_splits_it_holds(folder):
     assert find_data(str(folder)) == found
     assert find_data(str(folder), "train") == {"train": found["train"]}
     assert find_data(str(folder), "test,train") == found
+
+
+def test_an_index_that_leaves_out_the_file_beside_it_is_refused(folder):
+    """Which of the two are the spectra nobody can know."""
+    (folder / "test/part.h5").touch()
+    (folder / "test/shard_index.txt").write_text("part.h5\n")
+    with pytest.raises(
+        InputError, match=r"test: holds shard_index\.txt and dataset\.h5, which it does not list"
+    ):
+        find_data(str(folder))
+    assert find_data(str(folder), "train") == {"train": (folder / "train/dataset.h5",)}
+    (folder / "test/shard_index.txt").write_text("part.h5\ndataset.h5\n")
+    assert find_data(str(folder), "test") == {"test": (folder / "test/shard_index.txt",)}
+    (folder / "test/dataset.h5").unlink()
+    (folder / "test/shard_index.txt").write_text("part.h5\n")
+    assert find_data(str(folder), "test") == {"test": (folder / "test/shard_index.txt",)}
 
 
 def test_files_are_one_split():

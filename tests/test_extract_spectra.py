@@ -116,8 +116,28 @@ def test_an_index_lists_files_relative_to_itself(tmp_path):
     with open_spectra(index) as listed, open_spectra([str(path) for path in paths]) as named:
         assert listed.n_spectra == named.n_spectra == 9
         np.testing.assert_array_equal(listed.read(slice(0, 9))[0], named.read(slice(0, 9))[0])
-    with open_spectra([index, paths[0]]) as spectra:
-        assert spectra.n_spectra == 12
+    with pytest.raises(InputError, match=r"0\.h5: named twice; its rows would count double"):
+        open_spectra([index, paths[0]])
+
+
+def test_an_index_may_begin_with_a_byte_order_mark(tmp_path):
+    three_files(tmp_path)
+    index = tmp_path / "shard_index.txt"
+    index.write_bytes(b"\xef\xbb\xbf0.h5\r\n1.h5\r\n")
+    with open_spectra(index) as spectra:
+        assert [path.name for path in spectra.files] == ["0.h5", "1.h5"]
+
+
+@pytest.mark.parametrize("again", ["0.h5", "./0.h5", "link.h5"])
+def test_a_file_that_an_index_lists_twice_is_refused_by_line(tmp_path, again):
+    three_files(tmp_path)
+    (tmp_path / "link.h5").symlink_to("0.h5")
+    index = tmp_path / "shard_index.txt"
+    index.write_text(f"# shards\n0.h5\n\n1.h5\n{again}\n")
+    with pytest.raises(
+        InputError, match=rf"line 5 lists '{again}', the file of line 2; its rows would count twice"
+    ):
+        open_spectra(index)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +276,15 @@ def _with(index, value):
             _changed(wave=lambda w: w / 10),
             "710.02 to 884.98, expected Angstrom; it looks like nm, multiply by 10$",
         ),
-        (_changed(wave=lambda w: w / 1e4), "looks like micrometres, multiply by 10000"),
+        (
+            _changed(wave=lambda w: w / 1e4),
+            "expected Angstrom; it looks like micrometres, multiply by 10000$",
+        ),
+        (
+            _changed(wave=np.log10),
+            r"from 3\.85\d* to 3\.94\d*, .* like log10 of Angstrom, write 10\*\*wave \(7100 to 8850\); or, if it",
+        ),
+        (_changed(wave=np.log), r"the natural logarithm of Angstrom, write exp\(wave\) \(7100 to 8850\)"),
         (_changed(wave=lambda w: w - 7200), "wavelengths are positive"),
         (_changed(wave=_with(9, np.nan)), "not finite at 1 pixels, first 9"),
         (_changed(wave=lambda w: w[:-1]), r"shape \(63,\), expected .* of the 64 pixels"),

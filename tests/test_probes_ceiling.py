@@ -293,6 +293,11 @@ def test_the_prior_is_the_covariance_of_train_stars_each_counted_once():
     [
         ({"T_eff": np.ones(5)}, {}, "no label log_g"),
         ({"T_eff": np.ones(5), "log_g": np.full(5, np.nan)}, {}, "0 train stars have all of T_eff, log_g"),
+        (
+            {"T_eff": np.ones(5), "log_g": np.array([1, 2, -999, 3, 4])},
+            {},
+            "label 'log_g' is -999 in 1 of 5 rows",
+        ),
         ({"T_eff": np.ones(5), "log_g": np.ones(5)}, {"amplitude_sd": -1.0}, "of ln A is -1.0"),
         ({"T_eff": np.ones(5), "log_g": np.ones(5)}, {"amplitude_sd": np.nan}, "of ln A is nan"),
     ],

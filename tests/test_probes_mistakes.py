@@ -68,6 +68,16 @@ def test_noise_levels_that_differ_without_the_flag(verb, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_splits_on_other_wavelengths(verb, split, tmp_path, capsys):
+    """Extracted in another run, in which nobody saw the wavelengths of train."""
+    stores(tmp_path / "f", **{split: {"moved": lambda wave: wave + 500}})
+    told = refused(verb, tmp_path / "f", tmp_path / "r", capsys)
+    assert f"the {split} spectra are on other wavelengths than those of train" in told
+    assert "apart by up to 500 Angstrom" in told
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_val_in_the_place_of_test(verb, tmp_path, capsys):
     """The same stars as val and test, and a val store that was copied to where test stores are."""
     made = stores(tmp_path / "f")
@@ -87,6 +97,7 @@ def test_val_in_the_place_of_test(verb, tmp_path, capsys):
         ("absent", "split 'train' has no label 'absent'; it has: T_eff, gap, log_g"),
         ("gap", "label 'gap' is missing (NaN or inf) in 1 of 60 rows of split 'train' (first rows: [3])"),
         ("log_g+gap", "label 'gap' is missing"),
+        ("marked", "split 'train': label 'marked' is -999 in 1 of 60 rows (first rows: [3])"),
     ],
 )
 def test_labels_that_are_missing_or_not_finite(label, message, tmp_path, capsys):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from probes_fakes import LAYER, N_FEATURES, POOLING, make_view, make_views
 
-from cache.errors import ConfigError, LeakError, ProbeError, UnknownName
+from cache.errors import ConfigError, LeakError, MissingLabel, ProbeError, UnknownName
 from probes.controls import shuffled_by_star, star_ranks
 from probes.features import FeaturePart, load_features, parts_from_json
 from probes.splits import check_disjoint, check_views, load_labels, load_sample
@@ -20,7 +20,7 @@ def test_a_star_on_both_sides_is_refused_whatever_its_row(one, other):
     views = make_views()
     views[other][0].stars[5] = views[one][0].stars[17]
     with pytest.raises(LeakError, match=rf"1 stars stand in both '{one}' and '{other}' .*rows \[5\]"):
-        check_views(views)
+        check_views(views, [PART])
 
 
 def test_the_message_shows_stars_as_hex():
@@ -32,18 +32,18 @@ def test_the_message_shows_stars_as_hex():
 def test_rows_numbered_from_zero_in_every_split_are_no_leak():
     views = make_views()
     assert np.intersect1d(views["train"][0].rows, views["test"][0].rows).size
-    check_views(views)
+    check_views(views, [PART])
 
 
 def test_draws_of_one_star_may_train_together_but_not_test():
     views = make_views()
     again = make_view("train", 80, draw=1)
     views["train"].append(again)
-    check_views(views)
+    check_views(views, [PART])
     del views["train"][1]
     views["test"] = [make_view("test", 80, draw=1, first_star=0)]
     with pytest.raises(LeakError, match="80 stars stand in both 'train' and 'test'"):
-        check_views(views)
+        check_views(views, [PART])
 
 
 # --- families, levels, splits ---
@@ -55,22 +55,22 @@ def test_other_families_are_refused_and_the_fields_named():
     with pytest.raises(
         ProbeError, match="differ in error_input: 'true' / 'zero'; say --cross error-input if"
     ):
-        check_views(views)
-    check_views(views, {"error-input"})
+        check_views(views, [PART])
+    check_views(views, [PART], {"error-input"})
     views["test"] = [make_view("test", error_input="zero", origin="random:1")]
     with pytest.raises(ProbeError, match=r"encoder\.origin: 'checkpoint' / 'random:1'"):
-        check_views(views, {"error-input"})
+        check_views(views, [PART], {"error-input"})
 
 
 def test_noise_levels_are_crossed_by_name_only():
     views = make_views()
     views["test"] = [make_view("test", level=0.5)]
     with pytest.raises(ProbeError, match=r"train 1\.0, val 1\.0, test 0\.5.*--cross noise-level"):
-        check_views(views)
-    check_views(views, {"noise-level"})
+        check_views(views, [PART])
+    check_views(views, [PART], {"noise-level"})
     views["test"].append(make_view("test", level=1.0, draw=1))
     with pytest.raises(ProbeError, match=r"mixes noise levels"):
-        check_views(views, {"noise-level"})
+        check_views(views, [PART], {"noise-level"})
 
 
 @pytest.mark.parametrize(
@@ -83,37 +83,70 @@ def test_noise_levels_are_crossed_by_name_only():
 def test_a_crossing_that_does_not_occur_is_refused(name, told):
     views = make_views()
     with pytest.raises(ProbeError, match=f"--cross {name}, but the features of {told}"):
-        check_views(views, {name})
+        check_views(views, [PART], {name})
     other = {"noise-level": {"error_input": "zero"}, "error-input": {"level": 0.5}}[name]
     views["test"] = [make_view("test", **other)]
     with pytest.raises(ProbeError, match=told):
-        check_views(views, {"noise-level", "error-input"})
+        check_views(views, [PART], {"noise-level", "error-input"})
 
 
 def test_a_split_is_used_for_what_it_is():
     views = make_views()
     views["test"] = [make_view("val", first_star=10**9)]
     with pytest.raises(ProbeError, match="split 'val' were given as 'test'"):
-        check_views(views)
+        check_views(views, [PART])
 
 
 def test_a_draw_is_given_once():
     views = make_views()
     views["train"] *= 2
     with pytest.raises(ProbeError, match=r"given twice \(draws \[0, 0\]\)"):
-        check_views(views)
+        check_views(views, [PART])
 
 
 def test_train_and_test_are_needed_and_names_are_checked():
     views = make_views()
     del views["val"]
-    check_views(views)
+    check_views(views, [PART])
     with pytest.raises(ConfigError, match="no features of split 'test'"):
-        check_views({**views, "test": []})
+        check_views({**views, "test": []}, [PART])
     with pytest.raises(UnknownName, match="unknown split 'dev'; known: train, val, test"):
-        check_views({**views, "dev": []})
+        check_views({**views, "dev": []}, [PART])
     with pytest.raises(UnknownName, match="unknown crossing 'family'; known: noise-level"):
-        check_views(views, {"family"})
+        check_views(views, [PART], {"family"})
+
+
+# --- wavelengths ---
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+@pytest.mark.parametrize("direction", ["forward", "mean", "concat"])
+def test_splits_on_other_wavelengths_are_refused(split, direction):
+    """Heads weigh features by their place: fitted on one grid and tested on another, they fail without a sign."""
+    views = make_views()
+    views["train"].append(make_view("train", 80, draw=1))
+    view = views[split][-1]
+    plain = view.coordinates
+
+    def moved(*which):
+        return {name: v + 500 if name.startswith("wave") else v for name, v in plain(*which).items()}
+
+    view.coordinates = moved
+    part = FeaturePart(layer=LAYER, pooling=POOLING, direction=direction)
+    told = rf"the {split} spectra are on other wavelengths than those of train: the windows of {part.path} reach from "
+    with pytest.raises(
+        ProbeError, match=told + r"7000\.00 to 700.* apart by up to 500 Angstrom in .*resample"
+    ):
+        check_views(views, [part])
+
+
+def test_a_grid_of_other_pixels_is_refused_whatever_its_ends():
+    views = make_views()
+    views["test"][0].coordinates = lambda *_: {"wave_lo": np.array([7000.0]), "wave_hi": np.array([7003.0])}
+    with pytest.raises(
+        ProbeError, match=r"from 7000\.00 to 7003\.00 Angstrom in test\. The network sees pixels"
+    ):
+        check_views(views, [PART])
 
 
 # --- joining ---
@@ -158,6 +191,18 @@ def test_a_missing_label_fails_only_where_it_is_asked_for():
     view.stored.clear()
     with pytest.raises(ProbeError, match="it has: none"):
         load_labels(view, ["a_M"])
+
+
+@pytest.mark.parametrize("missing", ["fail", "drop"])
+def test_a_number_that_marks_a_missing_label_is_no_value(missing):
+    """Fitted as values, -999 for all dwarfs would make a good score of knowing a dwarf."""
+    view = make_view("val", 10)
+    view.rows = np.arange(100, 110)
+    view.stored["log_g"][[2, 7]] = -999
+    load_labels(view, ["T_eff"], missing=missing)
+    told = r"split 'val': label 'log_g' is -999 in 2 of 10 rows \(first rows: \[102, 107\]\), and all other values"
+    with pytest.raises(MissingLabel, match=told):
+        load_labels(view, ["T_eff", "log_g"], missing=missing)
 
 
 def test_labels_are_checked_before_features_are_read():

@@ -210,6 +210,21 @@ def test_the_model_section_must_describe_the_checkpoint():
             check_model(told | wrong, found, "x.ckpt")
 
 
+@pytest.mark.parametrize(
+    ("kept", "stated"), [({"sigma_input_mode": "L0"}, None), ({"lr": 0.1}, "pixel"), (None, "pixel")]
+)
+def test_the_error_mode_of_the_model_section_gives_way_to_that_of_hyper_parameters(kept, stated, tmp_path):
+    """The section's, where it names none, is the default of the group's code."""
+    content = torch.load(CHECKPOINT, weights_only=True)
+    content.pop("hyper_parameters", None)
+    torch.save(content if kept is None else {**content, "hyper_parameters": kept}, tmp_path / "x.ckpt")
+    asked = settings(tmp_path, tmp_path, config_model=None, encoder_ckpt=str(tmp_path / "x.ckpt"))
+    files = {split: str(tmp_path / f"{split}.h5") for split in ("train", "val", "test")}
+    told = {"num_layers": 4, "embed_dim": 8, "kernel_size": 5}
+    request = request_of(asked.model_copy(update={"data": None, **files, "model": told}))
+    assert request.error_mode == stated
+
+
 def test_the_default_settings_are_the_documents():
     plain, document = (
         FinetuneSettings(),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cache import label_markers
 from cache.canonical import digest_json
 from cache.errors import ConfigError
 from cache.progress import progress
@@ -51,7 +52,8 @@ def rows_with_labels(
     """The first `most` kept rows (None: all), and the labels of all rows of the files (N, 5), finite in those.
 
     With `missing` `drop` rows without one of the labels are passed over. Raises ConfigError, which says why all are
-    needed, for a label that is absent or an empty column, with `fail` for one that is not finite in one of the rows.
+    needed, for a label that is absent or an empty column, or in which a number such as -999 marks what is missing, with
+    `fail` for one that is not finite in one of the rows.
     """
     if absent := [name for name in LABELS if name not in spectra.label_names]:
         raise ConfigError(
@@ -62,6 +64,9 @@ def rows_with_labels(
     labels = checked_labels(spectra, known).values[:, places]
     rows = known.kept[:most]
     for name, column in zip(LABELS, labels.T, strict=True):
+        marked = label_markers.told(column[known.kept], known.kept)
+        if marked is not None:
+            raise ConfigError(f"{spectra.files[0]}: {split}: label {name} {marked}; {NEED_ALL}")
         bad = rows[~np.isfinite(column[rows])]
         if bad.size and bad.size == len(rows):
             raise ConfigError(

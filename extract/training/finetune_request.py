@@ -9,6 +9,7 @@ from cache.runlog import command_line
 from ..choices import devices_of
 from ..chosen_encoder import SHIPPED_FILES, check_checkpoint, is_random
 from ..engine import choose_device
+from ..hyper_parameters import hyper_statements
 from ..request import SPLITS, ExtractConfig, named_data, usable_cores
 from ..weights_file import read_weights
 from .attention import attention_heads
@@ -110,7 +111,9 @@ def _stated_error_mode(settings: FinetuneSettings) -> str | None:
     if not settings.model or settings.config_model or is_random(checkpoint) or checkpoint in SHIPPED_FILES:
         return None
     check_checkpoint(checkpoint)
-    if "config" in read_weights(Path(checkpoint)).ours:
+    found = read_weights(Path(checkpoint))
+    kept = hyper_statements(found.hyper_parameters).values()
+    if "config" in found.ours or any("error_mode" in stated for stated in kept):
         return None
     mode = stated_by(settings.model).get("error_mode")
     return None if mode is None else str(mode)
