@@ -65,7 +65,7 @@ def test_what_is_not_ours_to_look_into_is_never_offered_for_removal(tmp_path, cl
     temporary = tmp_path / "train/.tmp-of-somebody"
     temporary.mkdir()
     closed |= {forbidden, temporary}
-    found = find_candidates(tmp_path, ("leftovers", "damaged", "covered"), results=tmp_path)
+    found = find_candidates(tmp_path, ("leftovers", "damaged", "unfinished"), results=tmp_path)
     assert not found.candidates
     assert dict(found.spared) == dict.fromkeys((forbidden, temporary), "you have no right to look into it")
 
