@@ -26,7 +26,7 @@ class PruneSettings(Command):
     damaged: stores with a file that is not the committed one; cache repair and extract run would mend most of them.
     unfinished: stores that lack blocks; extract run would go on with them.
     unused: finished stores that no result record names.
-    covered: stores that no record names, whose arrays are all in other finished stores of the same rows, draw and noise.
+    covered: stores that no record names, with all their arrays in other finished stores of the same rows, draw, noise.
     What a running extraction holds is left alone; so are unfinished stores written to within the last hour, unless
     --older-than is given. Parts of an extraction (--part) hold no locks: wait for them. Fisher matrices, random
     encoders and errors of train are never touched; cache ls says how much they take.
@@ -112,7 +112,16 @@ def _text(found: Found, settings: PruneSettings, failed: dict[Path, str]) -> str
 
 def _command(settings: PruneSettings) -> str:
     """The command that removes what was shown: every flag that chooses is repeated."""
-    words = ["python", "-m", "cache", "prune", "--root", str(settings.root), "--results", str(settings.results)]
+    words = [
+        "python",
+        "-m",
+        "cache",
+        "prune",
+        "--root",
+        str(settings.root),
+        "--results",
+        str(settings.results),
+    ]
     words += ["--what", ",".join(settings.what)]
     if settings.older_than is not None:
         words += ["--older-than", repr(settings.older_than)]

@@ -414,7 +414,16 @@ def test_only_what_was_offered_goes(zoo, tmp_path_factory, capsys, what, older_t
         for name, candidate in itertools.product(before, offered)
         if any((folder / name).is_relative_to(path) for path in candidate.inside or (candidate.path,))
     }
-    argv = ["--root", root, "--results", results, "--what", ",".join(sorted(what)), "--older-than", older_than]
+    argv = [
+        "--root",
+        root,
+        "--results",
+        results,
+        "--what",
+        ",".join(sorted(what)),
+        "--older-than",
+        older_than,
+    ]
     capsys.readouterr()
     assert prune(*argv) == 0
     *_, last = capsys.readouterr().out.splitlines()
