@@ -10,6 +10,7 @@ from .audit_rows import A2, Scored, full_name, leaves, row_of
 from .audit_stores import TRUE, AuditViews
 from .audit_verdict import Evidence, Kept, judged, score_of
 from .cross_fit import Samples
+from .left_out import told_kept
 from .registry import head_entry
 from .rounding import all_significant, significant
 from .spec import ProbeRequest, spec_of
@@ -42,6 +43,7 @@ def audit_spec(request: ProbeRequest, views: AuditViews, *, n_folds: int) -> dic
         "data_kind",
         "selection",
         "precision",
+        "missing_labels",
     )
     return {
         **{name: plain[name] for name in kept if name in plain},
@@ -82,7 +84,7 @@ def _sources(views: AuditViews) -> dict[str, list[Mapping[str, Any]]]:
 
 
 def audit_result(
-    found: Scored, views: AuditViews, *, samples: Samples, flags: Sequence[str]
+    found: Scored, views: AuditViews, *, request: ProbeRequest, samples: Samples, flags: Sequence[str]
 ) -> dict[str, Any]:
     """Rows, survival and verdict of one label, as the record holds them; `samples` are counted."""
     resamples = Resamples(found.stars)
@@ -121,6 +123,7 @@ def audit_result(
         "weights": views.true["train"][0].provenance["encoder"].get("weights"),
         "stores": store_digests_of(views),
         "predictions": {},
+        **told_kept(request, views.true, samples),
     }
 
 
