@@ -70,7 +70,7 @@ def read_header(store: Path) -> Header:
     try:
         content = json.loads(text)["attributes"][ATTRIBUTE]
         schema = content["schema"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Damaged(f"{path}: header unreadable ({error!r}); {_anew(store)}") from error
     if schema != SCHEMA:
         raise SchemaVersion(

@@ -10,7 +10,7 @@ from .arrays import ArrayName
 from .atomic import TEMPORARY_PREFIX
 from .canonical import canonical_json
 from .errors import CacheError, ConfigError, Damaged, Incomplete, UnknownName
-from .inventory import StoreInfo, look, split_folders, store_folders
+from .inventory import StoreInfo, closed_splits, look, split_folders, store_folders
 from .locks import abandoned
 from .provenance import group
 from .records import Record, read_records
@@ -70,7 +70,8 @@ def find_candidates(
     chosen: dict[Path, Candidate] = {}
     spared: dict[Path, str] = {}
     linked = {path: LINKED for path in split_folders(root) if path.is_symlink()}
-    spared |= linked
+    closed = dict.fromkeys(closed_splits(root), FORBIDDEN)
+    spared |= closed | linked
     there = [look(path) for path in store_folders(root) if path.parent not in linked]
     spared |= {info.path: FORBIDDEN for info in there if info.state == "forbidden"}
     there = [info for info in there if info.state != "forbidden"]
@@ -194,7 +195,8 @@ def _is_whole(path: Path) -> bool:
 
 def _leftovers(root: Path, stores: list[Path]) -> Iterator[Candidate]:
     """Temporary folders and lock files that no living process holds: beside stores, and inside those that stay."""
-    for folder in (root, *(split for split in split_folders(root) if not split.is_symlink())):
+    apart = {*closed_splits(root), *(split for split in split_folders(root) if split.is_symlink())}
+    for folder in (root, *(split for split in split_folders(root) if split not in apart)):
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             if path.name.startswith(_TEMPORARY) and path.is_dir() and not path.is_symlink():
                 n_bytes, age = measure(path)

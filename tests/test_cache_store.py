@@ -383,3 +383,11 @@ def test_the_command_that_rebuilds_writes_where_the_store_is_and_no_selection(
     monkeypatch.chdir(tmp_path.parent)  # and from elsewhere the default folder is another
     if "--out" not in told:
         assert rebuild_command(path).endswith(f" --out {first}")
+
+
+def test_a_header_that_is_nested_deeper_than_can_be_read_is_damaged(tmp_path):
+    path = make_store(tmp_path)
+    (path / "zarr.json").write_bytes(b'{"attributes":' * 200_000 + b"}" * 200_000)
+    with pytest.raises(Damaged, match="header unreadable"):
+        FeatureStore.open(path)
+    assert look(path).state == "damaged"
