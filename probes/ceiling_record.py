@@ -11,6 +11,7 @@ import numpy as np
 from cache.fisher import FisherMatrices
 from cache.stars import count_stars
 
+from .carried import FEW_FLAG, LEAST_STARS
 from .ceiling import (
     Prior,
     label_information,
@@ -96,10 +97,11 @@ class Ceiling:
         if n_left_out:
             flags.insert(0, f"{n_left_out} of {self.n_scored} test rows {LEFT_OUT_FLAG}")
         method = str(self.fisher.provenance["method"]["name"])
+        n_stars = count_stars(found.rows.stars)
         return {
             "status": "ok",
             "error": None,
-            "n": {"test": count_stars(found.rows.stars)},
+            "n": {"test": n_stars},
             "n_rows": {"test": found.rows.y.size},
             **self.about(),
             "figures": figures(self.bounded),
@@ -114,7 +116,11 @@ class Ceiling:
                 runs=[runs[k] for k in holds],
                 y_hat=found.y_hat[:, holds],
             ),
-            "flags": flags if method == "mock" else [EMULATOR_FLAG, *flags],
+            "flags": [
+                *([] if method == "mock" else [EMULATOR_FLAG]),
+                *flags,
+                *([FEW_FLAG] if n_stars < LEAST_STARS else []),
+            ],
         }
 
     def arrays(self) -> dict[str, Array]:

@@ -16,6 +16,7 @@ from cache.errors import Stale
 from cache.fisher import FisherMatrices, fisher_key, write_fisher
 from cache.records import read_arrays, read_predictions, read_records, record_path, write_record
 from cache.store_folders import store_paths
+from probes.carried import FEW_FLAG
 from probes.ceiling_applies import NOT_STORED, SEES_CLEAN_FLUX, SEES_THE_ERROR, why_not
 from probes.ceiling_command import CeilingSettings, run
 from probes.ceiling_inputs import matched
@@ -298,7 +299,8 @@ def test_a_probe_above_is_flagged(survey, capsys):
     (record,) = ceilings(survey)
     above = [row["run"] for row in record.result["rows"] if row["above"]]
     assert above
-    assert record.result["flags"] == [f"above the ceiling: {run[:12]}" for run in above]
+    assert record.result["flags"] == [*(f"above the ceiling: {run[:12]}" for run in above), FEW_FLAG]
+    assert record.result["n"]["test"] < 30
     assert "ABOVE THE CEILING" in capsys.readouterr().out
 
 
