@@ -46,7 +46,7 @@ FITTED  = --need-splits train,test
 NEEDED  = $(subst +,$(comma),$(LABEL))
 PROBE   = $(PY) -m probes run --results $(OUT)/results --seed $(SEED) --layers $(LAYER) --poolings $(POOL) --directions $(DIRECTION) \
           --heads $(HEAD) --labels $(LABEL) --missing-labels $(MISSING)
-NO_VAL  = $(if $(TRAIN)$(VAL)$(TEST),$(if $(VAL),,--no-val),$(if $(DATA),$(shell test -d '$(DATA)/val' || echo --no-val)))
+NO_VAL  = $(if $(TRAIN)$(VAL)$(TEST),$(if $(VAL),,--no-val),$(if $(DATA),$(shell ls '$(DATA)/val/dataset.h5' '$(DATA)/val/shard_index.txt' 2>/dev/null | grep -q . || echo --no-val)))
 GIVEN   = $(if $(filter command environment,$(origin $(1))),--$(2) '$($(1))')
 AUDIT   := $(OUT)/features/audit.json
 FED     := zero shuffled constant from-noisy

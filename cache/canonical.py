@@ -41,7 +41,7 @@ def check_seal(value: Any, source: Path | str) -> dict[str, Any]:
         raise Damaged(f"{source}: carries no digest of itself; it was cut short or not written by this tool")
     try:
         found = digest_json({name: item for name, item in value.items() if name != SELF})
-    except ValueError as error:  # NaN, infinity, half a surrogate pair: never written by us
+    except (ValueError, RecursionError) as error:  # NaN, infinity, half a surrogate pair: never written by us
         raise Damaged(f"{source}: holds what cannot have been written ({error})") from error
     if found != value[SELF]:
         raise Damaged(f"{source}: content has digest {found[:16]}, not the one it says: it was altered")
@@ -54,6 +54,6 @@ def read_sealed(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_bytes())
     except (FileNotFoundError, PermissionError):
         raise
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise Damaged(f"{path}: not readable as JSON ({error})") from error
     return check_seal(value, path)

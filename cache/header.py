@@ -9,6 +9,7 @@ from typing import Any
 from .arrays import CHUNKS, FEATURES, ArrayName
 from .canonical import check_seal, read_sealed
 from .errors import Damaged, NotExtracted, SchemaVersion
+from .extract_command import DEFAULT_ROOT, EXTRACTS, flag_value, with_flags
 from .near_stores import meant
 from .provenance import SCHEMA, family, store_key
 from .static import StaticFiles
@@ -69,7 +70,7 @@ def read_header(store: Path) -> Header:
     try:
         content = json.loads(text)["attributes"][ATTRIBUTE]
         schema = content["schema"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Damaged(f"{path}: header unreadable ({error!r}); {_anew(store)}") from error
     if schema != SCHEMA:
         raise SchemaVersion(
@@ -138,13 +139,12 @@ def last_run(store: Path) -> dict[str, Any]:
 def rebuild_command(store: Path) -> str:
     """The command of the last run that wrote this store, or a pointer to the help.
 
-    In a copied or moved folder the command is given the folder that the store is in now.
+    It names the folder that the store is in now, which may be a copy or have been moved, and no selection file: the
+    user's own has been written by now.
     """
-    command = str(last_run(store).get("command", "python -m extract run --help"))
-    words, root = shlex.split(command), store.parent.parent
-    if "--out" in words[:-1]:
-        place = words.index("--out") + 1
-        if Path(words[place]).absolute() != root.absolute():
-            words[place] = str(root)
-            return shlex.join(words)
-    return command
+    command, root = str(last_run(store).get("command", f"{shlex.join(EXTRACTS)} --help")), store.parent.parent
+    words = shlex.split(command)
+    if words[: len(EXTRACTS)] != EXTRACTS or words[len(EXTRACTS) :] == ["--help"]:
+        return command
+    written_to = Path(flag_value(words, "--out") or DEFAULT_ROOT)
+    return with_flags(command, {} if written_to.absolute() == root.absolute() else {"--out": str(root)})

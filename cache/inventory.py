@@ -14,7 +14,7 @@ from .errors import BlindspotError, SchemaVersion
 from .header import ATTRIBUTE, COMMIT_FOLDER, RUNS_FOLDER, Header, read_header
 from .near_stores import STORE_NAME
 from .provenance import KEY_DIGITS
-from .store_folders import is_there
+from .store_folders import is_closed, is_there
 
 StoreState = Literal["finished", "unfinished", "damaged", "outdated", "misplaced", "forbidden"]
 """`misplaced`: whole, but not under the name that its key and split give it; `forbidden`: not ours to read."""
@@ -51,9 +51,18 @@ def split_folders(root: Path) -> Iterator[Path]:
             yield path
 
 
+def closed_splits(root: Path) -> list[Path]:
+    """The folders of splits that we have no right to look into: what lies there is not known."""
+    return [split for split in split_folders(root) if is_closed(split)]
+
+
 def store_folders(root: Path) -> Iterator[Path]:
-    """Yield every `<root>/<split>/<16 hex digits>` that is or was a store; only links of splits are followed."""
-    for path in (path for split in split_folders(root) for path in sorted(split.iterdir())):
+    """Yield every `<root>/<split>/<16 hex digits>` that is or was a store; only links of splits are followed.
+
+    Those in `closed_splits` are not known, and not among them.
+    """
+    splits = (split for split in split_folders(root) if not is_closed(split))
+    for path in (path for split in splits for path in sorted(split.iterdir())):
         is_ours = STORE_NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
         if is_ours and (is_there(path / "zarr.json") or (path / COMMIT_FOLDER).is_dir()):
             yield path
@@ -108,6 +117,6 @@ def _age(path: Path) -> float:
 def _is_sealed(path: Path) -> bool:
     try:
         check_seal(json.loads((path / "zarr.json").read_bytes())["attributes"][ATTRIBUTE], path)
-    except (BlindspotError, OSError, ValueError, KeyError, TypeError):
+    except (BlindspotError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
     return True

@@ -10,10 +10,10 @@ from .arrays import ArrayName
 from .atomic import TEMPORARY_PREFIX
 from .canonical import canonical_json
 from .errors import CacheError, ConfigError, Damaged, Incomplete, UnknownName
-from .inventory import StoreInfo, look, split_folders, store_folders
+from .inventory import StoreInfo, closed_splits, look, split_folders, store_folders
 from .locks import abandoned
 from .provenance import group
-from .records import read_records
+from .records import Record, read_records
 from .removal import PRUNING, is_held, measure
 from .store import FeatureStore
 from .texts import age_text
@@ -62,7 +62,7 @@ def find_candidates(
     """What of the kinds `what` lies under `root` and is at least `older_than` seconds old.
 
     Without an age, unfinished stores must be an hour old, the rest may be of any age. Raises UnknownName for a
-    kind, ConfigError for `unused` when there are no records.
+    kind, ConfigError for `unused` and `covered` when there are no records under `results`.
     """
     for kind in what:
         if kind not in KINDS:
@@ -70,7 +70,8 @@ def find_candidates(
     chosen: dict[Path, Candidate] = {}
     spared: dict[Path, str] = {}
     linked = {path: LINKED for path in split_folders(root) if path.is_symlink()}
-    spared |= linked
+    closed = dict.fromkeys(closed_splits(root), FORBIDDEN)
+    spared |= closed | linked
     there = [look(path) for path in store_folders(root) if path.parent not in linked]
     spared |= {info.path: FORBIDDEN for info in there if info.state == "forbidden"}
     there = [info for info in there if info.state != "forbidden"]
@@ -133,12 +134,8 @@ def _unfinished(stores: list[StoreInfo], _: Path) -> Reasons:
 
 def _unused(stores: list[StoreInfo], results: Path) -> Reasons:
     """Finished stores that no record names."""
-    records = read_records(results)
-    if not records:
-        raise ConfigError(
-            f"{results}: holds no records, so every store would count as unused; say where they are with --results"
-        )
-    named = _named_keys(results)
+    records = _records(results)
+    named = _named_keys(records)
     for info in stores:
         if info.state == "finished" and info.header is not None and info.header.key not in named:
             yield info, f"none of {len(records)} records under {results} names it"
@@ -146,7 +143,7 @@ def _unused(stores: list[StoreInfo], results: Path) -> Reasons:
 
 def _covered(stores: list[StoreInfo], results: Path) -> Reasons:
     """Stores that no record names and whose arrays are all in others of their group, read and found whole."""
-    named = _named_keys(results)
+    named = _named_keys(_records(results))
     staying: dict[str, dict[Path, set[ArrayName]]] = {}
     for info in stores:
         if info.state == "finished" and info.header is not None and _is_whole(info.path):
@@ -172,9 +169,20 @@ SELECT: dict[str, Callable[[list[StoreInfo], Path], Reasons]] = {
 }
 
 
-def _named_keys(results: Path) -> set[str]:
+def _records(results: Path) -> list[Record]:
+    """The records that tell which stores are in use; ConfigError where there are none."""
+    records = read_records(results)
+    if not records:
+        raise ConfigError(
+            f"{results}: holds no records, so every store would count as unused; say where they are with --results "
+            "(before the first probe is on record, no store goes as unused or covered)"
+        )
+    return records
+
+
+def _named_keys(records: list[Record]) -> set[str]:
     """Keys of the stores that records name."""
-    return {key for r in read_records(results) for key in _KEY.findall(canonical_json([r.spec, r.result]))}
+    return {key for r in records for key in _KEY.findall(canonical_json([r.spec, r.result]))}
 
 
 def _is_whole(path: Path) -> bool:
@@ -187,7 +195,8 @@ def _is_whole(path: Path) -> bool:
 
 def _leftovers(root: Path, stores: list[Path]) -> Iterator[Candidate]:
     """Temporary folders and lock files that no living process holds: beside stores, and inside those that stay."""
-    for folder in (root, *(split for split in split_folders(root) if not split.is_symlink())):
+    apart = {*closed_splits(root), *(split for split in split_folders(root) if split.is_symlink())}
+    for folder in (root, *(split for split in split_folders(root) if split not in apart)):
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             if path.name.startswith(_TEMPORARY) and path.is_dir() and not path.is_symlink():
                 n_bytes, age = measure(path)

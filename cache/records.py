@@ -131,7 +131,7 @@ def unchanged(root: Path, name: str, about: Mapping[str, Any]) -> Record | None:
         return None
     try:
         for kind in record.files:
-            _read_sidecar(root, kind, name)
+            _read_sidecar(root, record, kind)
     except Damaged:
         return None
     return record
@@ -139,7 +139,7 @@ def unchanged(root: Path, name: str, about: Mapping[str, Any]) -> Record | None:
 
 def read_arrays(root: Path | str, name: str) -> dict[str, Array]:
     """The array sidecar of a record; empty when it has none. Damaged when it is not what the record names."""
-    content = _read_sidecar(Path(root), "arrays", name)
+    content = _read_sidecar(Path(root), read_record(root, name), "arrays")
     if content is None:
         return {}
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
@@ -154,16 +154,16 @@ def read_predictions(root: Path | str, name: str) -> dict[str, Array]:
     import pyarrow as pa  # noqa: PLC0415  only readers of predictions need pyarrow
     from pyarrow import parquet  # noqa: PLC0415
 
-    content = _read_sidecar(Path(root), "predictions", name)
+    content = _read_sidecar(Path(root), read_record(root, name), "predictions")
     if content is None:
         raise NotExtracted(f"{sidecar_path(Path(root), 'predictions', name)}: the record has no predictions")
     table = parquet.read_table(pa.BufferReader(content))
     return {column: table[column].to_numpy() for column in table.column_names}
 
 
-def _read_sidecar(root: Path, kind: str, name: str) -> bytes | None:
+def _read_sidecar(root: Path, record: Record, kind: str) -> bytes | None:
     """The bytes beside a record, if they are those that it names; None when it names none."""
-    digest, path = read_record(root, name).files.get(kind), sidecar_path(root, kind, name)
+    digest, path = record.files.get(kind), sidecar_path(root, kind, record.run_id)
     try:
         content = path.read_bytes()
     except FileNotFoundError:

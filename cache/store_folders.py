@@ -1,11 +1,12 @@
 """The folders in which the stores of a split lie."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import Damaged, SchemaVersion
-from .header import Header, read_header
+from .header import COMMIT_FOLDER, Header, read_header
 from .provenance import KEY_DIGITS
 
 
@@ -13,7 +14,8 @@ from .provenance import KEY_DIGITS
 class SplitStores:
     """The stores of one split: those that can be read, with their headers, and those that cannot.
 
-    `outdated`: why those in other formats are not among them. `forbidden`: folders that are not ours to read.
+    `outdated`: why those in other formats are not among them. `forbidden`: folders that are not ours to read, be it for
+    their commit records alone, or the folder of the whole split.
     """
 
     readable: tuple[tuple[Path, Header], ...]
@@ -36,6 +38,11 @@ def is_there(path: Path) -> bool:
         return True
 
 
+def is_closed(folder: Path) -> bool:
+    """Whether a folder is there and we have no right to look into it."""
+    return folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK)
+
+
 def stores_of(root: Path, split: str) -> SplitStores:
     """The stores of one split, from their headers alone.
 
@@ -43,6 +50,8 @@ def stores_of(root: Path, split: str) -> SplitStores:
     """
     readable: list[tuple[Path, Header]] = []
     outdated: list[SchemaVersion] = []
+    if is_closed(root / split):
+        return SplitStores((), (), (root / split,))
     forbidden: list[Path] = []
     for path in store_paths(root, split):
         try:
@@ -58,5 +67,8 @@ def stores_of(root: Path, split: str) -> SplitStores:
                 f"{path}: holds key {header.key[:KEY_DIGITS]} of split {header.provenance['split']!r}, so it was "
                 "renamed or moved; give it its name back, or delete it"
             )
+        if is_closed(path / COMMIT_FOLDER):
+            forbidden.append(path)
+            continue
         readable.append((path, header))
     return SplitStores(tuple(readable), tuple(outdated), tuple(forbidden))

@@ -11,7 +11,7 @@ from pydantic import Field
 from .beside import beside
 from .commandline import Command
 from .header import last_run
-from .inventory import StoreInfo, look, store_folders
+from .inventory import StoreInfo, closed_splits, look, store_folders
 from .texts import age_text, size_text, table
 
 HEAD = (
@@ -57,6 +57,11 @@ def run_ls(settings: LsSettings) -> None:
     for info in stores:
         if info.reason:
             sys.stderr.write(f"{info.state}: {info.reason}\n")
+    for split in closed_splits(settings.root):
+        sys.stderr.write(
+            f"forbidden: {split}: you have no right to look into it, so its stores are not listed; ask its owner for "
+            "the right: chmod -R g+rX\n"
+        )
 
 
 def _beside(settings: LsSettings) -> Iterator[str]:

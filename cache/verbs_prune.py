@@ -26,7 +26,7 @@ class PruneSettings(Command):
     damaged: stores with a file that is not the committed one; cache repair and extract run would mend most of them.
     unfinished: stores that lack blocks; extract run would go on with them.
     unused: finished stores that no result record names.
-    covered: stores whose arrays are all in other finished stores of the same rows, draw and noise.
+    covered: stores that no record names, with all their arrays in other finished stores of the same rows, draw, noise.
     What a running extraction holds is left alone; so are unfinished stores written to within the last hour, unless
     --older-than is given. Parts of an extraction (--part) hold no locks: wait for them. Fisher matrices, random
     encoders and errors of train are never touched; cache ls says how much they take.
@@ -34,7 +34,10 @@ class PruneSettings(Command):
     """
 
     root: Path = Field(Path("artifacts/features"), description="folder of the stores")
-    results: Path = Field(Path("artifacts/results"), description="folder of the records, for --what unused")
+    results: Path = Field(
+        Path("artifacts/results"),
+        description="folder of the records: stores that they name are neither unused nor covered",
+    )
     what: tuple[str, ...] = Field(
         ("leftovers", "outdated"),
         description="leftovers, outdated, damaged, unfinished, unused, covered; commas between",
@@ -108,7 +111,7 @@ def _text(found: Found, settings: PruneSettings, failed: dict[Path, str]) -> str
 
 
 def _command(settings: PruneSettings) -> str:
-    """The command that removes what was shown."""
+    """The command that removes what was shown: every flag that chooses is repeated."""
     words = [
         "python",
         "-m",
@@ -116,11 +119,10 @@ def _command(settings: PruneSettings) -> str:
         "prune",
         "--root",
         str(settings.root),
-        "--what",
-        ",".join(settings.what),
+        "--results",
+        str(settings.results),
     ]
-    if "unused" in settings.what:
-        words += ["--results", str(settings.results)]
+    words += ["--what", ",".join(settings.what)]
     if settings.older_than is not None:
-        words += ["--older-than", f"{settings.older_than:g}"]
+        words += ["--older-than", repr(settings.older_than)]
     return shlex.join([*words, "--yes"])

@@ -20,7 +20,8 @@ SHIPPED_FOLDER = Path(__file__).parent / "shipped"
 SHIPPED_FILES = MappingProxyType({SHIPPED: "mock_small", SHIPPED_REFERENCE: "mock_reference"})
 """What the built-in encoders are called in the folder, each with its YAML (docs/pretraining.md)."""
 
-_SEED = re.compile("[0-9]{1,18}")
+_SEED = re.compile("0|[1-9][0-9]{0,17}")
+"""One text for each seed: it stands in the file of the encoder, and in keys."""
 
 
 def is_random(checkpoint: str) -> bool:
@@ -74,7 +75,7 @@ def check_checkpoint(checkpoint: str) -> None:
         return
     seed = checkpoint.partition(":")[2]
     beside = (other.name for other in path.parent.glob("*.ckpt"))
-    known = (*SHIPPED_FILES, f"{RANDOM_PREFIX}{seed if re.fullmatch('[0-9]{1,18}', seed) else 0}", *beside)
+    known = (*SHIPPED_FILES, f"{RANDOM_PREFIX}{seed if _SEED.fullmatch(seed) else 0}", *beside)
     raise CheckpointError(
         f"{checkpoint}: {'is a folder' if path.is_dir() else 'no such file'}; expected a checkpoint file, or one of "
         f"{', '.join(SHIPPED_FILES)}, {RANDOM_PREFIX}SEED (as in {RANDOM_PREFIX}0){did_you_mean(path.name, known)}"
@@ -133,7 +134,7 @@ def random_seed(checkpoint: str) -> int:
     text = checkpoint.removeprefix(RANDOM_PREFIX)
     if not _SEED.fullmatch(text):
         raise ConfigError(
-            f"checkpoint {checkpoint!r}: expected random:SEED with a whole number of at most 18 digits, such as "
-            "random:0"
+            f"checkpoint {checkpoint!r}: expected random:SEED with a whole number of at most 18 digits, without "
+            "zeros before it, such as random:0"
         )
     return int(text)

@@ -30,9 +30,10 @@ from .run_command import RunSettings, to_request
 class FinaliseSettings(RunSettings):
     """Say which row blocks of an extraction are missing and which commands compute them; compute nothing.
 
-    Takes --plan FILE, which needs neither spectra nor network, or the flags of `run`. Finished stores are checked:
-    every commit record, and every chunk by size and checksum. Exit status 0 when all is finished, and computed alike
-    unless --mixed accepts that it is not; 2 otherwise.
+    Takes --plan FILE, which needs neither spectra nor network, or the flags of `run`. Finished stores are checked as
+    any reader of them does first: metadata, every commit record, and of every chunk its size and the checksum at its
+    end. The values are not read; `python -m cache verify` compares them all with what was committed. Exit status 0 when
+    all is finished, and computed alike unless --mixed accepts that it is not; 2 otherwise.
     Example: python -m extract finalise --plan plan.json --n-parts 8
     """
 

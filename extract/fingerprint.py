@@ -5,8 +5,9 @@ slab digest  = sha256(row digests of rows 4096 i to 4096 (i + 1), of all files e
 input digest = sha256(canonical JSON of version, n_rows, wave digest, label names, has_noisy, slab digests)
 """
 
+import contextlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,10 +158,20 @@ def checked_labels(spectra: SpectraFile, known: Fingerprint) -> LabelRows:
     )
 
 
-def forget(spectra: SpectraFile, remember: Path, *, mask: Mask | None) -> None:
-    """Remove what is remembered of the files, so that the next pass reads them."""
-    for path in sidecars(spectra, remember, mask=mask):
-        path.unlink(missing_ok=True)
+@contextlib.contextmanager
+def forgotten_if_changed(
+    files: Iterable[SpectraFile], remember: Path, *, mask: Mask | None
+) -> Iterator[None]:
+    """Within it a FileChanged has what is remembered of all the files removed, so that the next pass reads them.
+
+    A file with other rows than those remembered may have the size, time and inode of before: its time was put back.
+    """
+    try:
+        yield
+    except FileChanged:
+        for path in (path for spectra in files for path in sidecars(spectra, remember, mask=mask)):
+            path.unlink(missing_ok=True)
+        raise
 
 
 def sidecars(spectra: SpectraFile, remember: Path, *, mask: Mask | None) -> list[Path]:

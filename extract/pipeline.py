@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from cache.atomic import TEMPORARY_PREFIX, sweep
 from cache.dask_cluster import Cluster
-from cache.errors import CheckpointError, FileChanged, Incomplete, Stale
+from cache.errors import CheckpointError, Incomplete, Stale
 from cache.locks import in_use
 from cache.progress import progress
 from cache.runlog import run_log
@@ -17,7 +17,6 @@ from cache.writer import StoreWriter, leftovers
 
 from .block_task import BlockTask, Target, computed_with
 from .checkpoint import weights_digest
-from .fingerprint import forget
 from .head_start import HeadStart
 from .named_files import check_named_files
 from .plan import StorePlan, arrays_of, block_rows_of, check_room, open_writer, row_table
@@ -47,13 +46,8 @@ def extract_features(
     with prepare(config, say=say, begun=begun) as prepared:
         check_room(config.out, prepared.plans)
         before = weights_digest(prepared.model)
-        try:
-            rates: dict[str, Rates] = {}
-            paths = {split: _run_split(prepared, split, say, rates) for split in prepared.plans}
-        except FileChanged:  # what was remembered of it is not true, though size, time and inode say so
-            for spectra in prepared.spectra.values():
-                forget(spectra, config.digests, mask=prepared.mask)
-            raise
+        rates: dict[str, Rates] = {}
+        paths = {split: _run_split(prepared, split, say, rates) for split in prepared.plans}
         if weights_digest(prepared.model) != before:
             raise CheckpointError(
                 "the encoder's weights or norm statistics changed during the run; this is a bug"

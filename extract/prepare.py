@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.dask_cluster import Cluster
-from cache.errors import ConfigError, FileChanged
+from cache.errors import ConfigError
 from cache.plan_file import Plan, read_plan
 from cache.progress import progress
 
@@ -25,7 +25,7 @@ from .chosen_encoder import (
 from .encoder import BlindspotModel1D
 from .engine import check_precision, choose_device
 from .fed_error import FedError, fed_error
-from .fingerprint import Fingerprint, fingerprint, forget
+from .fingerprint import Fingerprint, fingerprint, forgotten_if_changed
 from .head_start import HeadStart
 from .mask import load_mask
 from .plan import StorePlan, check_no_shared_stars, plan_stores, provenance_of
@@ -73,7 +73,7 @@ def prepare(
     """Open and check everything: names, checkpoint, files, rows, stars across splits; then plan the stores.
 
     `begun` may be at the fingerprints already. With a plan file the stores are those of the plan; Stale when anything
-    is not as it was planned.
+    is not as it was planned. A FileChanged, here or from the body, has what is remembered of the files removed.
     """
     plan = None if config.plan is None else read_plan(config.plan)
     device = choose_device(config.device)
@@ -88,6 +88,7 @@ def prepare(
         check_labels(config, spectra)
         check_same_wave(spectra, first)
         mask = None if config.mask is None else load_mask(config.mask, len(first.wave))
+        files.enter_context(forgotten_if_changed(spectra.values(), config.digests, mask=mask))
         check_mask_stated(config)
         wave = first.wave if mask is None else first.wave[mask]
         wanted = _wanted(config, model, wave, say)
@@ -240,10 +241,6 @@ def _train_error(
     """What error inputs that are fitted on train need, of the train split of this run."""
     if config.error_input not in FROM_TRAIN:
         return None
-    try:
-        found, path = saved_train_error(config.encoders, spectra["train"], prints["train"], mask=mask)
-    except FileChanged:  # what was remembered of it is not true, though size, time and inode say so
-        forget(spectra["train"], config.digests, mask=mask)
-        raise
+    found, path = saved_train_error(config.encoders, spectra["train"], prints["train"], mask=mask)
     say(f"train error {path}")
     return found

@@ -136,7 +136,7 @@ class RunSettings(Command):
 
 
 def to_request(settings: RunSettings) -> ExtractConfig:
-    """The request that the settings stand for; ConfigError when no data or too much of it is named.
+    """The request that the settings stand for; ConfigError when no data, too little or too much of it is named.
 
     With a plan it is the plan's, and whatever is given beside must not change it.
     """
@@ -144,18 +144,21 @@ def to_request(settings: RunSettings) -> ExtractConfig:
         from .planned import planned_request  # noqa: PLC0415  imports torch
 
         given = settings.model_fields_set - OUTPUT
-        return planned_request(settings.plan, {name: getattr(settings, name) for name in given})
+        request = planned_request(settings.plan, {name: getattr(settings, name) for name in given})
+        _check_splits(settings.need_splits, request.data)
+        return request
     return stated_request(settings)
 
 
 def stated_request(settings: RunSettings) -> ExtractConfig:
-    """The request that the settings say themselves."""
+    """The request that the settings say themselves; ConfigError where it lacks data, or a split that is needed."""
     data = named_data(settings.data, {s: getattr(settings, s) for s in SPLITS}, split=settings.split)
     if not data:
         raise ConfigError(
             "no data: say --data FOLDER (with train/, val/, test/) or --data FILE --split NAME; "
             "python -m extract mock makes a mock survey"
         )
+    _check_splits(settings.need_splits, data)
     ours = {field.name for field in dataclasses.fields(ExtractConfig)} - {"data", "command", "plan"}
     fields: dict[str, Any] = {
         name: getattr(settings, name) for name in RunSettings.model_fields if name in ours
@@ -178,7 +181,6 @@ def _check_splits(needed: Collection[str], data: Mapping[str, Sequence[Path]]) -
 def run(settings: RunSettings) -> None:
     """Extract, or with `dry_run` only check and plan; prints the stores."""
     request = to_request(settings)
-    _check_splits(settings.need_splits, request.data)
     check_named_files(request, selection=settings.selection)
     with head_start(request) as begun:
         if settings.dry_run:

@@ -1,20 +1,28 @@
-"""Whether what a record says still holds: it was fitted, to the stores of today, and its head is there."""
+"""Whether what a record says still holds: it was fitted, to the stores of today, and all that was written is whole."""
 
 from pathlib import Path
 
-from cache.records import read_record, record_path
+from cache.errors import Damaged, NotExtracted, SchemaVersion
+from cache.records import unchanged
 
-from .persistence import has_head
+from .persistence import saved_digest
 from .runner import head_folder
 from .splits import Views
 
 
 def is_fresh(results: Path, name: str, views: Views) -> bool:
-    """Whether a good record of that name, with its head, was made from stores with the digests of today."""
-    if not record_path(results, name).exists() or not has_head(head_folder(results, name)):
+    """Whether a good record of that name was made from stores with the digests of today, and its files are whole.
+
+    Its head must be the one that the record tells of, and predictions and arrays those that it names: a probe that
+    lacks one, or has another in its place, is fitted again. Raises Damaged for a record that was altered.
+    """
+    record = unchanged(results, name, {"status": "ok", "stores": store_digests(views)})
+    if record is None:
         return False
-    result = read_record(results, name).result
-    return bool(result["status"] == "ok" and result["stores"] == store_digests(views))
+    try:
+        return bool(saved_digest(head_folder(results, name)) == record.result["model"])
+    except (Damaged, NotExtracted, SchemaVersion):
+        return False
 
 
 def store_digests(views: Views) -> dict[str, str]:

@@ -32,7 +32,8 @@ def check_kin(
     The features must be those of the training in every field of their family, but for the seed of the noise, what
     `cross` names (`noise-level`, `error-input`), and with `observed`, which says that the spectra carry noise of their
     own, the mode of the noise and the kind of data. Raises UnknownName for another crossing, ProbeError, naming the
-    fields, for other features, for spectra on other wavelengths, and for observed spectra onto which noise was drawn.
+    fields, for other features, for spectra on other wavelengths, for observed spectra onto which noise was drawn, and
+    where `cross` names what does not differ.
     """
     check_crossings(cross)
     mode = str(view.provenance["noise"]["mode"])
@@ -50,8 +51,9 @@ def check_kin(
             "with the command that made it and --refit"
         )
     _check_level(folder, saved, view, cross)
+    crossed = _crossed(saved, view, cross)
     unknown = check_wavelengths(folder, saved, view, parts_from_json(saved.use["parts"]))
-    return (*_notes(saved, view, observed=observed), *(() if unknown is None else (unknown,)))
+    return (*crossed, *_notes(saved, view, observed=observed), *(() if unknown is None else (unknown,)))
 
 
 def _check_family(
@@ -106,6 +108,27 @@ def _check_level(folder: Path, saved: SavedHead, view: FeatureView, cross: Colle
             f"{folder}: fitted at noise level {saved.use['noise_level']}, these features have {level}; "
             "say --cross noise-level if that is meant"
         )
+
+
+def _crossed(saved: SavedHead, view: FeatureView, cross: Collection[str]) -> list[str]:
+    """A note on each crossing that is named; ProbeError where it crosses nothing."""
+    here: Any = view.provenance
+    of_training = saved.use.get(TRAINED_ON, here)  # where it is not known, the families are the same
+    both = {
+        NOISE_LEVEL: (saved.use["noise_level"], noise_level_of(view)),
+        ERROR_INPUT: (of_training["error_input"], here["error_input"]),
+    }
+    for name in cross:
+        if both[name][0] == both[name][1]:
+            raise ProbeError(
+                f"--cross {name}, but the head was trained at {name.replace('-', ' ')} {both[name][0]!r} and these "
+                "features have it too: nothing is crossed; leave the crossing out"
+            )
+    return [
+        f"note: the {name.replace('-', ' ')} is crossed: {both[name][0]!r} in training, {both[name][1]!r} in these "
+        "features"
+        for name in sorted(set(cross))
+    ]
 
 
 def _notes(saved: SavedHead, view: FeatureView, *, observed: bool) -> Iterator[str]:

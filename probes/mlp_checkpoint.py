@@ -50,7 +50,7 @@ class Checkpoint:
             with safetensors.safe_open(self._path, framework="pt") as file:
                 described = json.loads(file.metadata()[METADATA])
             whole = described == seal(described) and described["tensors"] == _digest(tensors)
-        except (KeyError, TypeError, ValueError, safetensors.SafetensorError):
+        except (KeyError, TypeError, ValueError, RecursionError, safetensors.SafetensorError):
             whole = False
         if not whole:
             raise Damaged(f"{self._path}: not a whole training state; remove it, the training starts anew")

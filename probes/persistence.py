@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cache.atomic import building, publish_bytes, publish_json, sync
-from cache.canonical import digest_json, read_sealed, sha256
+from cache.canonical import SELF, digest_json, read_sealed, sha256
 from cache.errors import Damaged, NotExtracted, SchemaVersion
 
 from .registry import make_probe
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 HEAD_SCHEMA = 1
 HEAD_FILE = "head.json"
+USE = "use"
+AGAIN = "run its probe again: the head is fitted anew"
+"""What to do about a head that is not whole."""
 AXES_FILE = "principal_axes.npz"
 """Beside a head that was fitted to coordinates on principal axes."""
 
@@ -33,10 +36,12 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 @dataclass(frozen=True)
 class SavedHead:
-    """A fitted head read back, its name in the registry, and what it was fitted to (`use`, `axes`)."""
+    """A fitted head read back, its name in the registry, its digest, and what it was fitted to (`use`, `axes`)."""
 
     head: "Head"
     name: str
+    digest: str
+    """As `model_digest` gives it."""
     use: dict[str, Any]
     axes: "PrincipalAxes | None" = None
 
@@ -66,7 +71,7 @@ def save_head(
         new.mkdir()
         for file, content in files.items():
             publish_bytes(new / file, content)
-        publish_json(new / HEAD_FILE, {**description, "use": dict(use)})
+        publish_json(new / HEAD_FILE, {**description, USE: dict(use)})
         _replace_folder(new, folder, aside=temporary)
     return digest_json(description)
 
@@ -77,17 +82,7 @@ def load_head(folder: Path) -> SavedHead:
     Raises NotExtracted when there is none, SchemaVersion when it is of another format, Damaged when a file is
     missing or differs from its digest.
     """
-    try:
-        described = read_sealed(folder / HEAD_FILE)
-    except FileNotFoundError:
-        raise NotExtracted(
-            f"{folder}: no fitted head; fit one with `python -m probes run`, which prints its run id"
-        ) from None
-    if described["schema_version"] != HEAD_SCHEMA:
-        raise SchemaVersion(
-            f"{folder}: head format {described['schema_version']}, this program reads {HEAD_SCHEMA}; fit it again"
-        )
-    files = {name: _checked_file(folder, name, digest) for name, digest in described["files"].items()}
+    described, files = _read(folder)
     settings = dict(described["settings"])
     if "device" in settings:
         settings["device"] = "cpu"  # a head fitted on a GPU predicts anywhere
@@ -98,12 +93,38 @@ def load_head(folder: Path) -> SavedHead:
     head.chosen_, head.arrays_, head.flags_ = described["chosen"], {}, []
     head.from_files(files)
     axes = _axes_from(folder, files[AXES_FILE], head) if AXES_FILE in files else None
-    return SavedHead(head, described["head"], described["use"], axes)
+    return SavedHead(head, described["head"], _digest(described), described[USE], axes)
 
 
-def has_head(folder: Path) -> bool:
-    """Whether a fitted head was saved there; its files are not looked at."""
-    return (folder / HEAD_FILE).is_file()
+def saved_digest(folder: Path) -> str:
+    """Digest of the head saved in a folder, as `model_digest` gives it, when all of its files are whole.
+
+    Imports no library of heads. Raises what `load_head` raises for what is not there, not whole, or of another format.
+    """
+    described, _ = _read(folder)
+    return _digest(described)
+
+
+def _digest(described: Mapping[str, Any]) -> str:
+    """The digest of what `_description` gave, read back."""
+    return digest_json({name: value for name, value in described.items() if name not in (SELF, USE)})
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """What head.json says, and the files it names, compared with their digests."""
+    try:
+        described = read_sealed(folder / HEAD_FILE)
+    except FileNotFoundError:
+        raise NotExtracted(
+            f"{folder}: no fitted head; fit one with `python -m probes run`, which prints its run id"
+        ) from None
+    except Damaged as error:
+        raise Damaged(f"{error}; {AGAIN}") from error
+    if described["schema_version"] != HEAD_SCHEMA:
+        raise SchemaVersion(
+            f"{folder}: head format {described['schema_version']}, this program reads {HEAD_SCHEMA}; {AGAIN}"
+        )
+    return described, {name: _checked_file(folder, name, sha) for name, sha in described["files"].items()}
 
 
 def _files(head: "Head", axes: "PrincipalAxes | None") -> dict[str, bytes]:
@@ -125,13 +146,11 @@ def _axes_from(folder: Path, content: bytes, head: "Head") -> "PrincipalAxes":
             }
         axes = PrincipalAxes(**found)
     except (TypeError, ValueError) as error:
-        raise Damaged(
-            f"{folder / AXES_FILE}: holds no principal axes ({error}); fit the head again"
-        ) from error
+        raise Damaged(f"{folder / AXES_FILE}: holds no principal axes ({error}); {AGAIN}") from error
     if axes.axes.shape != (head.n_features_in_, axes.mean.size):
         raise Damaged(
             f"{folder / AXES_FILE}: axes of shape {axes.axes.shape} for a head of {head.n_features_in_} features and "
-            f"{axes.mean.size} columns; fit the head again"
+            f"{axes.mean.size} columns; {AGAIN}"
         )
     return axes
 
@@ -154,10 +173,10 @@ def _checked_file(folder: Path, name: str, digest: str) -> bytes:
     if not _SAFE_NAME.fullmatch(name):
         raise Damaged(f"{folder / HEAD_FILE}: {name!r} is not a file name of ours")
     if not path.is_file():
-        raise Damaged(f"{path}: missing; fit the head again")
+        raise Damaged(f"{path}: missing; {AGAIN}")
     content = path.read_bytes()
     if sha256(content) != digest:
-        raise Damaged(f"{path}: differs from what was saved; fit the head again")
+        raise Damaged(f"{path}: differs from what was saved; {AGAIN}")
     return content
 
 

@@ -1,6 +1,6 @@
 """`python -m probes predict`: apply a fitted head to stored features, labels or not."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +8,19 @@ from pydantic import Field
 
 from cache import FeatureView, Want, find
 from cache.commandline import Command, Verb, say
-from cache.errors import ConfigError, NotExtracted
+from cache.errors import ConfigError
 from cache.given_stores import view_of
 from cache.selection import read_selection
 
 from .features import FeaturePart
+from .head_of_record import load_head_of, run_id_of
 from .kinship import check_kin
-from .persistence import load_head
 from .predict import parts_of, predictions_of
 from .predicted_files import check_out, write_predictions
 from .runner import head_folder
+
+FEATURES = Path("artifacts/features")
+NO_CONTROL = "none"
 
 
 class PredictSettings(Command):
@@ -34,7 +37,7 @@ class PredictSettings(Command):
         None,
         description="split of the features, looked up in --features, or in --selection where it has several",
     )
-    features: Path = Field(Path("artifacts/features"), description="folder of the stores, with --split")
+    features: Path = Field(FEATURES, description="folder of the stores, with --split")
     family: str | None = Field(
         None, description="first digits of the family, where --split has several stored"
     )
@@ -59,27 +62,39 @@ class PredictSettings(Command):
 def run(settings: PredictSettings) -> None:
     """Predict every row of the features and write one file, with what it is made of in or beside it."""
     _check_named(settings)
-    folder = _head(settings.results, settings.head)
-    saved = load_head(folder)
+    run_id = run_id_of(settings.results, settings.head)
+    saved, record = load_head_of(settings.results, run_id)
     views = _views(settings, parts_of(saved))
-    notes = {
-        note: None
-        for view in views
-        for note in check_kin(folder, saved, view, cross=settings.cross, observed=settings.observed)
-    }
+    folder, control = head_folder(settings.results, run_id), str(record.spec["control"])
+    notes = list(_of_control(control))
+    for view in views:
+        told = check_kin(folder, saved, view, cross=settings.cross, observed=settings.observed)
+        notes += [note for note in told if note not in notes]
     found = [predictions_of(saved, view) for view in views]
     columns = {name: np.concatenate([of_view[name] for of_view in found]) for name in found[0]}
     about = {
-        "head": folder.name,
+        "head": run_id,
+        "model": saved.digest,
+        "labels": record.spec["labels"],
+        "control": control,
         "stores": {key: digest for view in views for key, digest in view.stores.items()},
         "observed": settings.observed,
         "cross": sorted(settings.cross),
-        "notes": list(notes),
+        "notes": notes,
     }
     write_predictions(settings.out, columns, about=about)
     for note in notes:
         say(note)
-    say(f"{len(columns['row'])} rows written to {settings.out}")
+    say(f"{'+'.join(record.spec['labels'])} of {len(columns['row'])} rows written to {settings.out}")
+
+
+def _of_control(control: str) -> Iterator[str]:
+    """What a reader of predictions by the head of a control must know."""
+    if control != NO_CONTROL:
+        yield (
+            f"note: this is the head of a control ({control.replace('_', ' ')}): what probes are compared with, no "
+            "estimate of the label"
+        )
 
 
 def _check_named(settings: PredictSettings) -> None:
@@ -101,7 +116,8 @@ def _check_named(settings: PredictSettings) -> None:
             f"{' and '.join(ways) or 'nothing'} names the features; name them in one way: --selection FILE (written by "
             "extract run --selection FILE), --split NAME in the folder --features, or --store FOLDER"
         )
-    narrowed = {"--family": settings.family, "--noise-level": settings.noise_level}
+    elsewhere = None if settings.features == FEATURES else settings.features
+    narrowed = {"--family": settings.family, "--noise-level": settings.noise_level, "--features": elsewhere}
     if ways != ["--split"] and (unused := [flag for flag, value in narrowed.items() if value is not None]):
         raise ConfigError(
             f"{' and '.join(unused)} beside {ways[0]}: that names the stores already; leave it away, or look for them "
@@ -124,17 +140,6 @@ def _views(settings: PredictSettings, parts: Sequence[FeaturePart]) -> list[Feat
             f"{settings.selection}: holds {', '.join(selection.splits)}; say which with --split"
         )
     return selection.views(split, arrays)
-
-
-def _head(results: Path, digits: str) -> Path:
-    found = sorted((results / "heads").glob(f"{digits}*"))
-    if not found:
-        raise NotExtracted(
-            f"{results / 'heads'}: no fitted head begins with {digits!r}; fit one with probes run"
-        )
-    if len(found) > 1:
-        raise ConfigError(f"{len(found)} fitted heads begin with {digits!r}; give more digits")
-    return head_folder(results, found[0].name)
 
 
 VERB = Verb(PredictSettings, run)

@@ -14,6 +14,7 @@ from cache.provenance import KEY_DIGITS
 from cache.records import Record, read_predictions
 
 from .features import FeaturePart, parts_from_json, prediction_columns
+from .head_of_record import check_is_of
 from .persistence import load_head
 from .runner import head_folder
 from .splits import FAIL, Sample, load_sample
@@ -43,7 +44,9 @@ def take_up(results: Path, features: Path, record: Record) -> RecordedProbe:
 
     Raises Stale where the stores have changed or the head predicts something else, and what reading raises.
     """
-    saved = load_head(head_folder(results, record.run_id))
+    folder = head_folder(results, record.run_id)
+    saved = load_head(folder)
+    check_is_of(record, saved, folder)
     parts = parts_from_json(saved.use["parts"])
     view = recorded_view(features, record, "test")
     labels = tuple(record.spec["labels"])

@@ -85,7 +85,7 @@ class StoreChoice:
     def views(self, arrays: Arrays) -> Views:
         """The stores of all splits: every wanted draw of train, draw 0 of val, of test the draw chosen.
 
-        Raises what `cache.find` raises; only val may be absent.
+        Raises what `cache.find` raises, ConfigError for a draw of test where none was drawn; only val may be absent.
         """
         views: dict[str, list[FeatureView]] = {}
         for split in SPLITS:
@@ -97,7 +97,18 @@ class StoreChoice:
                     raise
                 continue
             views[split] = found if split == "train" else found[:1]
+        self._check_drawn(views["test"][0])
         return views
+
+    def _check_drawn(self, test: FeatureView) -> None:
+        """Refuse a draw of test where none was drawn: whichever is named, the features are the same."""
+        noise = test.provenance["noise"]
+        if self.test_draw and noise.get("draw") is None:
+            raise ConfigError(
+                f"--test-draw {self.test_draw}, but no noise was drawn onto the test features (noise mode "
+                f"{noise['mode']!r}): they have no draws; leave the flag out, or name features extracted with --noise "
+                "draw"
+            )
 
     def told(self) -> str:
         """What is chosen beyond the selection, to stand behind the title of a probe; empty when nothing is."""
@@ -175,7 +186,7 @@ class StoreChoice:
                 f"--draws {n_draws}"
             )
         draws = of_split.draws[:n_draws]
-        if split == "test" and self.test_draw:
+        if split == "test" and self.test_draw and of_split.draws != (None,):
             if self.test_draw not in of_split.draws:
                 raise NotExtracted(
                     f"--test-draw {self.test_draw}, but of test draws {', '.join(map(str, of_split.draws))} are "

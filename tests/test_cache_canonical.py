@@ -51,6 +51,9 @@ def test_reading_a_sealed_file(tmp_path):
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(Damaged, match=r"x\.json: not readable as JSON"):
         read_sealed(path)
+    path.write_bytes(b"[" * 200_000 + b"]" * 200_000)
+    with pytest.raises(Damaged, match=r"x\.json: not readable as JSON"):
+        read_sealed(path)
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(Damaged, match="not readable"):
         read_sealed(path)

@@ -342,6 +342,6 @@ def test_ls_tells_what_lies_beside_the_stores(tmp_path, capsys):
     nowhere = ("--fisher", tmp_path / "x", "--encoders", tmp_path / "x")
     assert cache("ls", "--root", tmp_path / "features", *nowhere) == 0
     assert "beside them" not in capsys.readouterr().out
-    kinds = ("leftovers", "outdated", "damaged", "unfinished", "covered")
+    kinds = ("leftovers", "outdated", "damaged", "unfinished")
     assert cache("prune", "--root", tmp_path / "features", "--what", ",".join(kinds), "--yes") == 0
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before

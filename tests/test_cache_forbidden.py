@@ -32,8 +32,15 @@ def closed(monkeypatch):
 
         return method
 
+    def listed(path):
+        if path.absolute() in folders:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listing(path)
+
     for name in real:
         monkeypatch.setattr(Path, name, guarded(name))
+    listing = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", listed)
     can, there = os.access, os.path.lexists
     monkeypatch.setattr(os, "access", lambda path, how: Path(path) not in folders and can(path, how))
     monkeypatch.setattr(
@@ -46,10 +53,11 @@ def contents(folder):
     return {path.relative_to(folder): path.is_dir() or path.read_bytes() for path in folder.rglob("*")}
 
 
-def test_a_store_that_may_not_be_read_keeps_nobody_from_the_others(tmp_path, closed, capsys):
+@pytest.mark.parametrize("inside", ["", ".commit"])
+def test_a_store_that_may_not_be_read_keeps_nobody_from_the_others(tmp_path, closed, capsys, inside):
     make_store(tmp_path)
     forbidden = make_store(tmp_path, provenance(arrays=(BACKWARD,)))
-    closed.add(forbidden)
+    closed.add(forbidden / inside)
     assert find(tmp_path, "train", WANT).arrays == (FORWARD,)
     backward = Want(arrays=((BACKWARD.layer, "backward", BACKWARD.pooling),))
     with pytest.raises(NotExtracted, match=rf"may not read it: {forbidden}; .*ask its owner") as told:
@@ -75,9 +83,43 @@ def test_what_is_not_ours_to_look_into_is_never_offered_for_removal(tmp_path, cl
     temporary = tmp_path / "train/.tmp-of-somebody"
     temporary.mkdir()
     closed |= {forbidden, temporary}
-    found = find_candidates(tmp_path, ("leftovers", "damaged", "covered"), results=tmp_path)
+    found = find_candidates(tmp_path, ("leftovers", "damaged", "unfinished"), results=tmp_path)
     assert not found.candidates
     assert dict(found.spared) == dict.fromkeys((forbidden, temporary), "you have no right to look into it")
+
+
+def test_a_split_that_may_not_be_read_keeps_nobody_from_the_others(tmp_path, closed, capsys):
+    make_store(tmp_path)
+    other = make_store(tmp_path, provenance("test"))
+    before = contents(tmp_path)
+    (tmp_path / f"train/{PRUNING}abcd").mkdir()
+    closed.add(tmp_path / "test")
+    with pytest.raises(NotExtracted, match=rf"may not read it: {tmp_path}/test; .*ask its owner"):
+        find(tmp_path, "test", WANT)
+    assert main("cache", VERBS, ["ls", "--root", str(tmp_path)]) == 0
+    told = capsys.readouterr()
+    assert other.name not in told.out
+    assert told.out.count("finished") == 1
+    assert f"forbidden: {tmp_path}/test: you have no right to look into it" in told.err
+    what = ["--what", "leftovers,outdated,damaged,unfinished", "--older-than", "0", "--yes"]
+    assert main("cache", VERBS, ["prune", "--root", str(tmp_path), *what]) == 0
+    told = capsys.readouterr().out
+    assert f"left alone: {tmp_path}/test: you have no right to look into it" in told
+    assert "removed 1" in told
+    closed.clear()
+    assert contents(tmp_path) == before
+
+
+def test_an_extraction_goes_on_beside_a_store_of_which_the_commits_may_not_be_read(
+    tmp_path, closed, spectra_file
+):
+    from survey_fakes import extract_one  # torch, for this test
+
+    one = extract_one(spectra_file, tmp_path)
+    other = extract_one(spectra_file, tmp_path, poolings=("global_mean",))
+    closed.add(other.path / ".commit")
+    assert extract_one(spectra_file, tmp_path).path == one.path
+    assert extract_one(spectra_file, tmp_path, poolings=("mean_max",)).path not in (one.path, other.path)
 
 
 @pytest.mark.parametrize(("name", "told"), [("shut/x", "no right to read it: ask its"), ("new", "to write")])

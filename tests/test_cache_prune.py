@@ -4,6 +4,7 @@ import fcntl
 import itertools
 import json
 import os
+import shlex
 import shutil
 import time
 from pathlib import Path
@@ -132,7 +133,8 @@ def test_nothing_is_removed_unless_told(make_store, tmp_path, capsys):
     assert "3 leftovers of killed runs" in told
     *_, total, command = told.splitlines()
     assert "5 could go" in total
-    assert command == f"python -m cache prune --root {tmp_path} --what leftovers,outdated --yes"
+    chosen = f"--root {tmp_path} --results artifacts/results --what leftovers,outdated"
+    assert command == f"python -m cache prune {chosen} --yes"
     before = FeatureStore.open(store).digest()
     assert prune(*command.split()[4:]) == 0
     assert "removed 5" in capsys.readouterr().out
@@ -255,17 +257,20 @@ def test_covered_stores_may_go_and_no_array_is_lost(make_store, tmp_path, held, 
         for text in held
     }
     make_store(tmp_path, provenance(arrays=(FORWARD, BACKWARD, MEAN), noise={"draw": 1}))
+    reports_fakes.write(tmp_path / "results", [reports_fakes.record()])
     chosen = paths(tmp_path, "covered")
     assert len(chosen) == len(removed)
     if removed != ["one"]:
         assert {stores[text] for text in removed} == set(chosen)
-    assert prune("--root", tmp_path, "--what", "covered", "--yes") == 0
+    argv = ("--root", tmp_path, "--results", tmp_path / "results", "--what", "covered", "--yes")
+    assert prune(*argv) == 0
     kept = [text for text in held if stores[text].exists()]
     assert set("".join(kept)) == set("".join(held))
     assert paths(tmp_path, "covered") == []
 
 
 def test_unfinished_and_damaged_stores_cover_nothing(make_store, tmp_path):
+    reports_fakes.write(tmp_path / "results", [reports_fakes.record()])
     make_store(tmp_path)
     both = make_store(tmp_path, provenance(arrays=(FORWARD, BACKWARD)))
     chunk_path(both, BACKWARD, 0).unlink()
@@ -279,8 +284,9 @@ def test_unused_is_what_no_record_names(make_store, tmp_path):
     root, results = tmp_path / "features", tmp_path / "results"
     used, unused = make_store(root), make_store(root, provenance(noise={"draw": 1}))
     begin_store(root, provenance("val"))
-    with pytest.raises(ConfigError, match="every store would count as unused"):
-        found(root, "unused", results=results)
+    for kind in ("unused", "covered"):
+        with pytest.raises(ConfigError, match="every store would count as unused"):
+            found(root, kind, results=results)
     record = reports_fakes.record()
     key = FeatureStore.open(used).key
     record.spec["stores"]["train"] = [key]
@@ -394,8 +400,8 @@ def zoo(tmp_path_factory, make_store):
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(what=st.sets(st.sampled_from(KINDS), min_size=1))
-def test_only_what_was_offered_goes(zoo, tmp_path_factory, what):
+@given(what=st.sets(st.sampled_from(KINDS), min_size=1), older_than=st.sampled_from([0, 0.12345678]))
+def test_only_what_was_offered_goes(zoo, tmp_path_factory, capsys, what, older_than):
     folder = tmp_path_factory.mktemp("copy")
     shutil.copytree(zoo, folder, dirs_exist_ok=True)
     root, results = folder / "features", folder / "results"
@@ -408,8 +414,21 @@ def test_only_what_was_offered_goes(zoo, tmp_path_factory, what):
         for name, candidate in itertools.product(before, offered)
         if any((folder / name).is_relative_to(path) for path in candidate.inside or (candidate.path,))
     }
-    argv = ("--root", root, "--results", results, "--what", ",".join(sorted(what)), "--yes")
+    argv = [
+        "--root",
+        root,
+        "--results",
+        results,
+        "--what",
+        ",".join(sorted(what)),
+        "--older-than",
+        older_than,
+    ]
+    capsys.readouterr()
     assert prune(*argv) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    if offered:
+        assert prune(*shlex.split(last)[4:]) == 0  # the command that it printed
     assert contents(folder) == {name: content for name, content in before.items() if name not in gone}
     assert find_candidates(root, what, results=results).candidates == ()
 

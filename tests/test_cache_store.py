@@ -355,3 +355,39 @@ def test_in_a_copied_folder_the_command_names_the_folder_of_the_copy(tmp_path):
     shutil.copytree(tmp_path / "first", tmp_path / "second")
     copy = tmp_path / "second/train" / path.name
     assert rebuild_command(copy) == f"python -m extract run --data 'a b.h5' --out {tmp_path / 'second'}"
+
+
+@pytest.mark.parametrize(
+    ("told", "elsewhere"),
+    [
+        ("--data d.h5", "--data d.h5 --out {root}"),
+        ("--out={first} --data d.h5", "--data d.h5 --out {root}"),
+        ("--data d.h5 --selection s.json --out {first}", "--data d.h5 --out {root}"),
+        ("--selection=s.json --data d.h5", "--data d.h5 --out {root}"),
+    ],
+)
+def test_the_command_that_rebuilds_writes_where_the_store_is_and_no_selection(
+    tmp_path, monkeypatch, told, elsewhere
+):
+    """Also of a store that was made without --out, in the default folder of where the command ran."""
+    monkeypatch.chdir(tmp_path)
+    first = tmp_path / "artifacts/features"
+    path = make_store(first)
+    made = f"python -m extract run {told.format(first=first)}"
+    edit_sealed(next((path / ".runs").iterdir()), command=made)
+    here = made.replace(" --selection s.json", "").replace(" --selection=s.json", "")
+    assert rebuild_command(path) == here
+    shutil.copytree(first, tmp_path / "copy")
+    expected = f"python -m extract run {elsewhere.format(root=tmp_path / 'copy')}"
+    assert rebuild_command(tmp_path / "copy/train" / path.name) == expected
+    monkeypatch.chdir(tmp_path.parent)  # and from elsewhere the default folder is another
+    if "--out" not in told:
+        assert rebuild_command(path).endswith(f" --out {first}")
+
+
+def test_a_header_that_is_nested_deeper_than_can_be_read_is_damaged(tmp_path):
+    path = make_store(tmp_path)
+    (path / "zarr.json").write_bytes(b'{"attributes":' * 200_000 + b"}" * 200_000)
+    with pytest.raises(Damaged, match="header unreadable"):
+        FeatureStore.open(path)
+    assert look(path).state == "damaged"

@@ -67,7 +67,7 @@ def test_profiles(tmp_path):
             load_profile(bad)
 
 
-@pytest.mark.parametrize("name", ["random:", "random:x", "random:-1", "random:1.5"])
+@pytest.mark.parametrize("name", ["random:", "random:x", "random:-1", "random:1.5", "random:00", "random:07"])
 def test_random_seeds_are_whole_numbers(tmp_path, name):
     assert is_random(name)
     with pytest.raises(ConfigError, match="expected random:SEED with a whole number"):

@@ -56,6 +56,21 @@ def plan(data, tmp_path, capsys):
     return path
 
 
+def test_splits_that_are_needed_are_missed_by_every_command(data, plan, tmp_path, capsys):
+    stated = flags(tmp_path, data)
+    for argv in (
+        ("plan", *stated, "--plan", tmp_path / "other.json"),
+        ("finalise", *stated),
+        ("finalise", "--plan", plan),
+        ("run", *stated),
+        ("run", "--plan", plan),
+    ):
+        assert extract(*argv, "--need-splits", "train,test") == 2
+        assert "no train spectra were given" in capsys.readouterr().err
+    assert not (tmp_path / "other.json").exists()
+    assert not stores(tmp_path)
+
+
 def stores(folder):
     return [path.parent for path in sorted((folder / "features").glob("*/*/zarr.json"))]
 

@@ -215,6 +215,19 @@ def test_the_draw_of_test_may_be_stated(tmp_path, capsys, verb):
         assert "--draws 3" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["run", "sweep"])
+def test_no_draw_of_test_is_stated_where_none_was_drawn(tmp_path, capsys, verb):
+    root, undrawn = tmp_path / "features", {"mode": "none", "seed": None, "draw": None, "noise_version": None}
+    made = {split: [survey_store(root, split, noise=undrawn)] for split in N}
+    write_selection(tmp_path / "s.json", select(root, made, encoder="tiny"))
+    for of in ((), ("--selection", tmp_path / "s.json")):
+        argv = flags(root, tmp_path / "r", *of)
+        assert probes(verb, *argv, "--test-draw", 5) == 2
+        assert "--test-draw 5, but no noise was drawn onto the test features" in capsys.readouterr().err
+        assert not read_records(tmp_path / "r")
+    assert probes(verb, *argv) == 0
+
+
 def test_draws_nest_and_stars_are_counted_once(features, tmp_path):
     where = flags(features, tmp_path, "--selection", features / "selection.json")
     assert probes("sweep", *where, "--draws", "1,2,4") == 0

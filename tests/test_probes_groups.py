@@ -15,7 +15,7 @@ from probes import make_probe
 from probes.controls import shuffled_by_star
 from probes.features import FeaturePart, load_features, part_widths
 from probes.groups import Group, basis_key, group_key
-from probes.persistence import AXES_FILE, has_head, load_head, save_head
+from probes.persistence import AXES_FILE, load_head, save_head, saved_digest
 from probes.predict import predict_view
 from probes.runner import head_folder, run_group, run_probe, store_result
 from probes.spec import MIXED_LAYERS, ProbeRequest, check_request, checked_spec
@@ -151,7 +151,7 @@ def test_a_head_on_axes_and_segments_is_applied_as_it_was_fitted(tmp_path):
     views = make_views()
     run_id = store_result(tmp_path, run_probe(ask(pca=3, segments=(0, 2)), views))
     folder = head_folder(tmp_path, run_id)
-    assert has_head(folder)
+    assert saved_digest(folder) == load_head(folder).digest == read_record(tmp_path, run_id).result["model"]
     assert (folder / AXES_FILE).is_file()
     columns = predict_view(folder, views["test"][0])
     stored = read_predictions(tmp_path, run_id)

@@ -11,7 +11,7 @@ from store_fakes import provenance
 from cache import FeatureStore, FeatureView
 from cache.arrays import ArrayName
 from cache.errors import ProbeError
-from cache.records import read_arrays, read_record, read_records, record_path, write_record
+from cache.records import read_arrays, read_predictions, read_record, read_records, record_path, write_record
 from cache.skeleton import RowTable
 from cache.writer import Block, StoreWriter
 from probes.bootstrap import Resamples
@@ -328,8 +328,15 @@ def test_a_store_or_a_head_that_changed_is_told_and_the_others_go_on(features, t
             (tmp_path / "heads" / one.run_id / file).read_bytes()
         )
     assert importance(features, tmp_path) == 2
-    assert "does not give the predictions on record" in capsys.readouterr().err
+    assert "is not the head of the record of that name" in capsys.readouterr().err
     assert [record.spec["run"] for record in of_kind(tmp_path)] == [one.run_id]
+    fit(features, tmp_path, "--labels", "log_g,T_eff")
+    columns = read_predictions(tmp_path, other.run_id)
+    told = {"kind": other.kind, "spec": other.spec, "result": other.result, "run": other.run}
+    write_record(tmp_path, **told, predictions={**columns, "y_hat": columns["y_hat"] + 9})
+    capsys.readouterr()
+    assert importance(features, tmp_path) == 2
+    assert "does not give the predictions on record" in capsys.readouterr().err
     assert importance(tmp_path / "absent", tmp_path / "none") == 2
     assert "no probe on all segments" in capsys.readouterr().err
     path = record_path(tmp_path, of_kind(tmp_path)[0].run_id)

@@ -329,3 +329,102 @@ def test_observed_spectra_that_are_not_stored_are_extracted_as_what_they_are(pre
     )
     assert predict(*asked[:2], "--split", "test", "--noise-level", "2.0") == 2
     assert "--noise none" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", [("--store", "a"), ("--selection", "s.json")])
+def test_a_folder_of_features_beside_named_stores_is_refused(named, predict, capsys):
+    assert predict(*named, "--features", "elsewhere") == 2
+    assert f"--features beside {named[0]}: that names the stores already" in capsys.readouterr().err
+
+
+def test_the_file_says_which_labels_it_holds(predict, fitted, tmp_path):
+    assert predict("--store", survey_store(tmp_path / "f", "test")) == 0
+    _, about = predict.read()
+    (record,) = read_records(fitted[0])
+    assert (about["labels"], about["control"]) == (["log_g"], "none")
+    assert about["model"] == record.result["model"]
+
+
+@pytest.mark.parametrize(
+    ("crossing", "changes", "told"),
+    [
+        (
+            "noise-level",
+            {"noise": {"level": 0.5}},
+            "the noise level is crossed: 1.0 in training, 0.5 in these",
+        ),
+        ("error-input", {"error_input": "zero"}, "the error input is crossed: 'true' in training, 'zero' in"),
+    ],
+)
+def test_a_crossing_is_told_in_the_file_and_refused_where_nothing_is_crossed(
+    crossing, changes, told, predict, tmp_path, capsys
+):
+    plain = survey_store(tmp_path / "f", "test")
+    assert predict("--store", plain, "--cross", crossing) == 2
+    assert "nothing is crossed; leave the crossing out" in capsys.readouterr().err
+    assert not predict.out.exists()
+    assert predict("--store", survey_store(tmp_path / "f", "test", **changes), "--cross", crossing) == 0
+    assert told in capsys.readouterr().out
+    (note,) = predict.read()[1]["notes"]
+    assert told in note
+
+
+@pytest.fixture
+def several(tmp_path):
+    """Results of a probe of log_g, one of T_eff, and one of log_g shuffled; their run ids; features to predict of."""
+    root = tmp_path / "several"
+    for split in N:
+        survey_store(root / "f", split)
+    for asked in (("--labels", "log_g,T_eff"), ("--controls", "shuffled_labels")):
+        assert probes("run", *flags(root / "f", root / "r", *asked)) == 0
+    names = {(r.spec["labels"][0], r.spec["control"]): r.run_id for r in read_records(root / "r")}
+
+    store = survey_store(root / "new", "test", labels=False)
+
+    def run(name):
+        argv = ("--results", root / "r", "--store", store, "--out", root / "out.parquet")
+        return probes("predict", "--head", names[name], *argv)
+
+    return root, names, run
+
+
+LOG_G, T_EFF, SHUFFLED = ("log_g", "none"), ("T_eff", "none"), ("log_g", "shuffled_labels")
+
+
+@pytest.mark.parametrize("other", [T_EFF, SHUFFLED])
+def test_the_head_of_another_record_is_refused(other, several, capsys):
+    root, names, run = several
+    one, two = (root / "r/heads" / names[name] for name in (LOG_G, other))
+    one.rename(root / "aside")
+    two.rename(one)
+    (root / "aside").rename(two)
+    capsys.readouterr()
+    assert [run(LOG_G), run(other)] == [2, 2]
+    told = capsys.readouterr().err
+    assert told.count("is not the head of the record of that name") == 2
+    assert ("labels T_eff there, log_g on record" in told) == (other == T_EFF)
+    assert told.count("run its probe again: the head is fitted anew") == 2
+    assert not (root / "out.parquet").exists()
+
+
+def test_a_head_is_not_applied_without_its_record(several, capsys):
+    root, names, run = several
+    path = root / "r/records" / f"{names[LOG_G]}.json"
+    text = path.read_text()
+    path.write_text(text.replace('"control":"none"', '"control":"some"'))
+    assert run(LOG_G) == 2
+    assert "it was altered; delete this record and run its probe again" in capsys.readouterr().err
+    path.unlink()
+    assert run(LOG_G) == 2
+    assert "the record of the head" in capsys.readouterr().err
+    path.write_text(text)
+    assert run(LOG_G) == 0
+
+
+def test_the_head_of_a_control_is_told_as_one(several, capsys):
+    root, _, run = several
+    assert run(SHUFFLED) == 0
+    assert "this is the head of a control (shuffled labels)" in capsys.readouterr().out
+    about = json.loads(parquet.read_table(root / "out.parquet").schema.metadata[ABOUT.encode()])
+    assert about["control"] == "shuffled_labels"
+    assert "no estimate of the label" in about["notes"][0]

@@ -1,5 +1,6 @@
 """`python -m probes run` and `predict` on small stores, from flags to records."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from store_fakes import FORWARD
 
 from cache import FeatureStore
 from cache.header import chunk_path
-from cache.records import read_predictions, read_records
+from cache.records import read_predictions, read_records, record_path
 from cache.selection import select, write_selection
 from probes.stores import StoreChoice
 
@@ -189,7 +190,10 @@ def test_predicting_needs_no_labels(features, tmp_path, capsys):
     louder = survey_store(tmp_path / "new", "val", noise={"level": 2.0})
     for head, where, message in (
         ("", store, "say --head RUN_ID"),
-        ("zz", store, "no fitted head begins with 'zz'"),
+        ("0" * 12, store, "no fitted head begins with '000000000000'"),
+        ("zz", store, "--head 'zz': expected a run id or its first digits"),
+        ("a**", store, "--head 'a**': expected a run id or its first digits"),
+        (tmp_path / "heads" / record.run_id, store, "expected a run id or its first digits"),
         (record.run_id, other, "precision: 'fp32' in training, 'tf32' in these features"),
         (record.run_id, louder, "say --cross noise-level"),
         (record.run_id, tmp_path / "none", "no feature store there"),
@@ -212,7 +216,68 @@ def test_digits_that_fit_several_heads_are_not_enough(features, tmp_path, capsys
         (tmp_path / "heads" / name).mkdir(parents=True)
     store = survey_store(tmp_path / "new", "test", labels=False)
     assert probes("predict", "--head", "ab", "--store", store, "--results", tmp_path) == 2
-    assert "2 fitted heads begin with 'ab'; give more digits" in capsys.readouterr().err
+    assert "2 fitted heads begin with 'ab'; give more digits (ab1, ab2)" in capsys.readouterr().err
+
+
+def alter(path):
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+
+
+def remove(path):
+    path.unlink()
+
+
+@pytest.fixture(scope="module")
+def recorded(features, tmp_path_factory):
+    """Results of two probes, of log_g and T_eff, on principal axes."""
+    results = tmp_path_factory.mktemp("recorded")
+    assert probes("run", *flags(features, results, *TWO_PROBES)) == 0
+    return results
+
+
+TWO_PROBES = ("--labels", "log_g,T_eff", "--pca", "2")
+FILES = (
+    "heads/{}/head.json",
+    "heads/{}/weights.npz",
+    "heads/{}/principal_axes.npz",
+    "predictions/{}.parquet",
+)
+
+
+@pytest.mark.parametrize("what", [alter, remove])
+@pytest.mark.parametrize("file", FILES)
+def test_a_probe_of_which_a_file_is_not_whole_is_fitted_again(
+    features, recorded, tmp_path, capsys, file, what
+):
+    results = tmp_path / "r"
+    shutil.copytree(recorded, results)
+    before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
+    one, _ = read_records(results)
+    what(results / file.format(one.run_id))
+    capsys.readouterr()
+    assert probes("run", *flags(features, results, *TWO_PROBES)) == 0
+    assert capsys.readouterr().out.count("(on record)") == 1
+    after = {path: path.read_bytes() for path in before}
+    del before[record_path(results, one.run_id)], after[record_path(results, one.run_id)]  # its time
+    assert after == before
+
+
+def test_heads_that_were_exchanged_are_fitted_again(features, recorded, tmp_path, capsys):
+    results = tmp_path / "r"
+    shutil.copytree(recorded, results)
+    exchange(*((results / "heads" / record.run_id) for record in read_records(results)))
+    capsys.readouterr()
+    assert probes("run", *flags(features, results, *TWO_PROBES)) == 0
+    assert "(on record)" not in capsys.readouterr().out
+    assert probes("run", *flags(features, results, *TWO_PROBES)) == 0
+    assert capsys.readouterr().out.count("(on record)") == 2
+
+
+def exchange(one, other):
+    aside = one.with_name("aside")
+    one.rename(aside)
+    other.rename(one)
+    aside.rename(other)
 
 
 def test_a_record_notes_what_its_data_files_are_called():

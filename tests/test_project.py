@@ -287,7 +287,8 @@ def test_verbs_that_fit_need_train_and_test_before_they_extract(verb):
 
 
 @pytest.mark.parametrize("verb", ["probe", "sweep", "audit"])
-def test_the_check_is_told_of_spectra_without_val(verb, tmp_path):
+@pytest.mark.parametrize("name", ["dataset.h5", "shard_index.txt"])
+def test_the_check_is_told_of_spectra_without_val(verb, name, tmp_path):
     def check(*given):
         shown = make("-n", verb, *given).stdout.replace("\\\n", " ").splitlines()
         return next(line for line in shown if "--check" in line or "--print-extract" in line)
@@ -299,6 +300,8 @@ def test_the_check_is_told_of_spectra_without_val(verb, tmp_path):
     assert "--no-val" not in check()  # the mock survey has val
     assert "--no-val" in check(f"DATA={folder}")
     (folder / "val").mkdir()
+    assert "--no-val" in check(f"DATA={folder}")  # a folder without spectra
+    (folder / "val" / name).touch()
     assert "--no-val" not in check(f"DATA={folder}")
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from cache.canonical import digest_json
-from cache.errors import ConfigError, FileChanged, NotExtracted, SchemaVersion
+from cache.errors import ConfigError, NotExtracted, SchemaVersion
 from cache.fisher import FISHER_SCHEMA, FisherMatrices, fisher_key, fisher_path, read_fisher, write_fisher
 from cache.progress import progress
 from cache.runlog import run_log
 
 from ..choices import DROP
-from ..fingerprint import Fingerprint, checked_labels, forget
+from ..fingerprint import Fingerprint, checked_labels, forgotten_if_changed
 from ..mask import Mask, load_mask, mask_digest
 from ..spectra import SpectraFile, open_spectra
 from . import mock_gradient
@@ -60,7 +60,12 @@ def make_fisher(
         if request.train is not None:
             train = TrainStars(files.enter_context(open_spectra(list(request.train))), request)
         spectra = {s: files.enter_context(open_spectra(list(paths))) for s, paths in request.data.items()}
-        planned = {split: _planned(request, split, of_split, train) for split, of_split in spectra.items()}
+        mask = None
+        if request.mask is not None:
+            mask = load_mask(request.mask, next(iter(spectra.values())).wave.size)
+        every = [*spectra.values(), *([] if train is None else [train.spectra])]
+        files.enter_context(forgotten_if_changed(every, request.digests, mask=mask))
+        planned = {split: _planned(request, split, of, train, mask) for split, of in spectra.items()}
         for split, plan in planned.items():
             path = paths[split] = fisher_path(request.out, plan.provenance)
             told = f"{len(plan.rows)} rows, gradient by {plan.provenance['method']['name']}"
@@ -74,8 +79,9 @@ def make_fisher(
     return paths
 
 
-def _planned(request: FisherRequest, split: str, spectra: SpectraFile, train: TrainStars | None) -> Planned:
-    mask = None if request.mask is None else load_mask(request.mask, spectra.wave.size)
+def _planned(
+    request: FisherRequest, split: str, spectra: SpectraFile, train: TrainStars | None, mask: Mask | None
+) -> Planned:
     known = checked_spectra(spectra, split, request, mask)
     rows, labels = rows_with_labels(spectra, known, split, missing=request.missing_labels)
     lacking = {} if len(rows) == len(known.kept) else {"missing_labels": DROP}
@@ -130,12 +136,7 @@ def _method(
 
 def _make(request: FisherRequest, split: str, plan: Planned, train: TrainStars | None) -> None:
     started = time.time()
-    try:
-        matrices = _matrices(request, split, plan, train)
-    except FileChanged:  # what was remembered of it is not true, though size, time and inode say so
-        for spectra in (plan.spectra, *([] if train is None else [train.spectra])):
-            forget(spectra, request.digests, mask=plan.mask)
-        raise
+    matrices = _matrices(request, split, plan, train)
     about = {"files": [str(path) for path in plan.spectra.files]}
     _, note = run_log(started=started, command=request.command, about=about)
     write_fisher(request.out, matrices, run=note)
