@@ -102,7 +102,7 @@ robustness: sweep  ## noise levels crossed, draws, train sizes, axes, segments: 
 	$(PY) -m probes compare --results $(OUT)/results $(COMPARE)
 
 audit: need-data  ## does the score come through the error channel? (extracts what is missing)
-	$(AUDITED) $(ARGS) --check
+	$(AUDITED) $(ARGS) $(NO_VAL) --check
 	$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER),input_flux,input_error --poolings $(POOL),none --directions $(STORED) --need-labels $(NEEDED) --missing-labels $(MISSING) $(FITTED) --selection $(AUDIT)
 	$(foreach fed,$(FED),$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER) --poolings $(POOL) --directions $(STORED) --error-input $(fed) && )true
 	$(AUDITED) --selection $(AUDIT) $(ARGS)

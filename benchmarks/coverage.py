@@ -9,6 +9,9 @@ have R2 0.55; the power is that for R2 0.55 against 0.52 on 10,000 stars.
 Contaminated sets show the limits: errors are normal, but for a small share of stars that has a large share of the
 squared error. There only the first prediction is, so that the pair has one R2 and not one shape.
 
+Edge: the mean of four times as many train stars, and nearly that, of normal labels and of labels that half of the stars
+lack and have -999 for. There R2 is near the most that it can be, and its standard error nearly vanishes.
+
 Prints machine, versions and a table; about six minutes on one core. `--sets 50` for a quick look.
 """
 
@@ -220,6 +223,38 @@ def lines_of_limits(n_sets: int) -> Iterator[str]:
         yield f"| {case.name} | {n} | {shares} |"
 
 
+FLAG = -999.0
+SCATTERS = {"the mean of train": 0.0, "the same with scatter of 0.02 of the labels'": 0.02}
+
+
+def edge_labels(kind: str, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Labels (n,): normal, or FLAG for half of the stars and uniform for the others."""
+    if kind == "normal":
+        return rng.standard_normal(n)
+    return np.where(rng.random(n) < 0.5, FLAG, rng.uniform(-0.5, 0.5, n))
+
+
+def lines_of_edge(n_sets: int) -> Iterator[str]:
+    yield "edge: R2 of constants and nearly constants, coverage in %; sets have seeds [k, 5]"
+    yield "| labels | prediction | stars | n | R2 covered | lowest lower end | highest upper end |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
+    moments = {"normal": (0.0, 1.0), "half -999": (FLAG / 2, math.sqrt(FLAG**2 / 4 + 1 / 24))}
+    for kind, (mean, spread) in moments.items():
+        for words, scatter in SCATTERS.items():
+            for n_stars in (50, 100, 1000):
+                ends, covers = [], 0
+                for seed in range(n_sets):
+                    rng = np.random.default_rng([seed, 5])
+                    y, constant = edge_labels(kind, n_stars, rng), edge_labels(kind, 4 * n_stars, rng).mean()
+                    y_hat = constant + scatter * spread * rng.standard_normal(n_stars)
+                    (found,) = intervals_on(Resamples(np.arange(n_stars)), y, y_hat, scores=("r2",))
+                    low, high = found["r2"].as_list()
+                    covers += low <= -(((constant - mean) / spread) ** 2 + scatter**2) <= high
+                    ends.append((low, high))
+                told = f"{min(low for low, _ in ends):.2f} | {max(high for _, high in ends):.3f}"
+                yield f"| {kind} | {words} | {n_stars} | {n_sets} | {100 * covers / n_sets:.1f} | {told} |"
+
+
 def lines(n_sets: int) -> Iterator[str]:
     yield f"intervals: {INTERVAL_METHOD}"
     yield f"pairs: {PAIRED_METHOD}"
@@ -239,6 +274,8 @@ def lines(n_sets: int) -> Iterator[str]:
     yield ""
     yield from lines_of_limits(n_sets)
     yield ""
+    yield from lines_of_edge(max(1, n_sets // 4))
+    yield ""
     power, n = Case(n_stars=10_000), max(1, n_sets // 20)
     share = rejected(power, n, r2_b=FOUND, n_flips=399)
     yield f"R2 0.55 and 0.52, 10000 stars: found in {100 * share:.0f} % of {n} sets"
@@ -250,10 +287,14 @@ def main() -> None:
     )
     parser.add_argument("--sets", type=int, default=2000, help="data sets of the small cases (default 2000)")
     parser.add_argument("--limits", action="store_true", help="only the contaminated sets, about a minute")
+    parser.add_argument(
+        "--edge", action="store_true", help="only constants and nearly constants, a quarter of the sets"
+    )
     flags = parser.parse_args()
     started = time.perf_counter()
     print(f"{platform.machine()}, {platform.system()}, {versions()}")
-    for line in (lines_of_limits if flags.limits else lines)(flags.sets):
+    told = lines_of_limits if flags.limits else lines
+    for line in lines_of_edge(max(1, flags.sets // 4)) if flags.edge else told(flags.sets):
         print(line, flush=True)
     print(f"{time.perf_counter() - started:.0f} s")
 

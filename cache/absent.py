@@ -10,10 +10,17 @@ from .arrays import stored_directions
 from .errors import CacheError
 from .extract_command import EXTRACTS, flag_value, with_flags
 from .header import Header, rebuild_command
+from .runlog import SPLIT_FOLDERS
 from .store_folders import stores_of
 from .want import Want
 
 _OF_ONE_SPLIT = ("--train", "--val", "--test")
+_OF_FITS = ("--draws", "--need-splits", "--need-labels", "--missing-labels")
+"""Flags of extractions that probes are fitted to, which mean nothing for a file that a head is applied to."""
+_OWN_NOISE = (
+    "(--noise none is for spectra that carry noise of their own, as a telescope gives them; simulated ones need the "
+    "--noise of the training)"
+)
 
 
 def absent(root: Path, split: str, want: Want, *, partial: Sequence[Header], others: Sequence[Header]) -> str:
@@ -29,7 +36,8 @@ def absent(root: Path, split: str, want: Want, *, partial: Sequence[Header], oth
         some = f" (what is stored of them has {_told_apart(others)})"
     return (
         f"no features of split {split!r} under {root} for layers {flags['--layers']}, poolings {flags['--poolings']}, "
-        f"directions {flags['--directions']}{narrowed}{some}. Extract them with: {_command(root, split, want, flags)}"
+        f"directions {flags['--directions']}{narrowed}{some}. Extract them "
+        f"{_advice(root, split, want, flags)}"
     )
 
 
@@ -45,10 +53,15 @@ def _flags(root: Path, want: Want) -> dict[str, str]:
     }
 
 
-def _command(root: Path, split: str, want: Want, flags: dict[str, str]) -> str:
-    """The command that made stores of the one family and data that are meant, with these flags; else placeholders."""
+def _advice(root: Path, split: str, want: Want, flags: dict[str, str]) -> str:
+    """How to extract what is missing, by the command that made stores of what is meant, if there is one such.
+
+    A split that is none of the three is a file by itself, most often of observed spectra.
+    """
     wider = replace(want, draw=None, noise_level=None)
     commands = _made_by(root, split, wider)
+    if not commands and split not in SPLIT_FOLDERS:
+        return f"{_OWN_NOISE} with: {_of_a_file(root, split, flags)}"
     if not commands:
         for other in sorted(path.name for path in root.glob("*") if path.name != split):
             for (of_family, _), command in _made_by(root, other, replace(wider, input=None)).items():
@@ -56,9 +69,26 @@ def _command(root: Path, split: str, want: Want, flags: dict[str, str]) -> str:
                     commands[of_family, ""] = with_flags(command, {}, without=("--split", "--part", "--plan"))
     if len(commands) == 1:
         (command,) = commands.values()
-        return with_flags(command, flags)
-    placeholders = [*EXTRACTS, "--data", "FOLDER", "--checkpoint", "X", "--config-model", "X.yaml"]
-    return shlex.join([*placeholders, *(word for pair in flags.items() for word in pair)])
+        return f"with: {with_flags(command, flags)}"
+    return f"with: {_placeholders(flags)}"
+
+
+def _of_a_file(root: Path, split: str, flags: dict[str, str]) -> str:
+    """The command for a file of spectra that is no part of a training, with the encoder of the one training there."""
+    own = {"--data": "FILE", "--split": split, "--noise": "none", **flags}
+    anything = Want(arrays=(), draw=None)
+    without = ("--part", "--plan", *_OF_ONE_SPLIT, *_OF_FITS)
+    commands = {
+        with_flags(command, own, without=without)
+        for other in SPLIT_FOLDERS
+        for command in _made_by(root, other, anything).values()
+    }
+    return commands.pop() if len(commands) == 1 else _placeholders(own)
+
+
+def _placeholders(flags: dict[str, str]) -> str:
+    own = {"--data": "FOLDER", "--checkpoint": "X", "--config-model": "X.yaml", **flags}
+    return shlex.join([*EXTRACTS, *(word for pair in own.items() for word in pair)])
 
 
 def _made_by(root: Path, split: str, want: Want) -> dict[tuple[str, str], str]:

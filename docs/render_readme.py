@@ -17,6 +17,7 @@ from reports.comparisons import comparisons_of
 from reports.figure_overview import overview_figure
 from reports.planned import chosen_latent
 from reports.render_markdown import markdown
+from reports.repeats import without_repeats
 from reports.rows import frame_of
 from reports.source import store_state
 from reports.tables import controls_table
@@ -76,7 +77,7 @@ def table() -> str:
     """The table of README: one head, latents beside inputs and controls, with its notes."""
     # the stores were fresh when the records were copied; they are not committed
     records = read_records(RECORDS)
-    frame = frame_of(records, lambda _key, _digest: "fresh")
+    frame = without_repeats(frame_of(records, lambda _key, _digest: "fresh"), comparisons_of(records))
     same_head = (frame["selection"] == "val_r2") & (frame["head"] == "ridge")
     one_way = frame["direction"].isin(["concat"]) | frame["layer"].isin(["input_flux", "input_error"])
     baseline = frame["control"] == "mean_predictor"

@@ -81,12 +81,16 @@ def check_label_values(
         for label in config.need_labels:
             values = files.labels(label)[kept]
             bad = kept[~np.isfinite(values)]
-            empty = bad.size == len(kept)
-            if bad.size and (config.missing_labels == "fail" or empty):
+            if bad.size and bad.size == len(kept):
+                raise InputError(
+                    f"{files.files[0]}: no row of {split} has {label} ({bad.size} rows, all NaN or infinite): take it "
+                    "out of the labels (make: LABEL; --need-labels, --labels), or mend it in the file"
+                )
+            if bad.size and config.missing_labels == "fail":
                 raise InputError(
                     f"{files.files[0]}: label {label} is NaN or infinite in {bad.size} of {len(kept)} rows of {split} "
                     f"(first rows: {bad[:5].tolist()}), and it is needed: leave those rows out of the file, mend the "
-                    f"label, or take other labels{'' if empty else DROP_THEM}"
+                    f"label, or take other labels{DROP_THEM}"
                 )
             marked = label_markers.told(values, kept)
             if marked is not None:

@@ -24,7 +24,7 @@ from .cells import JOIN, CellChoices, arrays_of, requests
 from .checks import check_choices
 from .groups import with_all_of
 from .left_out import Settled
-from .spec import ProbeRequest, check_request
+from .spec import ProbeRequest, check_request, check_val
 from .study_settings import StudySettings
 from .threads import blas_threads
 
@@ -52,6 +52,9 @@ class AuditSettings(StudySettings):
     )
     family: str | None = Field(
         None, description="first digits of the family of the true error, without --selection"
+    )
+    val: bool = Field(
+        default=True, description="--no-val: there will be no val split, so that no head may choose on it"
     )
     again: bool = Field(default=False, description="audit again even what has a fresh record")
     check: bool = Field(
@@ -90,7 +93,7 @@ class Audit:
 
 def run(settings: AuditSettings) -> None:
     """Make the audits that have no fresh record, and print all of them."""
-    check_choices(_choices(settings))
+    check_choices(_choices(settings), val=settings.val)
     check_audited(settings.layers, settings.error_inputs)
     if settings.check:
         return
@@ -133,6 +136,7 @@ def _audits(settings: AuditSettings) -> Iterator[Audit]:
         if arrays not in found:
             found[arrays] = audit_views(stores, arrays, settings.error_inputs)
         views = found[arrays]
+        check_val(one, there=bool(views.true.get("val")))
         request = settled.request(one, views.true, of=arrays)
         spec = audit_spec(request, views, n_folds=settings.folds)
         yield Audit(request=request, views=views, spec=spec, origin=stores.origin(views.true))

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from cache.records import Record
 from .bootstrap import Array
 from .features import prediction_columns
 
+SAME = 1e-5
+"""Share of the spread of a label by which two constants may differ and be one."""
 PREDICTING = ("probe", "finetune")
 """Kinds of records that predict labels of test rows."""
 BIN_BY = ("snr", "mag")
@@ -74,6 +76,25 @@ def comparable(
                 records=tuple(record for record, _, _ in members),
                 y_hat=np.stack([y_hat for _, _, y_hat in members], axis=1),
             )
+
+
+def without_repeats(found: Comparable) -> Comparable:
+    """The same without mean predictors of a constant that one before them predicts.
+
+    The spec of a mean predictor names the features beside which it was fitted, so each request for other features has
+    a record of its own; compared with one another they would only lengthen the family of pairs.
+    """
+    kept: list[int] = []
+    constants: list[float] = []
+    apart = SAME * float(np.std(found.rows.y))
+    for place, record in enumerate(found.records):
+        if record.spec["control"] == "mean_predictor":
+            constant = float(found.y_hat[0, place])
+            if any(abs(constant - other) <= apart for other in constants):
+                continue
+            constants.append(constant)
+        kept.append(place)
+    return replace(found, records=tuple(found.records[k] for k in kept), y_hat=found.y_hat[:, kept])
 
 
 def _test_rows(

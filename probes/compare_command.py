@@ -17,7 +17,7 @@ from cache.records import (
 )
 from cache.runlog import run_log
 
-from .comparable import PREDICTING, Comparable, comparable
+from .comparable import PREDICTING, Comparable, comparable, without_repeats
 from .comparison import KIND, binned, comparison_spec, described, n_holding, paired
 from .on_record import check_named, starting_with
 
@@ -30,7 +30,8 @@ class CompareSettings(Command):
     Two scores on the same stars err together, so their difference is known better than either. One record per label
     and test set holds every pair's difference in R2 with its interval, its sign-flip p-value and that after Holm's
     correction for all pairs; the spread over seeds; each score minus those of its controls; R2 by S/N and magnitude.
-    What was compared already, and is unchanged, is not compared again.
+    Mean predictors that predict the same count as one. What was compared already, and is unchanged, is not
+    compared again.
     """
 
     results: Path = Field(Path("artifacts/results"), description="folder of records and predictions")
@@ -52,7 +53,8 @@ def run(settings: CompareSettings) -> None:
     every = read_records(settings.results)
     chosen = starting_with([record for record in every if record.kind in PREDICTING], settings.runs)
     check_named("label", settings.labels, chosen, field="labels")
-    groups = list(comparable(chosen, lambda name: read_predictions(settings.results, name)))
+    found_by_rows = comparable(chosen, lambda name: read_predictions(settings.results, name))
+    groups = [found for found in map(without_repeats, found_by_rows) if len(found.records) > 1]
     if not groups:
         say(f"{settings.results}: nothing to compare: no two of {len(chosen)} records share their test rows")
     too_many: dict[str, int] = {}

@@ -45,7 +45,8 @@ class Accompanied:
 def accompanied(choices: CellChoices, stores: StoreChoice) -> Accompanied:
     """The choices, and where `default` is among their controls all of these beside them.
 
-    Labels shuffled among stars, with every feature set and head; the mean predictor, once; the noisy flux and its
+    Labels shuffled among stars, with every feature set and head; the mean predictor, once (later
+    commands for other features fit it again, and tables take equal ones for one); the noisy flux and its
     principal axes, and the error vector alone, with every head; features of an untrained encoder of the same shape on
     the same spectra, with every head. They are fitted to the largest training size with the first seed, on all
     segments. Where no network layer is asked for, or test has another error input, inputs and untrained encoder have

@@ -20,7 +20,7 @@ from .groups import with_all_of
 from .left_out import Settled
 from .paired import paired_table
 from .runner import KIND, run_probe, store_result, unfinished_folder
-from .spec import ProbeRequest, checked_spec
+from .spec import ProbeRequest, check_val, checked_spec
 from .splits import Views
 from .statistics import Resamples
 from .stores import StoreChoice
@@ -102,6 +102,9 @@ def _distillations(settings: DistilSettings, stores: StoreChoice) -> Iterator[Di
         for target, of_target in probes.items():
             arrays = tuple((part.layer, part.direction, part.pooling) for part in (flux, target))
             views = stores.views(arrays)
+            check_val(network, there=bool(views.get("val")), flag="--student-params")
+            for probe in of_target:
+                check_val(probe, there=bool(views.get("val")))
             for of_rows in _by_rows([settled.request(probe, views, of=arrays) for probe in of_target]):
                 one = Distillation(
                     flux=flux,

@@ -7,21 +7,17 @@ import numpy as np
 from pydantic import Field
 
 from cache import FeatureView, Want, find
-from cache.canonical import canonical_json
 from cache.commandline import Command, Verb, say
 from cache.errors import ConfigError, NotExtracted
 from cache.given_stores import view_of
-from cache.records import write_table
 from cache.selection import read_selection
 
 from .features import FeaturePart
 from .kinship import check_kin
 from .persistence import load_head
 from .predict import parts_of, predictions_of
+from .predicted_files import check_out, write_predictions
 from .runner import head_folder
-
-ABOUT = "blindspot_predict"
-"""Key in the metadata of the Parquet file: JSON of the head, the stores, and what was said about them."""
 
 
 class PredictSettings(Command):
@@ -53,11 +49,15 @@ class PredictSettings(Command):
         "none (or stored) are taken though the head was trained on drawn noise; told in the file",
     )
     results: Path = Field(Path("artifacts/results"), description="folder of records and fitted heads")
-    out: Path = Field(Path("artifacts/results/predicted.parquet"), description="Parquet file to write")
+    out: Path = Field(
+        Path("artifacts/results/predicted.parquet"),
+        description="file to write, Parquet or CSV by its name (.parquet, .csv); what a CSV is made of is kept in "
+        "NAME.csv.json",
+    )
 
 
 def run(settings: PredictSettings) -> None:
-    """Predict every row of the features and write one Parquet file, with what it is made of in its metadata."""
+    """Predict every row of the features and write one file, with what it is made of in or beside it."""
     _check_named(settings)
     folder = _head(settings.results, settings.head)
     saved = load_head(folder)
@@ -76,16 +76,17 @@ def run(settings: PredictSettings) -> None:
         "cross": sorted(settings.cross),
         "notes": list(notes),
     }
-    write_table(settings.out, columns, about={ABOUT: canonical_json(about)})
+    write_predictions(settings.out, columns, about=about)
     for note in notes:
         say(note)
     say(f"{len(columns['row'])} rows written to {settings.out}")
 
 
 def _check_named(settings: PredictSettings) -> None:
-    """Refuse a request without a head, and one that names its features in no way or in two."""
+    """Refuse a request without a head, for a file of no known kind, and without or with two names of its features."""
     if not settings.head:
         raise ConfigError("say --head RUN_ID; see python -m probes predict --help")
+    check_out(settings.out)
     ways = [
         flag
         for flag, given in (

@@ -1,6 +1,7 @@
 """How sure R2, RMSE, MAE and the mean bias are: a bootstrap over stars, from sums over the rows of each star."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 N_SUMS = 6
 DOMINANT = 0.2
 """Share of the squared residuals; of 200 stars with normal errors the largest has 3 to 5 %."""
+LEAST_ERROR = 0.25
+"""Share of the standard error that a resample has at least; of ordinary scores 95 % have more (docs/statistics.md)."""
 _I, _J = np.triu_indices(N_SUMS)
 _TWICE = np.where(_I == _J, 1.0, 2.0)
 
@@ -27,7 +30,12 @@ SCALES: Mapping[str, Callable[[Array], Array]] = {
 def score_intervals(
     resamples: Resamples, y: Array, y_hat: Array, *, level: float = LEVEL
 ) -> dict[str, list[Interval]]:
-    """By score, the interval of each label; y, y_hat (n, t) float64, rows those of `resamples`."""
+    """By score, the interval of each label; y, y_hat (n, t) float64, rows those of `resamples`.
+
+    Standard errors of resamples count as LEAST_ERROR of that of the sample at least: at the edge of what is possible
+    (the mean predictor) they vanish in some resamples, which would take the studentised interval anywhere. R2 of a
+    constant is at most 0 in every sample, and so is its interval.
+    """
     sums = resamples.star_sums(_row_sums(y, y_hat))
     moments = sums[..., _I] * sums[..., _J]
     totals = resamples.totals(np.concatenate([sums, moments], axis=-1))
@@ -36,14 +44,24 @@ def score_intervals(
     found = {}
     for name, scale in SCALES.items():
         value, error = (part[0] for part in estimate[name])
-        percentile = percentile_ends(scale(replicates[name][0]), level=level)
-        ends = studentised_ends(value, error, *replicates[name], level=level)
+        values, errors = replicates[name]
+        percentile = percentile_ends(scale(values), level=level)
+        errors = np.maximum(errors, LEAST_ERROR * error)
+        ends = studentised_ends(value, error, values, errors, level=level)
         with np.errstate(over="ignore"):
             studentised = np.sort(scale(ends), axis=0)
         usable = np.isfinite(studentised).all(axis=0) & ~one_star_dominates(sums)
         studentised = np.where(usable, studentised, np.nan)
         found[name] = widest(percentile, studentised)
+    constant = np.ptp(y_hat, axis=0) == 0
+    found["r2"] = [
+        _at_most_0(interval) if constant[k] else interval for k, interval in enumerate(found["r2"])
+    ]
     return found
+
+
+def _at_most_0(interval: Interval) -> Interval:
+    return interval if interval.hi is None else replace(interval, hi=min(interval.hi, 0.0))
 
 
 def one_star_dominates(sums: Array) -> Array:

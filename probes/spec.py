@@ -88,16 +88,16 @@ def check_request(request: ProbeRequest) -> None:
     _check_choices(request)
 
 
-def check_val(request: ProbeRequest, *, there: bool) -> None:
-    """Raise ConfigError for a head that chooses on val where no val split is there."""
+def check_val(request: ProbeRequest, *, there: bool, flag: str = "--params") -> None:
+    """Raise ConfigError for a head that chooses on val where no val split is there; `flag` sets its parameters."""
     head = request.fitted_head()
     if there or request.make_head().selection_rule() == "fixed":
         return
     fixed = head_entry(head).fixed
     raise ConfigError(
-        f"{head} as it is asked for chooses on val, and there is no val split: give one (make: VAL=FILE, or val/ in "
-        "DATA; extract run --val FILE)"
-        + (f", or fix what is chosen: --params {head}.{fixed}" if fixed else "")
+        f"{head} as it is asked for chooses on val, so it needs a val split, and there is no val split: give one "
+        "(make: VAL=FILE, or val/ in DATA; extract run --val FILE)"
+        + (f", or fix what is chosen: {flag} {head}.{fixed}" if fixed else "")
     )
 
 

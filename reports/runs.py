@@ -23,7 +23,10 @@ class Runs:
 
 
 def runs_in_order(source: Source, label: str, wanted: Iterable[str]) -> Runs:
-    """The runs wanted, in table order; those whose records are gone come last and say so."""
+    """The runs wanted, in table order; those whose records are gone come last and say so.
+
+    A mean predictor that another row stands for (`without_repeats`) is left out.
+    """
     names = list(dict.fromkeys(wanted))
     frame = source.frame
     shown = settings_frame(ordered(frame[(frame["label"] == label) & frame["run_id"].isin(names)]))
@@ -34,7 +37,8 @@ def runs_in_order(source: Source, label: str, wanted: Iterable[str]) -> Runs:
     cells: dict[str, dict[str, Cell]] = {
         run: {"run_id": run} | {key: row[key] for key in keys} for run, row in rows.items()
     }
-    cells |= {run: {ROLE.key: f"record {run[:SHORT]}: gone"} for run in names if run not in rows}
+    known = {record.run_id for record in source.records}
+    cells |= {run: {ROLE.key: f"record {run[:SHORT]}: gone"} for run in names if run not in {*rows, *known}}
     return Runs(columns=columns, cells=cells, rows=rows)
 
 

@@ -16,6 +16,7 @@ from cache.records import Record, read_arrays, read_predictions, read_records
 
 from .comparisons import Comparisons, comparisons_of
 from .names import Names
+from .repeats import without_repeats
 from .rows import SCORED_KINDS, StoreState, frame_of
 
 Columns = Mapping[str, npt.NDArray[np.generic]]
@@ -30,9 +31,10 @@ def _missing(_key: str, _digest: str | None) -> str:
 class Source:
     """A results folder as reports see it.
 
-    `frame` has one row per probe record and label (see `rows.frame_of`), `paired` what comparison records say of those
-    rows. `arrays` reads the sidecar of a run id, `predictions` its columns (row, star, split, draw, y, y_hat, stored
-    labels); both raise CacheError when the record has none. `state` tells how a store stands, by key and digest.
+    `frame` has one row per probe record and label (see `rows.frame_of`), equal mean predictors being one; `paired` is
+    what comparison records say of those rows. `arrays` reads the sidecar of a run id, `predictions` its columns (row,
+    star, split, draw, y, y_hat, stored labels); both raise CacheError when the record has none. `state` tells how a
+    store stands, by key and digest.
     """
 
     records: tuple[Record, ...]
@@ -58,10 +60,11 @@ def read_source(results_root: Path, features_root: Path | None) -> Source:
     """Read a results folder; CacheError when it holds no probe record. Without a features folder stores are missing."""
     records = load_records(results_root)
     stands = store_state(features_root)
+    paired = comparisons_of(records)
     return Source(
         records=tuple(records),
-        frame=frame_of(records, stands),
-        paired=comparisons_of(records),
+        frame=without_repeats(frame_of(records, stands), paired),
+        paired=paired,
         arrays=lambda run_id: read_arrays(results_root, run_id),
         predictions=lambda run_id: read_predictions(results_root, run_id),
         state=stands,

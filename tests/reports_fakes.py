@@ -11,6 +11,7 @@ from cache.records import Record, run_id, write_record
 from reports.comparisons import comparisons_of
 from reports.formats import TEXTS
 from reports.generate import build_files, build_tables
+from reports.repeats import without_repeats
 from reports.rows import StoreState, frame_of
 from reports.source import Source
 
@@ -45,10 +46,11 @@ def source_of(
             raise NotExtracted(f"{name}: the record has no predictions")
         return columns[name]
 
+    paired = comparisons_of(named)
     return Source(
         records=tuple(named),
-        frame=frame_of(named, state),
-        paired=comparisons_of(named),
+        frame=without_repeats(frame_of(named, state), paired),
+        paired=paired,
         arrays=lambda name: beside.get(name, {}),
         predictions=read_predictions,
         state=state,

@@ -400,7 +400,12 @@ def test_without_val_a_head_that_chooses_nothing_can_be_audited(tmp_path, capsys
     write_stores(tmp_path / "f", ["zero"])
     shutil.rmtree(tmp_path / "f/val")
     asked = ("--features", tmp_path / "f", "--error-inputs", "zero")
-    assert "Ridge chooses on val" in refused(capsys, tmp_path, tmp_path / "r", *asked)
+    told = refused(capsys, tmp_path, tmp_path / "r", *asked)
+    assert "needs a val split" in told
+    assert "--params ridge.alpha=0.001" in told
+    assert audit(tmp_path, tmp_path / "r", "--check") == 0
+    assert refused(capsys, tmp_path, tmp_path / "r", "--check", "--no-val") == told
+    assert audit(tmp_path, tmp_path / "r", "--check", "--no-val", "--params", "ridge.alpha=0.001") == 0
     assert audit(tmp_path, tmp_path / "r", *asked, "--params", "alpha=1") == 0
     (record,) = read_records(tmp_path / "r")
     assert set(record.result["n"]) == {"train", "test"}

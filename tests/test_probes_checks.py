@@ -189,7 +189,8 @@ def test_heads_that_choose_on_val_need_one(chosen, way_out, tmp_path, capsys):
         assert probes(verb, *chosen, check, "--no-val") == 2
         told = capsys.readouterr().err
         assert (
-            "as it is asked for chooses on val, and there is no val split: give one (make: VAL=FILE" in told
+            "as it is asked for chooses on val, so it needs a val split, and there is no val split: give one "
+            "(make: VAL=FILE" in told
         )
         assert way_out in told
         fixed = way_out.split()

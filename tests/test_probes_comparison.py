@@ -13,7 +13,7 @@ from cache.errors import ProbeError
 from cache.records import read_predictions, read_records, write_record
 from probes.bins import quantile_bins
 from probes.carried import LEAST_EFFECTIVE
-from probes.comparable import comparable
+from probes.comparable import comparable, without_repeats
 from probes.comparison import binned, described, n_holding, paired
 from probes.metrics import r2
 from probes.statistics import PAIRED_METHOD, intervals, paired_difference
@@ -67,6 +67,12 @@ def test_records_of_one_label_and_test_set_are_compared_those_with_shuffled_labe
     assert shuffled
     names = [r.run_id for r in found.records]
     assert names == sorted({r.run_id for r in records} - shuffled)
+    means = [r.run_id for r in found.records if r.spec["control"] == "mean_predictor"]
+    assert len(means) == 2  # one fitted to log_g, one to both labels: the same of log_g
+    once = without_repeats(found)
+    assert [r.run_id for r in once.records] == [name for name in names if name != means[1]]
+    for place, record in enumerate(once.records):
+        np.testing.assert_array_equal(once.y_hat[:, place], found.y_hat[:, names.index(record.run_id)])
     assert len(of_label(results, "T_eff")[0].records) < len(names)
 
 
@@ -291,7 +297,7 @@ def test_records_can_be_named_and_too_many_are_told(results, tmp_path, capsys):
     import shutil
 
     shutil.copytree(results, tmp_path / "r")
-    found, _ = of_label(results, "log_g")
+    found = without_repeats(of_label(results, "log_g")[0])
     names = [r.run_id[:10] for r in found.records[:2]]
     assert probes("compare", "--results", tmp_path / "r", "--labels", "log_g", "--runs", ",".join(names)) == 0
     assert "2 records" in capsys.readouterr().out

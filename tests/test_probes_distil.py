@@ -1,5 +1,7 @@
 """Latents said from flux: what is planted is found, what is not is not, and `probes distil` from flags to records."""
 
+import shutil
+
 import numpy as np
 import pytest
 from store_fakes import WIDTH, coordinates, provenance
@@ -248,6 +250,20 @@ def test_mistakes_are_told_before_anything_is_learned(features, tmp_path, capsys
     assert distil_command(features, tmp_path, *flags) == 2
     assert words in capsys.readouterr().err
     assert read_records(tmp_path) == []
+
+
+def test_without_val_nothing_that_chooses_is_learned_and_what_is_offered_instead_is(tmp_path, capsys):
+    survey(tmp_path / "f")
+    shutil.rmtree(tmp_path / "f" / "val")
+    assert distil_command(tmp_path / "f", tmp_path / "r") == 2
+    told = capsys.readouterr().err
+    assert "mlp_1 as it is asked for chooses on val, so it needs a val split" in told
+    assert "--student-params mlp_1.selection=fixed" in told
+    fixed = ("--student-params", "mlp_1.selection=fixed,max_epochs=2,threads=1")
+    assert distil_command(tmp_path / "f", tmp_path / "r", *fixed) == 2
+    assert "--params ridge.alpha=0.001" in capsys.readouterr().err
+    assert read_records(tmp_path / "r") == []
+    assert distil_command(tmp_path / "f", tmp_path / "r", *fixed, "--params", "ridge.alpha=0.001") == 0
 
 
 @pytest.mark.parametrize("array", [LATENT, FLUX])

@@ -1,7 +1,9 @@
 """Fitted heads on other spectra: which features are taken, which are refused, and what is told."""
 
+import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from cache.canonical import read_sealed
 from cache.records import read_predictions, read_records
 from cache.selection import select, write_selection
 from probes.persistence import HEAD_FILE
-from probes.predict_command import ABOUT
+from probes.predicted_files import ABOUT
 
 OTHER_SEED = {"noise": {"seed": 5}}
 OBSERVED = {"data_kind": "real", "noise": {"mode": "none", "seed": None, "draw": None, "noise_version": None}}
@@ -272,3 +274,58 @@ def test_features_are_named_in_one_way(named, predict, capsys):
 def test_what_would_go_unheeded_beside_named_stores_is_refused(narrowed, named, predict, capsys):
     assert predict(*named, *narrowed) == 2
     assert f"{narrowed[0]} beside {named[0]}: that names the stores already" in capsys.readouterr().err
+
+
+def test_a_csv_holds_what_a_parquet_file_holds(predict, tmp_path, capsys):
+    store = survey_store(tmp_path / "f", "test", labels=False, **OBSERVED)
+    asked = ("--store", store, "--observed", "--out")
+    assert predict(*asked, predict.out) == 0
+    columns, about = predict.read()
+    for name in ("x.csv", "Y.CSV"):
+        assert predict(*asked, tmp_path / name) == 0
+        with (tmp_path / name).open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        assert list(rows[0]) == list(columns)
+        assert [float(row["y_hat"]) for row in rows] == columns["y_hat"]  # to the last bit
+        assert [int(row["row"]) for row in rows] == columns["row"]
+        assert [int(row["star"], 16) for row in rows] == columns["star"]
+        assert {len(row["star"]) for row in rows} == {16}
+        told = read_sealed(tmp_path / f"{name}.json")
+        assert {key: told[key] for key in about} == about
+
+
+@pytest.mark.parametrize("name", ["x.fits", "x", "x.csv.gz"])
+def test_a_file_of_another_kind_is_refused_before_anything_is_read(name, predict, tmp_path, capsys):
+    assert predict("--store", tmp_path / "none", "--out", tmp_path / name) == 2
+    assert (
+        f"{name}: ends in {Path(name).suffix!r}; name a file that ends in .parquet or .csv"
+        in capsys.readouterr().err
+    )
+
+
+def test_observed_spectra_that_are_not_stored_are_extracted_as_what_they_are(predict, tmp_path, capsys):
+    made = "python -m extract run --data d --checkpoint m.ckpt --mask m.npy --draws 4 --need-labels log_g --noise draw"
+    for split in N:
+        survey_store(tmp_path / "f", split, about={"command": f"{made} --out {tmp_path / 'f'}"})
+    asked = ("--features", tmp_path / "f", "--split", "observed", "--observed")
+    assert predict(*asked) == 2
+    told = capsys.readouterr().err
+    arrays = "--layers enc_pre_latent --poolings seg_mean_K2 --directions forward,backward"
+    command = (
+        "python -m extract run --checkpoint m.ckpt --mask m.npy --data FILE --split observed --noise none"
+    )
+    assert f"{command} {arrays} --out {tmp_path / 'f'}\n" in told
+    assert "simulated ones need the --noise of the training" in told
+    survey_store(
+        tmp_path / "f",
+        "train",
+        encoder={"weights": "77" * 32},
+        about={"command": made.replace("m.ckpt", "n.ckpt")},
+    )
+    assert predict(*asked) == 2
+    assert (
+        "--data FILE --checkpoint X --config-model X.yaml --split observed --noise none"
+        in capsys.readouterr().err
+    )
+    assert predict(*asked[:2], "--split", "test", "--noise-level", "2.0") == 2
+    assert "--noise none" not in capsys.readouterr().err

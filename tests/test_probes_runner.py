@@ -192,7 +192,7 @@ def test_val_may_be_absent_when_nothing_is_chosen():
     assert set(result["intervals"]) == {"test"}
     failed = run_probe(ask("mlp_1", params=QUICK_MLP), views).result
     assert failed["status"] == "failed"
-    assert "was given no X_val" in failed["error"]
+    assert "there is none: give one" in failed["error"]
 
 
 def test_what_was_chosen_is_told_by_label():

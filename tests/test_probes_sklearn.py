@@ -105,5 +105,5 @@ def test_grid_search_over_fixed_settings(name, grid):
 @pytest.mark.parametrize(("name", "params"), [("ridge", {"alpha": "val"}), ("mlp_1", {})])
 def test_choosing_in_cross_validation_is_refused_not_done_on_the_test_fold(name, params):
     X, y = sample(60)
-    with pytest.raises(ProbeError, match="was given no X_val"):
+    with pytest.raises(ProbeError, match="there is none: give one"):
         GridSearchCV(make_probe(name, **params), {}, cv=2, error_score="raise").fit(X, y)

@@ -205,6 +205,45 @@ def test_the_mean_predictor_is_not_below_what_chance_gives():
     assert -1e-3 < span.hi <= 1e-3
 
 
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("n", [30, 100])
+def test_the_interval_of_a_constant_ends_at_0_and_is_no_longer_than_chance_makes_it(n, seed):
+    """Labels of two values nearly: many resamples have the constant for their mean, and no standard error."""
+    rng = np.random.default_rng(seed)
+
+    def labels(m):
+        return np.where(rng.random(m) < 0.5, -999.0, rng.uniform(-0.25, 0.5, m))
+
+    y, constant = labels(n), labels(3 * n).mean()
+    r2 = metrics.r2(y, np.full(n, constant))
+    span = intervals(y, np.full(n, constant), stars=np.arange(n))[0]["r2"]
+    assert span.lo < r2 <= span.hi <= 0
+    off = 1 + math.sqrt(
+        -r2 * n
+    )  # of the mean, in standard errors; a resample is off by another two, or three
+    assert span.lo > -((off + 3) ** 2) / n
+    nearly = constant + 1e-4 * rng.standard_normal(
+        n
+    )  # no constant: may reach above 0, by what its scatter allows
+    span = intervals(y, nearly, stars=np.arange(n))[0]["r2"]
+    assert -((off + 3) ** 2) / n < span.lo < span.hi < (off + 3) ** 2 / n
+
+
+def test_standard_errors_that_vanish_are_the_edge_alone():
+    """Ordinary predictions: the floor under the errors of resamples changes no bit."""
+    y, y_hat = labels_and_predictions(60)
+    floored = intervals(y, y_hat, stars=np.arange(60))[0]["r2"]
+    plain = plain_ends(
+        log_unexplained,
+        np.stack([y, y_hat], axis=1),
+        np.arange(60),
+        scale=lambda x: 1 - np.exp(x),
+        n_resamples=N_RESAMPLES,
+        seed=SEED,
+    )
+    np.testing.assert_allclose(floored.as_list(), plain, rtol=1e-9)
+
+
 # --- paired differences ---
 
 

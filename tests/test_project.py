@@ -286,7 +286,7 @@ def test_verbs_that_fit_need_train_and_test_before_they_extract(verb):
     assert all("--need-splits train,test" in line for line in extractions)
 
 
-@pytest.mark.parametrize("verb", ["probe", "sweep"])
+@pytest.mark.parametrize("verb", ["probe", "sweep", "audit"])
 def test_the_check_is_told_of_spectra_without_val(verb, tmp_path):
     def check(*given):
         shown = make("-n", verb, *given).stdout.replace("\\\n", " ").splitlines()
