@@ -13,8 +13,9 @@ from .audit_stores import TRUE, AuditViews
 from .cross_fit import Samples, cross_fit, fitted, predictions
 from .features import FeaturePart
 from .registry import make_probe
+from .samples import Sample, load_sample
 from .spec import ProbeRequest
-from .splits import SPLITS, Sample, Views, load_sample
+from .splits import SPLITS, Views
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Requests = Sequence[ProbeRequest]

@@ -11,8 +11,8 @@ from cache.errors import ConfigError, UnknownName
 
 from .features import FeaturePart, n_segments
 from .registry import HEADS, head_parameters
+from .samples import FAIL
 from .spec import MIXED_LAYERS, ProbeRequest
-from .splits import FAIL
 
 JOIN = "+"
 """Joins what is taken together: layers enc_last+enc_pre_latent, labels log_g+T_eff, segments 0+1."""

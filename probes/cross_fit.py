@@ -12,7 +12,7 @@ from cache.stars import count_stars
 
 from .controls import star_ranks
 from .registry import parameter_names
-from .splits import Sample
+from .samples import Sample
 from .together import Fit, TrainingSet, fit_together
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from .distillation import Distilled, distil
 from .distillation_scores import METHOD, LatentScores, latent_scores
 from .features import FeaturePart
 from .groups import Group, with_all_of
+from .samples import load_sample
 from .scoring import ProbeOutcome, scored_outcome
 from .spec import ProbeRequest
-from .splits import SPLITS, Views, load_sample
+from .splits import SPLITS, Views
 from .views import Array
 
 if TYPE_CHECKING:

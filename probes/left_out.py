@@ -8,8 +8,9 @@ import numpy as np
 
 from cache.canonical import digest_json
 
+from .samples import DROP, FAIL, Sample
 from .spec import ProbeRequest
-from .splits import DROP, FAIL, Sample, Views
+from .splits import Views
 
 HELD_OUT = ("val", "test")
 

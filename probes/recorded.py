@@ -17,7 +17,7 @@ from .features import FeaturePart, parts_from_json, prediction_columns
 from .head_of_record import check_is_of
 from .persistence import load_head
 from .runner import head_folder
-from .splits import FAIL, Sample, load_sample
+from .samples import FAIL, Sample, load_sample
 from .views import Array
 
 if TYPE_CHECKING:

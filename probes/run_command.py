@@ -19,10 +19,11 @@ from .fresh import is_fresh
 from .hints import hints
 from .left_out import Settled
 from .runner import KIND, run_probe, store_result, unfinished_folder
+from .samples import check_label_names
 from .scoring import failed_outcome
 from .settings import ProbeSettings
 from .spec import ProbeRequest, check_request, check_val, checked_spec
-from .splits import Views, check_label_names
+from .splits import Views
 from .stores import Arrays, StoreChoice
 from .threads import blas_threads
 from .titles import score, title

@@ -15,8 +15,9 @@ from .features import prediction_columns
 from .left_out import HELD_OUT, told_kept
 from .metrics import METRICS, scores
 from .persistence import model_digest
+from .samples import Sample
 from .spec import ProbeRequest, spec_of
-from .splits import Sample, Views
+from .splits import Views
 from .statistics import INTERVAL_METHOD, Resamples, doubts, intervals_on
 from .views import Array
 from .wavelengths import Windows

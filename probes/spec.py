@@ -9,7 +9,8 @@ from cache.errors import ConfigError, UnknownName
 from .controls import CONTROLS
 from .features import FeaturePart
 from .registry import BASELINES, head_entry, make_probe
-from .splits import DROP, FAIL, MISSING_LABELS, Views, check_views
+from .samples import DROP, FAIL, MISSING_LABELS
+from .splits import Views, check_views
 from .views import FeatureView, draw_of, noise_level_of
 
 if TYPE_CHECKING:

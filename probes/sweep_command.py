@@ -18,9 +18,9 @@ from .axes import Combine, StoreAxes, along_axes, needed
 from .best import best_lines
 from .cells import JOIN
 from .checks import check_choices
+from .samples import DROP
 from .schedulers import GO_ON, Schedule, Scheduler, run_tasks
 from .settings import ProbeSettings
-from .splits import DROP
 from .sweep_plan import SweepPlan, plan_batches, tasks_of, whole
 from .sweep_task import SweepTask
 

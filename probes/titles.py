@@ -6,8 +6,8 @@ from typing import Any
 from cache.canonical import canonical_json
 from cache.records import Record
 
+from .samples import FAIL
 from .spec import ProbeRequest
-from .splits import FAIL
 
 
 def title(request: ProbeRequest, *, control: str | None = None) -> str:

@@ -11,7 +11,7 @@ from cache.errors import ConfigError, ProbeError
 from probes.cross_fit import cross_fit, folds_of
 from probes.metrics import r2
 from probes.registry import make_probe
-from probes.splits import Sample
+from probes.samples import Sample
 
 
 def sample(split, n, *, d=6, seed=0, stars=None, signal=1.0):

@@ -7,7 +7,8 @@ from probes_fakes import LAYER, N_FEATURES, POOLING, make_view, make_views
 from cache.errors import ConfigError, LeakError, MissingLabel, ProbeError, UnknownName
 from probes.controls import shuffled_by_star, star_ranks
 from probes.features import FeaturePart, load_features, parts_from_json
-from probes.splits import check_disjoint, check_views, load_labels, load_sample
+from probes.samples import load_labels, load_sample
+from probes.splits import check_disjoint, check_views
 
 PART = FeaturePart(layer=LAYER, pooling=POOLING)
 

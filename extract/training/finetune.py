@@ -20,7 +20,8 @@ from probes.mlp import (
     torch_threads,
     unscaled,
 )
-from probes.splits import DROP, FAIL, check_disjoint, check_enough
+from probes.samples import DROP, FAIL, check_enough
+from probes.splits import check_disjoint
 from probes.statistics import INTERVAL_METHOD, Resamples, doubts, intervals_on
 
 __all__ = [
