@@ -11,7 +11,7 @@ POOL      ?= seg_mean_K8#     global_mean mean_max seg_mean_K8 (any K); none for
 DIRECTION ?= forward#         forward backward mean concat; commas between
 HEAD      ?= ridge#           ols ridge lightgbm mlp_1 mlp_2 all
 LABEL     ?= log_g#           any label of the files; commas between
-MISSING   ?= fail#             stars without a finite label: fail, or drop (left out of fit and scores; probe and sweep alone)
+MISSING   ?= fail#             stars without a finite label: fail, or drop (left out of fit and scores)
 NOISE     ?= 1.0#             noise level in units of the error
 DRAWS     ?= 1#               noise realisations of every spectrum; train uses all, val and test the first
 SEED      ?= 0#               of the noise and of the heads
@@ -44,7 +44,6 @@ EXTRACT = $(PY) -m extract run $(SOURCE) $(if $(CONFIG),--config-model '$(CONFIG
           --device $(DEVICE) --scheduler $(SCHEDULER) $(if $(JOBS),--jobs $(JOBS)) $(WHERE) $(WITH)
 FITTED  = --need-splits train,test
 NEEDED  = $(subst +,$(comma),$(LABEL))
-ALL_LABELS = $(if $(filter-out fail,$(MISSING)),$(error MISSING=$(MISSING) is for probe and sweep; audit and finetune need every label of every star))
 PROBE   = $(PY) -m probes run --results $(OUT)/results --seed $(SEED) --layers $(LAYER) --poolings $(POOL) --directions $(DIRECTION) \
           --heads $(HEAD) --labels $(LABEL) --missing-labels $(MISSING)
 NO_VAL  = $(if $(TRAIN)$(VAL)$(TEST),$(if $(VAL),,--no-val),$(if $(DATA),$(shell test -d '$(DATA)/val' || echo --no-val)))
@@ -52,7 +51,7 @@ GIVEN   = $(if $(filter command environment,$(origin $(1))),--$(2) '$($(1))')
 AUDIT   := $(OUT)/features/audit.json
 FED     := zero shuffled constant from-noisy
 AUDITED = $(PY) -m probes audit --results $(OUT)/results --seed $(SEED) --layers $(LAYER) --poolings $(POOL) --directions $(DIRECTION) \
-          --heads $(HEAD) --labels $(LABEL)
+          --heads $(HEAD) --labels $(LABEL) --missing-labels $(MISSING)
 # the mask in WITH, read as the shell reads it: Fisher matrices see the pixels that the network sees
 MASK    = $(if $(findstring --mask,$(FISHER)),,$(shell set -- $(WITH); last=; for word; do \
           case "$$last" in (--mask) printf "%s '%s'" --mask "$$word";; esac; \
@@ -103,9 +102,8 @@ robustness: sweep  ## noise levels crossed, draws, train sizes, axes, segments: 
 	$(PY) -m probes compare --results $(OUT)/results $(COMPARE)
 
 audit: need-data  ## does the score come through the error channel? (extracts what is missing)
-	@: $(ALL_LABELS)
 	$(AUDITED) $(ARGS) --check
-	$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER),input_flux,input_error --poolings $(POOL),none --directions $(STORED) --need-labels $(NEEDED) $(FITTED) --selection $(AUDIT)
+	$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER),input_flux,input_error --poolings $(POOL),none --directions $(STORED) --need-labels $(NEEDED) --missing-labels $(MISSING) $(FITTED) --selection $(AUDIT)
 	$(foreach fed,$(FED),$(EXTRACT) --checkpoint '$(CKPT)' --layers $(LAYER) --poolings $(POOL) --directions $(STORED) --error-input $(fed) && )true
 	$(AUDITED) --selection $(AUDIT) $(ARGS)
 
@@ -120,7 +118,7 @@ report: tables  ## every table, every figure, and the page report.html
 ceiling: need-data  ## how much noisy flux can tell of the labels, and what share of it each probe reaches
 	@ls $(OUT)/results/records/*.json >/dev/null 2>&1 || $(MAKE) --no-print-directory probe ARGS=
 	$(CEILING) $(ARGS) --check
-	$(PY) -m extract fisher $(SPECTRA) --split test --noise-level $(NOISE) --out $(OUT)/fisher --digests $(OUT)/digests $(MASK) $(FISHER)
+	$(PY) -m extract fisher $(SPECTRA) --split test --noise-level $(NOISE) --out $(OUT)/fisher --digests $(OUT)/digests $(call GIVEN,MISSING,missing-labels) $(MASK) $(FISHER)
 	$(CEILING) $(ARGS)
 
 demo: .venv/ready  ## the whole job on a mock survey, at most 5 minutes after installation
@@ -131,10 +129,9 @@ pretrain: .venv/ready  ## train the shipped encoder again from its recipe (about
 	$(PY) -m extract pretrain --config configs/pretrain.yaml $(ARGS)
 
 finetune: need-data  ## train encoder and head end to end (ARGS=--no-freeze-encoder fine-tunes)
-	@: $(ALL_LABELS)
 	$(PY) -m extract finetune $(SOURCE) --encoder-ckpt '$(CKPT)' $(if $(CONFIG),--config-model '$(CONFIG)') $(call GIVEN,LAYER,encoder-layer) \
 	    $(call GIVEN,POOL,pooling) $(call GIVEN,DIRECTION,direction) $(call GIVEN,HEAD,architecture) $(call GIVEN,LABEL,labels) \
-	    $(call GIVEN,NOISE,noise-level) $(call GIVEN,DRAWS,train-draws) --seed $(SEED) --noise-seed $(SEED) --device $(DEVICE) --out $(OUT)/finetune \
+	    $(call GIVEN,NOISE,noise-level) $(call GIVEN,DRAWS,train-draws) $(call GIVEN,MISSING,missing-labels) --seed $(SEED) --noise-seed $(SEED) --device $(DEVICE) --out $(OUT)/finetune \
 	    --results $(OUT)/results --features $(OUT)/features --encoders $(OUT)/encoders --digests $(OUT)/digests $(WITH) $(ARGS)
 
 bench: .venv/ready  ## run every script of benchmarks/

@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import importlib
-import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +14,6 @@ import yaml
 from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
-    CliSettingsSource,
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -23,12 +21,11 @@ from pydantic_settings import (
 )
 
 from .errors import BlindspotError, ConfigError, did_you_mean
+from .flags import read_flags
 from .settings_file import read_settings
 
 MENDABLE = 2
 """Exit status for everything the user can mend."""
-UNKNOWN_FLAG = "error: unrecognized arguments: "
-"""How argparse begins to tell of a flag that it does not know."""
 LARGE_IMPORT = 100
 """Modules."""
 
@@ -67,9 +64,8 @@ class Command(BaseSettings):
     @classmethod
     def parse(cls, argv: Sequence[str], *, prog: str) -> Self:
         """Read flags and the YAML file named by `--config`; ConfigError says which flag or setting is wrong."""
-        flags = cls._flags(argv, prog=prog)
         try:
-            given = {name: value for name, value in flags().items() if value is not None}
+            given = read_flags(cls, argv, prog=prog)
             file = given.get("config")
             settings = {
                 **(read_settings(Path(file), cls.model_fields, cls.from_yaml) if file else {}),
@@ -83,25 +79,6 @@ class Command(BaseSettings):
             raise ConfigError(
                 "\n".join([f"{prog}: settings refused:", *lines, f"see {prog} --help"])
             ) from error
-
-    @classmethod
-    def _flags(cls, argv: Sequence[str], *, prog: str) -> CliSettingsSource[Any]:
-        """Read flags; one that does not exist is refused by its name alone: argparse would print all there are."""
-        told = io.StringIO()
-        try:
-            with contextlib.redirect_stderr(told):
-                return CliSettingsSource(cls, cli_parse_args=list(argv), cli_prog_name=prog)
-        except SystemExit as stop:
-            asked = told.getvalue().partition(UNKNOWN_FLAG)[2].partition(" ")[0].partition("=")[0].strip()
-            if stop.code and asked.startswith("--"):
-                fields = {name.replace("_", "-"): field for name, field in cls.model_fields.items()}
-                known = [f"--{name}" for name in fields]
-                known += [f"--no-{name}" for name, field in fields.items() if field.annotation is bool]
-                raise ConfigError(
-                    f"{prog}: there is no flag {asked}{did_you_mean(asked, known)}; see {prog} --help"
-                ) from None
-            sys.stderr.write(told.getvalue())
-            raise
 
     @classmethod
     def from_yaml(cls, content: Mapping[str, Any], source: Path) -> dict[str, Any]:  # noqa: ARG003

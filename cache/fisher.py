@@ -46,7 +46,8 @@ class FisherMatrices:
     `matrices` (N, P, P) float64, J' diag(1 / (error noise_level)^2) J over the pixels of the mask. `parameters`: P
     names; 'ln_A' is the logarithm of the flux scale, the others are labels in their own units. `rows` (N,) int64,
     `stars` (N,) uint64, `labels`: every stored label (N,) float64, NaN where missing. `method` in the provenance says
-    how the gradient was made: 'mock' is exact, 'emulator' approximate.
+    how the gradient was made: 'mock' is exact, 'emulator' approximate. `missing_labels` among the `rows` there is
+    'drop' where stars that lack a label have no matrix.
     """
 
     provenance: dict[str, Any]

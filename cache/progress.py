@@ -4,6 +4,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from tqdm import tqdm
 
@@ -11,6 +12,12 @@ SECONDS_BETWEEN_LINES = 10.0
 INSTANT_SECONDS = 0.1
 
 Advance = Callable[[int], None]
+Told = Callable[[int, int, str], None]
+"""Called with how many steps are done, of how many at most, and their name, a plural."""
+
+
+def untold(done: int, at_most: int, unit: str) -> None:
+    """For work that nobody watches."""
 
 
 @contextlib.contextmanager
@@ -37,6 +44,51 @@ def progress(total: int, label: str, *, unit: str = "rows") -> Iterator[Advance]
 
     yield advance
     _line(label, finished, total, unit, time.monotonic() - started)
+
+
+@contextlib.contextmanager
+def steps(label: str) -> Iterator[Told]:
+    """Yield what one long piece of work calls after each step, when it may end before `at_most`.
+
+    On a terminal a bar that goes when the work is done, otherwise a plain line now and then; nothing for short work.
+    """
+    if sys.stderr.isatty():
+        with contextlib.ExitStack() as stack:
+            bars: list[tqdm[Any]] = []
+
+            def show(done: int, at_most: int, unit: str) -> None:
+                if not bars:
+                    bar = tqdm(
+                        total=at_most,
+                        desc=label,
+                        unit=unit,
+                        leave=False,
+                        dynamic_ncols=True,
+                        initial=done - 1,
+                    )
+                    bars.append(stack.enter_context(bar))
+                bars[0].update(done - bars[0].n)
+
+            yield show
+        return
+    first: tuple[int, float] | None = None
+    last = time.monotonic()
+
+    def tell(done: int, at_most: int, unit: str) -> None:
+        nonlocal first, last
+        now = time.monotonic()
+        first = (done, now) if first is None else first  # work that goes on begins with more than one
+        if now - last < SECONDS_BETWEEN_LINES:
+            return
+        last = now
+        told = f"{label}: {done} of at most {at_most} {unit}"
+        if done > first[0]:
+            rate = (done - first[0]) / (now - first[1])
+            told += f", {rate:.2g} {unit}/s, at most {(at_most - done) / rate:.0f} s left"
+        sys.stderr.write(f"{told}\n")
+        sys.stderr.flush()
+
+    yield tell
 
 
 def _line(label: str, finished: int, total: int, unit: str, seconds: float) -> None:

@@ -7,6 +7,7 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic.fields import FieldInfo
 
+from .comma_lists import split_values
 from .errors import ConfigError
 
 
@@ -32,19 +33,30 @@ def read_settings(
     if unknown:
         known = ", ".join(sorted(fields))
         raise ConfigError(f"--config {path}: unknown settings {unknown}; known: {known}")
-    return {
-        name: _as_list(value) if _takes_several(fields[name].annotation) else value
-        for name, value in values.items()
-    }
+    return {name: _read(path, name, value, fields[name].annotation) for name, value in values.items()}
 
 
-def _takes_several(annotation: Any) -> bool:
-    """Whether a setting is a tuple, or a tuple or nothing."""
-    return any(get_origin(each) is tuple for each in (annotation, *get_args(annotation)))
+def takes_texts(annotation: Any) -> bool:
+    """Whether a setting is a tuple of texts, or such a tuple or nothing: names, or `name=value`."""
+    return (str, ...) in [get_args(each) for each in _tuples(annotation)]
 
 
-def _as_list(value: Any) -> Any:
-    """What stands in a YAML file for several values: "a,b" as on the command line, or one name or number."""
-    if isinstance(value, str):
+def _tuples(annotation: Any) -> list[Any]:
+    """The tuples among the types that a setting may have."""
+    return [each for each in (annotation, *get_args(annotation)) if get_origin(each) is tuple]
+
+
+def _read(path: Path, name: str, value: Any, annotation: Any) -> Any:
+    """One setting; of several values, "a,b" as on the command line, or one name or number, are a list."""
+    if not _tuples(annotation):
+        return value
+    if isinstance(value, int | float):
+        return [value]
+    if not isinstance(value, str):
+        return value
+    if not takes_texts(annotation):
         return [part.strip() for part in value.split(",")]
-    return [value] if isinstance(value, int | float) else value
+    try:
+        return list(split_values(value))
+    except ConfigError as error:
+        raise ConfigError(f"--config {path}: {name}: {error}") from None

@@ -9,13 +9,19 @@ import shutil
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 from cache.records import read_records, record_path
+from reports.comparable import ranked_sets
 from reports.comparisons import comparisons_of
 from reports.figure_overview import overview_figure
+from reports.planned import chosen_latent
 from reports.render_markdown import markdown
 from reports.rows import frame_of
 from reports.source import store_state
 from reports.tables import controls_table
+from reports.verdict import scored_name
+from reports.vocabulary import LATENT
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
@@ -74,11 +80,27 @@ def table() -> str:
     same_head = (frame["selection"] == "val_r2") & (frame["head"] == "ridge")
     one_way = frame["direction"].isin(["concat"]) | frame["layer"].isin(["input_flux", "input_error"])
     baseline = frame["control"] == "mean_predictor"
-    rows = frame[(same_head & one_way) | baseline].reset_index(drop=True)
+    shown = (same_head & one_way) | baseline
+    rows = frame[shown].reset_index(drop=True)
     audits = [
         r for r in records if r.kind == "audit" and r.spec["label"] == LABEL and r.result["status"] == "ok"
     ]
-    return markdown([controls_table(rows, LABEL, comparisons_of(records), audits=audits)])
+    table = controls_table(rows, LABEL, comparisons_of(records), audits=audits)
+    return f"{left_out(frame, shown)}\n\n{markdown([table])}"
+
+
+def left_out(frame: pd.DataFrame, shown: "pd.Series[bool]") -> str:
+    """One line on the rows of the label that the table leaves out, and which latent row is best on val among all."""
+    of_label = frame["label"] == LABEL
+    latents = of_label & (frame["role"] == LATENT)
+    best = chosen_latent(ranked_sets(frame[of_label])[0])
+    assert best is not None
+    counts = f"{(of_label & shown).sum()} of the {of_label.sum()} rows of {LABEL}"
+    return (
+        f"Shown are the rows of ridge with its penalty chosen on val (`alpha=val`), on concatenated directions or on "
+        f"inputs, and the mean predictor: {counts}, {(latents & shown).sum()} of the {latents.sum()} latent ones. "
+        f"`make demo` shows all; of these val prefers {scored_name(best)}."
+    )
 
 
 def with_table(text: str, rendered: str) -> str:

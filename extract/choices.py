@@ -6,6 +6,9 @@ from cache.errors import UnknownName
 
 ENGINES = ("fast", "plain")
 PRECISIONS = ("fp32", "tf32", "bf16")
+FAIL, DROP = "fail", "drop"
+MISSING_LABELS = (FAIL, DROP)
+"""What becomes of stars without a label that is needed: they are refused, or left out."""
 BAD_ROW_POLICIES = ("fail", "drop")
 NOISE_MODES = ("draw", "stored", "none")
 ERROR_INPUTS = ("true", "zero", "shuffled", "constant", "from-noisy")

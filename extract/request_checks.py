@@ -14,6 +14,10 @@ from .layers import check_length
 from .request import ExtractConfig
 from .spectra import SpectraFile
 
+DROP_THEM = (
+    "; probes can leave the rows out themselves (--missing-labels drop, here as well; make: MISSING=drop)"
+)
+
 
 def check_labels(config: ExtractConfig, spectra: dict[str, SpectraFile]) -> None:
     """Refuse files without the labels that the request needs."""
@@ -73,10 +77,10 @@ def check_label_values(
         kept = known[split].kept
         for label in config.need_labels:
             bad = kept[~np.isfinite(files.labels(label)[kept])]
-            if bad.size and (config.missing_labels == "fail" or bad.size == len(kept)):
+            empty = bad.size == len(kept)
+            if bad.size and (config.missing_labels == "fail" or empty):
                 raise InputError(
                     f"{files.files[0]}: label {label} is NaN or infinite in {bad.size} of {len(kept)} rows of {split} "
                     f"(first rows: {bad[:5].tolist()}), and it is needed: leave those rows out of the file, mend the "
-                    "label, or take other labels; only probes run and sweep can leave the rows out themselves "
-                    "(--missing-labels drop, here as well; make probe and sweep: MISSING=drop)"
+                    f"label, or take other labels{'' if empty else DROP_THEM}"
                 )

@@ -95,7 +95,7 @@ class RunSettings(Command):
     )
     missing_labels: Literal["fail", "drop"] = Field(
         "fail",
-        description="drop: labels needed may lack values in rows, which probes run --missing-labels drop leaves out",
+        description="drop: labels needed may lack values in rows, which probes leave out with --missing-labels drop",
     )
     need_splits: tuple[str, ...] = Field(
         (), description="refuse data without these splits: train,test for probes that are to be fitted"

@@ -22,6 +22,8 @@ from .audit_stores import ERROR_INPUTS, AuditViews, audit_views, check_audited
 from .audit_table import audit_lines, audit_title
 from .cells import JOIN, CellChoices, arrays_of, requests
 from .checks import check_choices
+from .groups import with_all_of
+from .left_out import Settled
 from .spec import ProbeRequest, check_request
 from .study_settings import StudySettings
 from .threads import blas_threads
@@ -74,7 +76,7 @@ class Audit:
         return run_id(KIND, self.spec)
 
     def same_leftover(self) -> str:
-        """Equal for audits that fit the same head to the same stored spectra."""
+        """Equal for audits that fit the same head to the same stored spectra, of the same stars."""
         spectra = {
             layer: {
                 split: [[view.provenance["input"], dict(view.stores)] for view in members]
@@ -82,9 +84,8 @@ class Audit:
             }
             for layer, views in self.views.inputs.items()
         }
-        return canonical_json(
-            {"head": self.request.head, "params": dict(self.request.params), "spectra": spectra}
-        )
+        head, stars = [self.request.head, dict(self.request.params)], with_all_of(self.request)
+        return canonical_json({"head": head, "stars": stars, "spectra": spectra})
 
 
 def run(settings: AuditSettings) -> None:
@@ -125,12 +126,14 @@ def _audits(settings: AuditSettings) -> Iterator[Audit]:
     asked, stores = _choices(settings), settings.stores()
     choices = replace(asked, layers=stores.layers(settings.layers, settings.poolings))
     found: dict[Any, AuditViews] = {}
-    for request in requests(choices):
-        check_request(request)
-        arrays = arrays_of(request)
+    settled = Settled()
+    for one in requests(choices):
+        check_request(one)
+        arrays = arrays_of(one)
         if arrays not in found:
             found[arrays] = audit_views(stores, arrays, settings.error_inputs)
         views = found[arrays]
+        request = settled.request(one, views.true, of=arrays)
         spec = audit_spec(request, views, n_folds=settings.folds)
         yield Audit(request=request, views=views, spec=spec, origin=stores.origin(views.true))
 
@@ -183,6 +186,7 @@ def _make(group: Mapping[Any, Sequence[Audit]], settings: AuditSettings, advance
                 result=audit_result(
                     scored,
                     audit.views,
+                    request=audit.request,
                     samples=part_left.samples,
                     flags=[*part_left.flags[k], *latents.flags[k]],
                 ),

@@ -18,7 +18,7 @@ from .splits import SPLITS, Sample, Views, load_sample
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Requests = Sequence[ProbeRequest]
-"""One head on one label each; they differ in the label alone."""
+"""One head on one label each; they differ in the label alone, and leave out the same stars or none."""
 
 A1, A1_RIDGE, A3, A4_RESIDUAL, A4_LABEL = "A1", "A1 ridge", "A3", "A4 latent->residual", "A4 latent->label"
 REFIT, APPLY = "refit", "apply"
@@ -102,10 +102,11 @@ def leftover(requests: Requests, views: AuditViews, *, n_folds: int, seed: int, 
     """Fit error to labels, cross-fitted over the stars of train, then the flux to what that leaves.
 
     Val and test have the residuals of the head that was fitted to all of train, so that no residual is one of a star
-    that the fit has seen. Raises ProbeError for a label that is not there or not finite, and for what a head refuses.
+    that the fit has seen. Rows without one of the labels take no part where the requests say `drop`. Raises ProbeError
+    for a label that is not there or not finite, for flux of other rows or stars, and for what a head refuses.
     """
     labels = [request.labels[0] for request in requests]
-    samples = _samples(views.inputs["input_error"], INPUT_PARTS["input_error"], labels)
+    samples = _samples(views.inputs["input_error"], INPUT_PARTS["input_error"], requests)
     _refuse_constant(labels, samples["test"].y)
     crossed = cross_fit(_heads(requests), samples, n_folds=n_folds, seed=seed, advance=advance)
     residual = crossed.residuals(samples)
@@ -120,7 +121,7 @@ def leftover(requests: Requests, views: AuditViews, *, n_folds: int, seed: int, 
         advance(1)
     bare = {split: replace(sample, X=np.empty((len(sample.rows), 0))) for split, sample in samples.items()}
     del samples  # the errors of train may take gigabytes
-    flux = _samples(views.inputs["input_flux"], INPUT_PARTS["input_flux"], ())
+    flux = _aligned(views.inputs["input_flux"], INPUT_PARTS["input_flux"], requests, bare)
     heads = _fit(_heads(requests), flux, residual)
     advance(1)
     return Leftover(
@@ -149,7 +150,7 @@ def latent_fits(requests: Requests, views: AuditViews, left: Leftover, *, advanc
     """
     part, t = requests[0].features[0], len(requests)
     y = {split: sample.y for split, sample in left.samples.items()}
-    true = _aligned(views.true, part, left)
+    true = _aligned(views.true, part, requests, left.samples)
     both = {split: np.concatenate([y[split], left.residual[split]], axis=1) for split in y}
     heads = _fit(_heads([*requests, *requests]), true, both)
     hats = predictions(heads, true["test"].X)
@@ -159,7 +160,7 @@ def latent_fits(requests: Requests, views: AuditViews, left: Leftover, *, advanc
     for name, of_error in views.features.items():
         if name == TRUE:
             continue
-        fed = _aligned(of_error, part, left)
+        fed = _aligned(of_error, part, requests, left.samples)
         again = _fit(_heads(requests), fed, y)
         refit[name] = predictions(again, fed["test"].X)
         apply[name] = predictions(heads[:t], fed["test"].X)
@@ -169,18 +170,20 @@ def latent_fits(requests: Requests, views: AuditViews, left: Leftover, *, advanc
     return LatentFits(label_hat=hats[:, :t], residual_hat=hats[:, t:], refit=refit, apply=apply, flags=flags)
 
 
-def _samples(views: Views, part: FeaturePart, labels: Sequence[str]) -> dict[str, Sample]:
+def _samples(views: Views, part: FeaturePart, requests: Requests) -> dict[str, Sample]:
+    """Features and labels of the rows that take part."""
+    labels, missing = [request.labels[0] for request in requests], requests[0].missing_labels
     return {
-        split: load_sample(views[split], [part], labels=labels, split=split)
+        split: load_sample(views[split], [part], labels=labels, split=split, missing=missing)
         for split in SPLITS
         if views.get(split)
     }
 
 
-def _aligned(views: Views, part: FeaturePart, left: Leftover) -> dict[str, Sample]:
-    """Features without labels, row by row of the same stars as what is left of the labels."""
-    samples = _samples(views, part, ())
-    for split, known in left.samples.items():
+def _aligned(views: Views, part: FeaturePart, requests: Requests, of_error: Samples) -> dict[str, Sample]:
+    """Features row by row of the same stars as the labels and errors that were read."""
+    samples = _samples(views, part, requests)
+    for split, known in of_error.items():
         found = samples.get(split)
         if found is None or not (
             np.array_equal(found.rows, known.rows) and np.array_equal(found.stars, known.stars)

@@ -1,6 +1,6 @@
 """The record of an audit: its spec, its rows, what survives, and the verdict."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,11 @@ from .audit_rows import A2, Scored, full_name, leaves, row_of
 from .audit_stores import TRUE, AuditViews
 from .audit_verdict import Evidence, Kept, judged, score_of
 from .cross_fit import Samples
+from .left_out import told_kept
 from .registry import head_entry
 from .rounding import all_significant, significant
 from .spec import ProbeRequest, spec_of
-from .statistics import PAIRED_METHOD, Resamples
+from .statistics import PAIRED_METHOD, Resamples, doubts
 from .survival import Survival, survival
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -42,6 +43,7 @@ def audit_spec(request: ProbeRequest, views: AuditViews, *, n_folds: int) -> dic
         "data_kind",
         "selection",
         "precision",
+        "missing_labels",
     )
     return {
         **{name: plain[name] for name in kept if name in plain},
@@ -82,7 +84,7 @@ def _sources(views: AuditViews) -> dict[str, list[Mapping[str, Any]]]:
 
 
 def audit_result(
-    found: Scored, views: AuditViews, *, samples: Samples, flags: Sequence[str]
+    found: Scored, views: AuditViews, *, request: ProbeRequest, samples: Samples, flags: Sequence[str]
 ) -> dict[str, Any]:
     """Rows, survival and verdict of one label, as the record holds them; `samples` are counted."""
     resamples = Resamples(found.stars)
@@ -117,11 +119,19 @@ def audit_result(
         "rows": rows,
         "survival": items,
         "verdict": judged(evidence).to_json(),
-        "flags": list(flags),
+        "flags": [*flags, *doubts_of(found)],
         "weights": views.true["train"][0].provenance["encoder"].get("weights"),
         "stores": store_digests_of(views),
         "predictions": {},
+        **told_kept(request, views.true, samples),
     }
+
+
+def doubts_of(found: Scored) -> Iterator[str]:
+    """Flags of rows whose intervals are too short, as a probe record has them; by the name of the row."""
+    names = [name for name in found.hats if name not in {A3, A4_RESIDUAL}]
+    y_hat = np.stack([found.hats[name] for name in names], axis=1)
+    return doubts(names, found.y[:, None], y_hat, stars=found.stars)
 
 
 def audit_arrays(found: Scored, rows: Array) -> dict[str, Array]:

@@ -41,7 +41,8 @@ def audit_title(spec: Mapping[str, Any]) -> str:
     """What was audited, short."""
     features = spec["features"]
     head = f"{spec['head']}" + (" alpha=val" if spec["params"].get("alpha") == "val" else "")
-    return f"{spec['label']} from {features['layer']}/{features['direction']}/{features['pooling']}, {head}"
+    some = " (stars that have it)" if "missing_labels" in spec else ""
+    return f"{spec['label']}{some} from {features['layer']}/{features['direction']}/{features['pooling']}, {head}"
 
 
 def _cells(row: Mapping[str, Any], shares: Mapping[tuple[str, str], Mapping[str, Any]]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Gradient-boosted trees (LightGBM) with the group's published settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import lightgbm
 import numpy as np
 
 from cache.errors import ConfigError, ProbeError
+from cache.progress import Told, untold
 
 from .base import Array, CheckedSample, Head, check_counts, check_numbers, check_word
 from .boosting_bins import BINNING, Bins
@@ -126,7 +127,7 @@ class LightGBM(Head):
                 try:
                     sample = fit.head.prepare(**arguments_of(fit, data))
                     bins = bins or Bins(sample, threads=fit.head.threads)
-                    fit.head.grow(sample, bins)
+                    fit.head.grow(sample, bins, told=data.told)
                 except ProbeError as error:
                     failures[k] = str(error)
         return failures
@@ -135,8 +136,11 @@ class LightGBM(Head):
         sample = CheckedSample(X=X, Y=Y, X_val=X_val, Y_val=Y_val)
         self.grow(sample, Bins(sample, threads=self.threads))
 
-    def grow(self, sample: CheckedSample, bins: "Bins") -> None:
-        """Fit to a prepared sample whose features are binned; ProbeError with LightGBM's reason when it refuses."""
+    def grow(self, sample: CheckedSample, bins: "Bins", *, told: Told = untold) -> None:
+        """Fit to a prepared sample whose features are binned; ProbeError with LightGBM's reason when it refuses.
+
+        `told` is called after every tree.
+        """
         settings = self.settings()
         stop = self.early_stopping
         self.boosters_ = []
@@ -144,7 +148,20 @@ class LightGBM(Head):
             for label in range(self.n_labels_):
                 train = bins.train(sample.Y[:, label])
                 val = None if stop is None or sample.Y_val is None else bins.val(sample.Y_val[:, label])
-                self.boosters_.append(_grow(_parameters(settings), settings["n_trees"], train, val, stop))
+                callbacks = [
+                    _telling(told, label * settings["n_trees"], self.n_labels_ * settings["n_trees"])
+                ]
+                if val is not None and stop is not None:
+                    callbacks.append(lightgbm.early_stopping(stop, verbose=False))
+                self.boosters_.append(
+                    lightgbm.train(
+                        _parameters(settings),
+                        train,
+                        num_boost_round=settings["n_trees"],
+                        valid_sets=None if val is None else [val],
+                        callbacks=callbacks,
+                    )
+                )
         except lightgbm.basic.LightGBMError as error:
             raise ProbeError(f"LightGBM refused the fit: {error}") from error
         if stop is not None:
@@ -195,17 +212,13 @@ def _parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _grow(
-    parameters: dict[str, Any],
-    n_trees: int,
-    train: lightgbm.Dataset,
-    val: lightgbm.Dataset | None,
-    patience: int | None,
-) -> lightgbm.Booster:
-    if val is None or patience is None:
-        return lightgbm.train(parameters, train, num_boost_round=n_trees)
-    stop = lightgbm.early_stopping(patience, verbose=False)
-    return lightgbm.train(parameters, train, num_boost_round=n_trees, valid_sets=[val], callbacks=[stop])
+def _telling(told: Told, before: int, at_most: int) -> Callable[[Any], None]:
+    """What LightGBM calls after each tree; `before`: trees of earlier labels at most."""
+
+    def tell(environment: Any) -> None:
+        told(before + environment.iteration + 1, at_most, "trees")
+
+    return tell
 
 
 def _n_trees(booster: lightgbm.Booster) -> int:

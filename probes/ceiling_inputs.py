@@ -1,7 +1,7 @@
 """What a ceiling is made of, brought together: records on the same test rows, their stores, Fisher matrices, prior."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from cache.records import Record
 from .ceiling import AMPLITUDE, Prior, label_prior
 from .ceiling_applies import why_not
 from .comparable import Comparable, ScoredRows
+from .splits import DROP, LEAST_ROWS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -121,6 +122,34 @@ def fisher_of(group: CeilingGroup, fisher: Path) -> FisherMatrices:
     if differs:
         raise ConfigError(f"--fisher {fisher}: has {differs}, the test rows have {wanted}; name another file")
     return named
+
+
+def on_matrices(group: CeilingGroup, fisher: FisherMatrices) -> CeilingGroup:
+    """The group on the test rows that have a matrix, where stars that lack a label were left without; else as it is.
+
+    Raises ConfigError where fewer than two rows are left.
+    """
+    rows = group.found.rows
+    there = np.isin(rows.rows, fisher.rows)
+    if fisher.provenance["rows"].get("missing_labels") != DROP or there.all():
+        return group
+    if there.sum() < LEAST_ROWS:
+        raise ConfigError(
+            f"{rows.label}: {there.sum()} of {there.size} test rows have all labels of which Fisher matrices are made, "
+            f"at least {LEAST_ROWS} are needed for a ceiling; fill in the labels"
+        )
+    found = replace(
+        group.found,
+        rows=replace(
+            rows,
+            rows=rows.rows[there],
+            stars=rows.stars[there],
+            y=rows.y[there],
+            stored={name: values[there] for name, values in rows.stored.items()},
+        ),
+        y_hat=group.found.y_hat[there],
+    )
+    return replace(group, found=found)
 
 
 def matched(fisher: FisherMatrices, rows: ScoredRows) -> Array:

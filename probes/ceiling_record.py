@@ -11,6 +11,7 @@ import numpy as np
 from cache.fisher import FisherMatrices
 from cache.stars import count_stars
 
+from .carried import FEW_FLAG, LEAST_STARS
 from .ceiling import (
     Prior,
     label_information,
@@ -18,7 +19,7 @@ from .ceiling import (
     unbiased_variances,
     van_trees_variances,
 )
-from .ceiling_inputs import CeilingGroup, KeptStores, fisher_of, matched, prior_of
+from .ceiling_inputs import CeilingGroup, KeptStores, fisher_of, matched, on_matrices, prior_of
 from .ceiling_scores import Bounded, binned_figures, figures, row_items
 from .rounding import DIGITS
 
@@ -39,6 +40,7 @@ EMULATOR_FLAG = (
     "gradients by an emulator: approximate, rather too high for labels that a spectrum hardly tells"
 )
 ABOVE_FLAG = "above the ceiling"
+LEFT_OUT_FLAG = "lack a label of which Fisher matrices are made: ceiling, R2 and shares are of the others"
 FREE = "free"
 
 
@@ -46,10 +48,12 @@ FREE = "free"
 class Ceiling:
     """All that a record of a ceiling is made from; nothing is computed before it is asked for.
 
-    `matrices` (n, P, P) of the test rows; `stores` digests by key of the stores it rests on.
+    `matrices` (n, P, P) of the test rows of `group`, which are all of the `n_scored` rows that probes were scored on,
+    or those that have a matrix; `stores` digests by key of the stores it rests on.
     """
 
     group: CeilingGroup
+    n_scored: int
     fisher: FisherMatrices
     matrices: Array
     prior: Prior
@@ -89,11 +93,15 @@ class Ceiling:
         rows = row_items(self.bounded, runs, found.y_hat, self.group.why_not)
         holds = [k for k, why in enumerate(self.group.why_not) if why is None]
         flags = [f"{ABOVE_FLAG}: {row['run'][:12]}" for row in rows if row["above"]]
+        n_left_out = self.n_scored - found.rows.y.size
+        if n_left_out:
+            flags.insert(0, f"{n_left_out} of {self.n_scored} test rows {LEFT_OUT_FLAG}")
         method = str(self.fisher.provenance["method"]["name"])
+        n_stars = count_stars(found.rows.stars)
         return {
             "status": "ok",
             "error": None,
-            "n": {"test": count_stars(found.rows.stars)},
+            "n": {"test": n_stars},
             "n_rows": {"test": found.rows.y.size},
             **self.about(),
             "figures": figures(self.bounded),
@@ -108,7 +116,11 @@ class Ceiling:
                 runs=[runs[k] for k in holds],
                 y_hat=found.y_hat[:, holds],
             ),
-            "flags": flags if method == "mock" else [EMULATOR_FLAG, *flags],
+            "flags": [
+                *([] if method == "mock" else [EMULATOR_FLAG]),
+                *flags,
+                *([FEW_FLAG] if n_stars < LEAST_STARS else []),
+            ],
         }
 
     def arrays(self) -> dict[str, Array]:
@@ -171,16 +183,18 @@ def ceiling_of(
 ) -> Ceiling | None:
     """The ceiling of a group, read and joined; None for a label that Fisher matrices do not tell of.
 
-    Raises what `fisher_of`, `matched`, `prior_of` raise.
+    Raises what `fisher_of`, `on_matrices`, `matched`, `prior_of` raise.
     """
     found = fisher_of(group, fisher)
     if group.found.rows.label not in found.parameters:
         return None
     prior, of_train = prior_of(group, stores, found.parameters, amplitude_sd=amplitude_sd)
+    bounded = on_matrices(group, found)
     return Ceiling(
-        group=group,
+        group=bounded,
+        n_scored=group.found.rows.y.size,
         fisher=found,
-        matrices=matched(found, group.found.rows),
+        matrices=matched(found, bounded.found.rows),
         prior=prior,
         stores={**group.stores, **of_train},
         runs=runs,

@@ -16,6 +16,8 @@ from .comparable import comparable
 from .distil_fits import Distillation, outcomes
 from .features import FeaturePart
 from .fresh import is_fresh
+from .groups import with_all_of
+from .left_out import Settled
 from .paired import paired_table
 from .runner import KIND, run_probe, store_result, unfinished_folder
 from .spec import ProbeRequest, checked_spec
@@ -95,21 +97,32 @@ def _distillations(settings: DistilSettings, stores: StoreChoice) -> Iterator[Di
             params=with_alpha_on_val((settings.student,), settings.student_params),
         )
     )
+    settled = Settled()
     for network in networks:
         for target, of_target in probes.items():
             arrays = tuple((part.layer, part.direction, part.pooling) for part in (flux, target))
-            one = Distillation(
-                flux=flux,
-                target=target,
-                views=stores.views(arrays),
-                probes=tuple(of_target),
-                network=network.head,
-                network_params=network.params,
-                device=settings.device,
-            )
-            for probe in of_target:
-                checked_spec(one.student(probe), one.views)
-            yield one
+            views = stores.views(arrays)
+            for of_rows in _by_rows([settled.request(probe, views, of=arrays) for probe in of_target]):
+                one = Distillation(
+                    flux=flux,
+                    target=target,
+                    views=views,
+                    probes=of_rows,
+                    network=network.head,
+                    network_params=network.params,
+                    device=settings.device,
+                )
+                for probe in of_rows:
+                    checked_spec(one.student(probe), one.views)
+                yield one
+
+
+def _by_rows(probes: Sequence[ProbeRequest]) -> list[tuple[ProbeRequest, ...]]:
+    """Probes that leave out the same stars; the network that they read learns from the others alone."""
+    groups: dict[tuple[str, ...], list[ProbeRequest]] = {}
+    for probe in probes:
+        groups.setdefault(with_all_of(probe), []).append(probe)
+    return [tuple(group) for group in groups.values()]
 
 
 def _twins(one: Distillation, stores: StoreChoice) -> list[list[tuple[ProbeRequest, Views]]]:

@@ -12,7 +12,7 @@ from cache.runlog import run_log
 from .distillation import Distilled, distil
 from .distillation_scores import METHOD, LatentScores, latent_scores
 from .features import FeaturePart
-from .groups import Group
+from .groups import Group, with_all_of
 from .scoring import ProbeOutcome, scored_outcome
 from .spec import ProbeRequest
 from .splits import SPLITS, Views, load_sample
@@ -29,7 +29,8 @@ class Distillation:
     """What one network learns and who reads it.
 
     `flux` is what it sees, `target` what it learns; `views` hold both, of one encoder and the same noise. `probes` are
-    requests on the true latents, which the students take over; `network` and `network_params` are the head that learns.
+    requests on the true latents, which the students take over; all leave out the same stars or none, and so does the
+    network. `network` and `network_params` are the head that learns.
     """
 
     flux: FeaturePart
@@ -78,7 +79,13 @@ def outcomes(asked: Distillation, *, about: Mapping[str, Any]) -> Iterator[tuple
             raise refused
     basis = group.basis(students[0])
     Z = {
-        split: load_sample(asked.views[split], [asked.target], labels=(), split=split).X
+        split: load_sample(
+            asked.views[split],
+            [asked.target],
+            labels=with_all_of(students[0]),
+            split=split,
+            missing=students[0].missing_labels,
+        ).X
         for split in SPLITS
         if asked.views.get(split)
     }
@@ -97,7 +104,9 @@ def outcomes(asked: Distillation, *, about: Mapping[str, Any]) -> Iterator[tuple
             X_val=None if val is None else val.X,
             y_val=None if val is None else (val.y[:, 0] if len(request.labels) == 1 else val.y),
         )
-        outcome = scored_outcome(request, asked.views, samples, head=head, resamples=group.resamples)
+        outcome = scored_outcome(
+            request, asked.views, samples, head=head, resamples=group.resamples, windows=group.windows
+        )
         _, log = run_log(started=started, about=about)
         yield (
             request,

@@ -11,19 +11,17 @@ from cache.errors import BlindspotError, ConfigError, MissingLabel, ProbeError
 from .controls import shuffled_by_star, star_ranks
 from .features import part_widths
 from .spec import ProbeRequest, mixes_layers
-from .splits import DROP, SPLITS, Sample, Views, load_labels, load_sample
+from .splits import DROP, SPLITS, Sample, Views, check_enough, load_labels, load_sample
 from .statistics import Resamples
 from .together import TrainingSet
 from .views import Array
+from .wavelengths import windows_of
 
 if TYPE_CHECKING:
     from .pca import PrincipalAxes  # imports scikit-learn
 
 ByLabel = dict[str, dict[str, Array] | ProbeError]
 """By label: its values (n,) in every split, or what is wrong with it."""
-
-LEAST_ROWS = 2
-"""Rows of a split that can be fitted to or scored."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +49,11 @@ def columns_of(request: ProbeRequest) -> list[Column]:
 def group_key(request: ProbeRequest) -> Hashable:
     """Equal for requests of one group: the same columns of X, the same rows, and the same order of train rows."""
     seed = None if request.train_size is None else request.seed
-    return request.features, request.segments, seed, _with_all_of(request)
+    return request.features, request.segments, seed, with_all_of(request)
 
 
-def _with_all_of(request: ProbeRequest) -> tuple[str, ...]:
-    """The labels without which rows take no part."""
+def with_all_of(request: ProbeRequest) -> tuple[str, ...]:
+    """The labels without which rows take no part; none where such rows are refused."""
     return request.labels if request.missing_labels == DROP else ()
 
 
@@ -80,13 +78,14 @@ class Group:
         self.views = views
         names = dict.fromkeys(name for r in requests for name in r.labels)
         self._labels = _load_labels(views, names, missing=first.missing_labels)
+        self.windows = windows_of(views["train"][0], first.features)
         self._widths = part_widths(views["train"][0], first.features, segments=first.segments)
         self.samples = {
             split: load_sample(views[split], first.features, labels=(), split=split, segments=first.segments)
             for split in SPLITS
             if views.get(split)
         }
-        self._few = self._drop_missing() if _with_all_of(first) else None
+        self._few = self._drop_missing() if with_all_of(first) else None
         self.resamples = {
             split: Resamples(sample.stars) for split, sample in self.samples.items() if split != "train"
         }
@@ -104,12 +103,11 @@ class Group:
             )
             for split in (self.samples if found else ())
         }
-        for split, rows in kept.items():
-            if rows.sum() < LEAST_ROWS:
-                return MissingLabel(
-                    f"{' + '.join(found)}: finite in {rows.sum()} of {rows.size} rows of split {split!r}, at least "
-                    f"{LEAST_ROWS} are needed; probe another label, or mend that of the file"
-                )
+        try:
+            for split, rows in kept.items():
+                check_enough(found, rows, split=split)
+        except MissingLabel as error:
+            return error
         for split, rows in kept.items():
             self.samples[split] = self.samples[split].where(rows)
             for values in found.values():

@@ -8,9 +8,11 @@ from cache.errors import ProbeError
 from cache.nearest import Difference
 from cache.provenance import differences, family_fields
 
+from .features import parts_from_json
 from .persistence import SavedHead
 from .splits import ERROR_INPUT, NOISE_LEVEL, check_crossings
 from .views import FeatureView, noise_level_of
+from .wavelengths import check_wavelengths
 
 TRAINED_ON = "trained_on"
 """In what is kept of the use of a head: the fields that make the family of its train features."""
@@ -30,7 +32,7 @@ def check_kin(
     The features must be those of the training in every field of their family, but for the seed of the noise, what
     `cross` names (`noise-level`, `error-input`), and with `observed`, which says that the spectra carry noise of their
     own, the mode of the noise and the kind of data. Raises UnknownName for another crossing, ProbeError, naming the
-    fields, for other features, and for observed spectra onto which noise was drawn.
+    fields, for other features, for spectra on other wavelengths, and for observed spectra onto which noise was drawn.
     """
     check_crossings(cross)
     mode = str(view.provenance["noise"]["mode"])
@@ -48,7 +50,8 @@ def check_kin(
             "with the command that made it and --refit"
         )
     _check_level(folder, saved, view, cross)
-    return tuple(_notes(saved, view, observed=observed))
+    unknown = check_wavelengths(folder, saved, view, parts_from_json(saved.use["parts"]))
+    return (*_notes(saved, view, observed=observed), *(() if unknown is None else (unknown,)))
 
 
 def _check_family(

@@ -1,12 +1,34 @@
-"""Which probes rows are left out of, for want of a label."""
+"""Which rows are left out of probes for want of a label, and what records tell of those that are kept."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from cache.canonical import digest_json
+
 from .spec import ProbeRequest
-from .splits import DROP, FAIL, Views
+from .splits import DROP, FAIL, Sample, Views
+
+HELD_OUT = ("val", "test")
+
+
+def told_kept(request: ProbeRequest, views: Views, samples: Mapping[str, Sample]) -> dict[str, Any]:
+    """What a result holds beside its counts where rows may be left out, else nothing.
+
+    `kept`: of the rows of val and test those that have the labels, as end-to-end records tell them: number and digest.
+    """
+    if request.missing_labels != DROP:
+        return {}
+    kept = {}
+    for split in HELD_OUT:
+        if split in samples:
+            rows = samples[split].rows
+            every = sum(len(view.rows) for view in views[split])
+            selection = "all" if len(rows) == every else digest_json(rows.tolist())
+            kept[split] = {"n": len(rows), "selection": selection}
+    return {"kept": kept}
 
 
 class Settled:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cache.errors import ProbeError
+from cache.progress import Told, untold
 
 from .base import CheckedSample
 from .mlp_features import Features, label_scaling, scaled
@@ -42,13 +43,13 @@ def fit_in_stacks(fits: Sequence[Fit], data: TrainingSet) -> list[str | None]:
             if not samples:
                 continue
             features = features or Features.of(samples[min(samples)], heads[stack[0]].torch_device())
-            found = fit_stack([heads[k] for k in samples], list(samples.values()), features)
+            found = fit_stack([heads[k] for k in samples], list(samples.values()), features, told=data.told)
             failures = [found.pop(0) if k in samples else old for k, old in enumerate(failures)]
     return failures
 
 
 def fit_stack(
-    heads: "Sequence[MLP]", samples: Sequence[CheckedSample], features: Features
+    heads: "Sequence[MLP]", samples: Sequence[CheckedSample], features: Features, *, told: Told = untold
 ) -> list[str | None]:
     """Train heads that are alike in `STACKED`, the features and the number of labels as one; None or why not."""
     head, sample = heads[0], samples[0]
@@ -64,7 +65,7 @@ def fit_stack(
     )
     with torch_threads(head.threads):
         checkpoint = head.checkpoint(sample) if len(heads) == 1 else None
-        train(members, stack, data, batch_size=head.batch_size, checkpoint=checkpoint)
+        train(members, stack, data, batch_size=head.batch_size, checkpoint=checkpoint, told=told)
     for each, member in zip(heads, members, strict=True):
         if member.failure is None:
             each.take_over(member, stack, features.scaling)

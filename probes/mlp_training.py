@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cache.progress import Told, untold
+
 from .base import Array
 from .learning_curve import LearningCurve
 from .mlp_adamw import make_optimiser
@@ -35,17 +37,20 @@ def train(
     *,
     batch_size: int,
     checkpoint: Checkpoint | None = None,
+    told: Told = untold,
 ) -> None:
     """Train until every member has stopped; each keeps its curve and `best_values`, or says why it failed.
 
-    A member that has stopped is moved on with the others and not looked at. A checkpoint takes one member.
+    A member that has stopped is moved on with the others and not looked at. A checkpoint takes one member. `told` is
+    called after every epoch.
     """
     training = _Training(members, stack, data, batch_size=batch_size)
     first = 0
     if checkpoint is not None:
         state = checkpoint.read()
         first = 0 if state is None else training.restore(state)
-    for epoch in range(first, max(member.recipe.max_epochs for member in members)):
+    n_epochs = max(member.recipe.max_epochs for member in members)
+    for epoch in range(first, n_epochs):
         losses = training.one_epoch(epoch)
         y_hat = None if data.X_val is None else stack.predict(data.X_val).double().cpu().numpy()
         for k, member in enumerate(members):
@@ -56,6 +61,7 @@ def train(
                     y_hat=None if y_hat is None else y_hat[k],
                     values=stack.values[k],
                 )
+        told(epoch + 1, n_epochs, "epochs")
         if not any(member.running for member in members):
             break
         if checkpoint is not None and checkpoint.due():

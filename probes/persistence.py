@@ -57,7 +57,7 @@ def save_head(
     """Write a fitted head into `folder`, whole or not at all, replacing an older one; returns its digest.
 
     `use` is what `predict` must know: labels, feature parts, segments, family and the fields that make it, noise level
-    of training; `axes` are those on which the features were put.
+    and wavelengths of training; `axes` are those on which the features were put.
     """
     files = _files(head, axes)
     description = _description(head, name, files)

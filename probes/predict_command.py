@@ -27,9 +27,9 @@ ABOUT = "blindspot_predict"
 class PredictSettings(Command):
     """Apply the fitted head of a record to stored features, without needing labels.
 
-    The features must be of the family and noise level that the head was fitted to, but for the seed of the noise and
-    what --cross and --observed allow. They are named by --selection FILE, which extract run writes, by --split in the
-    folder --features, or by --store. What the head was fitted to may lie in several stores.
+    The features must be of the family, noise level and wavelengths that the head was fitted to, but for the seed of the
+    noise and what --cross and --observed allow. They are named by --selection FILE, which extract run writes, by
+    --split in the folder --features, or by --store. What the head was fitted to may lie in several stores.
     """
 
     head: str = Field("", description="run id of the record (first digits suffice)")

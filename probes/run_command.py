@@ -8,6 +8,7 @@ from pydantic import Field
 
 from cache.commandline import MENDABLE, Verb, say
 from cache.errors import MissingLabel
+from cache.progress import Told, steps
 from cache.records import read_record, run_id
 from cache.runlog import run_log
 
@@ -73,9 +74,10 @@ def run(settings: RunSettings) -> int:
         views = views_of[found_at]
         request = settled.request(asked_for, views, of=found_at)
         spec = checked_spec(request, views)
-        result, how = _scored(request, run_id(KIND, spec), views, chosen, settings)
-        came_out.append((spec, result))
         place = f"[{number}/{len(wanted)}] {title(request, control=spec['control'])}"
+        with steps(place) as told:
+            result, how = _scored(request, run_id(KIND, spec), views, chosen, settings, told)
+        came_out.append((spec, result))
         say(f"{place}: {score(result, request.labels)} ({how})")
     for words in asked.missing:
         say(f"control not run: {words}")
@@ -85,7 +87,7 @@ def run(settings: RunSettings) -> int:
 
 
 def _scored(
-    request: ProbeRequest, name: str, views: Views, chosen: StoreChoice, settings: RunSettings
+    request: ProbeRequest, name: str, views: Views, chosen: StoreChoice, settings: RunSettings, told: Told
 ) -> tuple[Mapping[str, Any], str]:
     """The result of one probe, from its fresh record or fitted now, and which of the two in words."""
     if not settings.refit and is_fresh(settings.results, name, views):
@@ -93,7 +95,9 @@ def _scored(
     about = {**chosen.origin(views), "threads": settings.threads}
     try:
         with blas_threads(settings.threads):
-            outcome = run_probe(request, views, about=about, unfinished=unfinished_folder(settings.results))
+            outcome = run_probe(
+                request, views, about=about, unfinished=unfinished_folder(settings.results), told=told
+            )
     except MissingLabel as error:  # of this label alone: the others are fitted all the same
         note = run_log(started=time.time(), about=about)[1]
         outcome = failed_outcome(request, views, str(error), run=note)

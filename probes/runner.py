@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cache.errors import ConfigError, Damaged, ProbeError, Stale
+from cache.progress import Told, untold
 from cache.records import run_id, write_record
 from cache.runlog import run_log
 
@@ -18,6 +19,7 @@ from .scoring import ProbeOutcome, failed_outcome, scored_outcome
 from .spec import ProbeRequest, check_request, spec_of
 from .splits import Views, check_views
 from .together import Fit, TrainingSet, fit_together
+from .wavelengths import WINDOWS
 
 KIND = "probe"
 T = TypeVar("T")
@@ -31,13 +33,14 @@ def run_probe(
     *,
     about: Mapping[str, Any] | None = None,
     unfinished: Path | None = None,
+    told: Told = untold,
 ) -> ProbeOutcome:
     """Fit on train, choose on val, score train, val and test once.
 
     `about` is added to `run` (display name of the encoder, threads). In the folder `unfinished` long fits keep their
-    state, from which they go on after a kill, to the same bits. Raises what `check_request`, `check_views` and
-    the views raise, ProbeError for a label that is absent or not finite; what a head cannot fit becomes an outcome
-    with status `failed`.
+    state, from which they go on after a kill, to the same bits; `told` is called as they proceed. Raises what
+    `check_request`, `check_views` and the views raise, ProbeError for a label that is absent or not finite; what a
+    head cannot fit becomes an outcome with status `failed`.
     """
     check_request(request)
     check_views(views, request.cross, allow_leak=request.allow_leak)
@@ -48,7 +51,7 @@ def run_probe(
         raise refused
     basis = group.basis(request)
     notes.loaded(n_cells=1)
-    ((_, outcome),) = _fit_together([request], group, basis, notes, unfinished)
+    ((_, outcome),) = _fit_together([request], group, basis, notes, unfinished, told)
     return outcome
 
 
@@ -95,7 +98,12 @@ def _run_on_basis(
 
 
 def _fit_together(
-    requests: Sequence[ProbeRequest], group: Group, basis: Basis, notes: "_Notes", unfinished: Path | None
+    requests: Sequence[ProbeRequest],
+    group: Group,
+    basis: Basis,
+    notes: "_Notes",
+    unfinished: Path | None,
+    told: Told = untold,
 ) -> Outcomes:
     """Fit, then score one by one; anything but ProbeError is a fault of ours and passes."""
     columns: dict[Column, int] = {}
@@ -111,7 +119,7 @@ def _fit_together(
         for request in requests
     ]
     states = [] if unfinished is None else [_state_of(r, group.views, unfinished) for r in requests]
-    failures = _fit_all(fits, training_set(group, basis, columns), states)
+    failures = _fit_all(fits, replace(training_set(group, basis, columns), told=told), states)
     notes.fitted(n_cells=len(fits))
     for request, fit, failure in zip(requests, fits, failures, strict=True):
         samples = group.cell(request, basis)
@@ -122,6 +130,7 @@ def _fit_together(
                 samples,
                 head=fit.head,
                 resamples=group.resamples,
+                windows=group.windows,
                 axes=basis.axes,
             )
         else:
@@ -164,6 +173,7 @@ def store_result(results_root: Path, outcome: ProbeOutcome) -> str:
             "noise_level": spec["noise_levels"]["train"],
             "control": spec["control"],
             TRAINED_ON: outcome.trained_on,
+            WINDOWS: outcome.windows,
         }
         save_head(
             head_folder(results_root, run_id(KIND, spec)),

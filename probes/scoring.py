@@ -12,18 +12,19 @@ from cache.provenance import family_fields
 from cache.stars import stars_in_both
 
 from .features import prediction_columns
+from .left_out import HELD_OUT, told_kept
 from .metrics import METRICS, scores
 from .persistence import model_digest
 from .spec import ProbeRequest, spec_of
-from .splits import DROP, Sample, Views
+from .splits import Sample, Views
 from .statistics import INTERVAL_METHOD, Resamples, doubts, intervals_on
 from .views import Array
+from .wavelengths import Windows
 
 if TYPE_CHECKING:
     from .base import Head  # imports scikit-learn
     from .pca import PrincipalAxes
 
-HELD_OUT = ("val", "test")
 SCORES_WITH_INTERVALS = {"val": ("r2", "rmse", "mae", "bias"), "test": tuple(METRICS)}
 """Val chooses; the intervals of its medians nobody asks for, and they are the dearest."""
 CONTROL_FLAG = "control scores above zero"
@@ -43,7 +44,7 @@ class ProbeOutcome:
 
     `predictions` has a row for each row of val and test, `arrays` the curves behind a choice; `head` is None when
     the fit failed, `axes` None unless the head was fitted on principal axes; `trained_on` are the fields that make the
-    family of the train features.
+    family of the train features, `windows` their wavelengths.
     """
 
     spec: dict[str, Any]
@@ -54,6 +55,7 @@ class ProbeOutcome:
     head: "Head | None"
     axes: "PrincipalAxes | None" = None
     trained_on: Mapping[str, Any] | None = None
+    windows: Windows | None = None
 
 
 def scored_outcome(
@@ -63,11 +65,12 @@ def scored_outcome(
     *,
     head: "Head",
     resamples: Mapping[str, Resamples],
+    windows: Windows,
     axes: "PrincipalAxes | None" = None,
 ) -> ProbeOutcome:
     """The outcome of a head that was fitted to the train sample: every split is scored once.
 
-    `resamples` are of the rows of val and test.
+    `resamples` are of the rows of val and test, `windows` of the train features.
     """
     y_hat = {split: head.predict(s.X).reshape(s.y.shape) for split, s in samples.items()}
     model = model_digest(head, request.fitted_head(), axes)
@@ -82,6 +85,7 @@ def scored_outcome(
         head=head,
         axes=axes,
         trained_on=family_fields(views["train"][0].provenance),
+        windows=windows,
     )
 
 
@@ -127,20 +131,8 @@ def _bare_result(request: ProbeRequest, views: Views, samples: Samples) -> dict[
             for view in members
             for key, digest in view.stores.items()
         },
-        **({"kept": _kept(views, samples)} if request.missing_labels == DROP else {}),
+        **told_kept(request, views, samples),
     }
-
-
-def _kept(views: Views, samples: Samples) -> dict[str, dict[str, Any]]:
-    """Of the rows of val and test those that have the labels, as end-to-end records tell them: number and digest."""
-    kept = {}
-    for split in HELD_OUT:
-        if split in samples:
-            rows = samples[split].rows
-            every = sum(len(view.rows) for view in views[split])
-            selection = "all" if len(rows) == every else digest_json(rows.tolist())
-            kept[split] = {"n": len(rows), "selection": selection}
-    return kept
 
 
 def _scored(

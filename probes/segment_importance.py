@@ -11,6 +11,7 @@ from cache.errors import ProbeError
 from cache.records import Record
 
 from .bootstrap import Array, Interval, Resamples
+from .carried import FEW_FLAG, LEAST_STARS
 from .features import n_segments
 from .importance import METHOD, N_PERMUTATIONS, SEED, donor_rows, drops, permuted_squares
 from .recorded import RecordedProbe, recorded_predictions, take_up
@@ -67,7 +68,8 @@ def rests_on(record: Record, found: Mapping[tuple[int, ...], Record]) -> tuple[R
             for kind, by_segment in sorted_out.items()
         },
         "flags": [
-            f"{NO_SKILL_FLAG} ({label})" for label in record.spec["labels"] if not skilled(record, label)
+            *(f"{NO_SKILL_FLAG} ({label})" for label in record.spec["labels"] if not skilled(record, label)),
+            *([FEW_FLAG] if record.result["n"]["test"] < LEAST_STARS else []),
         ],
     }
 

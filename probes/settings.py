@@ -42,7 +42,7 @@ class ProbeSettings(Command):
     )
     params: tuple[str, ...] = Field(
         (),
-        description="name=value or head.name=value: ridge.alpha=val, lightgbm.preset=conservative; "
+        description="name=value or head.name=value: ridge.alpha=val, mlp_2.hidden=[512,64]; "
         "a name given twice is fitted with both values",
     )
     cross: tuple[str, ...] = Field((), description="noise-level, error-input: what may differ between splits")

@@ -1,6 +1,6 @@
 """Samples that may be compared: one family, one noise level, no star on two sides of a split."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -22,6 +22,8 @@ CROSSINGS = (NOISE_LEVEL, ERROR_INPUT)
 FAIL, DROP = "fail", "drop"
 MISSING_LABELS = (FAIL, DROP)
 """What becomes of rows without a finite label: the probe fails, or they take no part in it."""
+LEAST_ROWS = 2
+"""Rows of a split that can be fitted to or scored."""
 
 Views = Mapping[str, Sequence[FeatureView]]
 
@@ -186,7 +188,7 @@ def load_sample(
     """Join features and labels of one split; several views (draws, file lists) are stacked in the order given.
 
     With `missing` `drop` rows without a finite value of each of the labels are left out. Raises ProbeError when a
-    label is absent or not finite, naming label, split and first rows.
+    label is absent or not finite, naming label, split and first rows, and MissingLabel where too few rows are left.
     """
     names = list(dict.fromkeys(name for view in views for name in view.label_names))
     y = np.concatenate([load_labels(view, labels, missing=missing) for view in views])
@@ -212,7 +214,20 @@ def load_sample(
         },
     )
     whole = np.isfinite(y).all(axis=1)
-    return sample if whole.all() else sample.where(whole)
+    if whole.all():
+        return sample
+    check_enough(labels, whole, split=split)
+    return sample.where(whole)
+
+
+def check_enough(labels: Iterable[str], whole: Array, *, split: str) -> None:
+    """Raise MissingLabel where fewer than LEAST_ROWS of the rows (n,) bool are whole: have each of the labels."""
+    n_whole = int(np.count_nonzero(whole))
+    if n_whole < LEAST_ROWS:
+        raise MissingLabel(
+            f"{' + '.join(labels)}: finite in {n_whole} of {whole.size} rows of split {split!r}, at least {LEAST_ROWS} "
+            "are needed; take another label, or mend that of the file"
+        )
 
 
 def check_label_names(view: FeatureView, labels: Sequence[str]) -> None:

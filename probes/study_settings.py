@@ -1,6 +1,7 @@
 """Flags that `probes audit` and `probes distil` have in common: which probes, of one seed, on which stores."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -26,6 +27,11 @@ class StudySettings(Command):
         None,
         ge=1,
         description="train on this many stored noise draws (default: all of --selection; without it the first)",
+    )
+    missing_labels: Literal["fail", "drop"] = Field(
+        "fail",
+        description="stars without a finite label: refused, or left out of every fit and score of that label (of a "
+        "joint fit those without any of its labels); told in the record, and another test set in tables",
     )
     selection: Path | None = Field(None, description="file written by extract run --selection")
     features: Path = Field(
@@ -56,4 +62,5 @@ class StudySettings(Command):
             labels=self.labels,
             params=with_alpha_on_val(self.heads, self.params),
             seeds=(self.seed,),
+            missing_labels=self.missing_labels,
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cache.errors import ConfigError, ProbeError
+from cache.progress import Told, untold
 
 if TYPE_CHECKING:
     from .base import Head  # which imports this module
@@ -27,7 +28,7 @@ class Fit:
 class TrainingSet:
     """What the fits have in common: X (n, d), Y (n, t), the same of val, and the star of each row, groups (n,).
 
-    A label that a fit does not use may hold NaN.
+    A label that a fit does not use may hold NaN. `told` is called as a long fit proceeds; it changes nothing.
     """
 
     X: Array
@@ -35,6 +36,7 @@ class TrainingSet:
     X_val: Array | None = None
     Y_val: Array | None = None
     groups: Array | None = None
+    told: Told = untold
 
 
 def fit_together(fits: Sequence[Fit], data: TrainingSet) -> list[str | None]:

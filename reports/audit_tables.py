@@ -39,7 +39,8 @@ def audit_tables(source: Source, label: str) -> list[Table]:
 
 def _tables(record: Record, source: Source) -> tuple[Table, ...]:
     result = record.result
-    name = f"{record.spec['label']}: audit of the error channel, {subject(record)}"
+    some = " (stars that have it)" if "missing_labels" in record.spec else ""
+    name = f"{record.spec['label']}{some}: audit of the error channel, {subject(record)}"
     if result["status"] != "ok":
         return (_failed(record, source, name),)
     verdict = result["verdict"]

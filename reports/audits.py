@@ -123,12 +123,26 @@ def unlike_otherwise(audit: Record, best: Row) -> list[str]:
         ("another encoder or input", spec.get("family", best["family"]) == best["family"]),
         ("other parameters", other_head or without_seed(params) == without_seed(own)),
         (f"seed {seed}", other_head or "seed" not in own or seed == own["seed"]),
-        ("other train stars", not train or f"train {train}" in best["inputs"].split(", ")),
+        (
+            "other train stars",
+            (not train or f"train {train}" in best["inputs"].split(", "))
+            and (draws not in ("", best["draws_train"]) or _same_train_rows(audit, best)),
+        ),
         (f"trained at noise level {_number(level)}", level == best["noise_level_train"]),
         (f"trained on noise draw {draws_text(draws)}", draws in ("", best["draws_train"])),
         *_narrower(best),
     )
     return [words for words, same in found if not same]
+
+
+def _same_train_rows(audit: Record, best: Row) -> bool:
+    """Whether as many rows of train were fitted to, as far as both tell it: rows without a label may be left out."""
+    n_rows = (audit.result.get("n_rows") or {}).get("train")
+    return (
+        best["train_size"] is not None
+        or None in (n_rows, best["n_rows_train"])
+        or n_rows == best["n_rows_train"]
+    )
 
 
 def _narrower(best: Row) -> Iterator[tuple[str, bool]]:
@@ -148,6 +162,11 @@ def of_other_test(record: Record, best: Row | None) -> tuple[str, ...]:
     spec = record.spec
     level, own = _level(record, "test"), best["noise_level_test"]
     seed = spec.get("noise_seed", 0)
+    # an audit, or a probe, may leave out rows that lack the label
+    n_rows, own_rows = (
+        str((record.result.get("n_rows") or {}).get("test", best["rows_test"])),
+        best["rows_test"],
+    )
     found = (
         (
             f"{spec.get('data_kind')} data, not {best['data_kind']}",
@@ -159,6 +178,7 @@ def of_other_test(record: Record, best: Row | None) -> tuple[str, ...]:
             (spec.get("noise_mode") or "") == best["noise_mode"],
         ),
         (f"noise level {_number(level)}, not {_number(own)}", level == own),
+        (f"{n_rows} rows of test, not {own_rows}", own_rows in ("", n_rows) or own_rows.startswith("first")),
         (f"noise seed {seed}, not {best['noise_seed']}", best["noise_seed"] in (None, seed)),
     )
     return tuple(words for words, same in found if not same)

@@ -9,15 +9,14 @@ import pandas as pd
 
 from .columns import FRESH_NOISE
 from .comparable import comparable_rows
-from .comparisons import Comparisons, p_text
+from .comparisons import Comparisons
 from .contest import contest
+from .paired_columns import difference_text
 from .pivots import lines_of, score_key, side_by_side
-from .render_markdown import estimate_text
 from .rows import Row, rows_of
 from .settings import VARYING, settings_frame, settings_rows, varying_columns
-from .table import Cell, Column, Estimate, Table
+from .table import Cell, Column, Table
 from .tables import FEATURES, HEAD, ROLE, of_label
-from .verdict import DIGITS
 from .vocabulary import CONTROLS, LATENT, MEAN_PREDICTOR, pooling_rank
 
 ACROSS = "axis"
@@ -187,7 +186,4 @@ def _gain(line: Sequence[Row], axis: Axis, paired: Comparisons) -> dict[str, Cel
     first, last = in_order[0], in_order[-1]
     alone = all(sum(row[ACROSS] == end[ACROSS] for row in line) == 1 for end in (first, last))
     pair = paired.between(last, first) if alone and axis.rivals == (ACROSS,) else None
-    if pair is None:
-        return None
-    by = estimate_text(Estimate(pair.difference, pair.low, pair.high), DIGITS)
-    return {GAIN.key: f"{by}, {p_text(pair.p)}"}
+    return None if pair is None else {GAIN.key: difference_text(pair)}

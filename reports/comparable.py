@@ -122,9 +122,26 @@ def plain(rows: Sequence[Row]) -> list[Row]:
 
 
 def best_on_val(rows: Sequence[Row]) -> Row | None:
-    """The row with the highest val R2, of equal ones the first by run id: test chooses nothing, nor does the order."""
-    ranked = [row for row in rows if row["val_r2"] is not None]
+    """The row with the highest val R2, of equal ones the first by run id: test chooses nothing, nor does the order.
+
+    Only rows of one noise level of val compete (`level_rivals`): less noise gives a higher val R2 to any row.
+    """
+    ranked = level_rivals([row for row in rows if row["val_r2"] is not None])
     return min(ranked, key=lambda row: (-float(row["val_r2"]), str(row["run_id"])), default=None)
+
+
+def level_rivals(rows: Sequence[Row]) -> list[Row]:
+    """The rows whose noise level of val is nearest to that of test; of two as near the lower one.
+
+    A level that a record does not tell is taken for that of test.
+    """
+
+    def beyond_test(row: Row) -> float:
+        val, test = row["noise_level_val"], row["noise_level_test"]
+        return 0.0 if val is None or test is None else float(val) - float(test)
+
+    nearest = min(map(beyond_test, rows), key=lambda step: (abs(step), step), default=0.0)
+    return [row for row in rows if beyond_test(row) == nearest]
 
 
 def val_of(row: Row | None) -> float:

@@ -220,7 +220,7 @@ def comparisons_of(records: Sequence[Record]) -> Comparisons:
 def _rank(comparison: Record) -> tuple[bool, int, int, str]:
     """Higher for what is to be asked first."""
     spec, result = comparison.spec, comparison.result
-    return spec["method"] == METHOD, result.get("version", 0), len(result["runs"]), comparison.run_id
+    return spec.get("method") == METHOD, result.get("version", 0), len(result["runs"]), comparison.run_id
 
 
 def _predicting(records: Sequence[Record]) -> Iterator[tuple[str, str]]:

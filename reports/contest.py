@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .comparisons import NOT_COMPARED, Judge
 from .rows import Row
 from .table import Estimate
+from .vocabulary import CLEAN_FLUX
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,11 @@ def r2_estimate(row: Row) -> Estimate:
 def scored(rows: Sequence[Row]) -> list[Row]:
     """The rows that have a test R2, best first; equal ones keep their order."""
     return sorted((row for row in rows if row["test_r2"] is not None), key=lambda row: -row["test_r2"])
+
+
+def competing(rows: Sequence[Row]) -> list[Row]:
+    """The rows of `scored` but those that see the flux without noise: these are references, no rivals."""
+    return [row for row in scored(rows) if CLEAN_FLUX not in row["role"]]
 
 
 def contest(rows: Sequence[Row], paired: Judge = NOT_COMPARED) -> Contest | None:

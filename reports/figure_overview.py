@@ -28,6 +28,7 @@ from .overview_layout import (
     title_of,
     variants_of,
 )
+from .planned import chosen_on
 from .render_markdown import number_text
 from .rows import Row, rows_of
 from .settings import settings_frame, variant_of
@@ -106,7 +107,8 @@ def draw_overview(frame: pd.DataFrame, label: str, paired: Comparisons = NOT_COM
     _write_around(figure, axes, above=lines_above, below=lines_below)
     shown = f"Test R² of {label} with 95 % intervals by layer and pooling."
     if len(lines) < len(every):
-        shown += f" {len(lines)} of {len(every)} lines, those with the best val R²."
+        on = "test" if chosen_on(*latents) == "test" else "val"
+        shown += f" {len(lines)} of {len(every)} lines, those with the best {on} R²."
     return Drawn(title=title, caption=f"{shown} {caption}".strip(), figure=figure)
 
 

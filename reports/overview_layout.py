@@ -7,7 +7,7 @@ from .comparable import val_of
 from .comparisons import NOT_COMPARED, Comparisons
 from .contest import beats_clearly, scored
 from .drawn import data_note
-from .planned import chosen, headline_of
+from .planned import Headline, chosen, chosen_on, headline_of
 from .render_markdown import number_text
 from .rows import Row
 from .settings import variant_of
@@ -21,8 +21,6 @@ FLAG_CHARACTER = 0.0605
 """Width of a character of a reference label, inches: 8 point DejaVu Sans, a little generous."""
 FLOOR = -0.25
 """Test R2 below this is drawn at the edge with its value, so that one diverged head does not flatten the rest."""
-
-CHOSEN = "the latent row best on val"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +65,13 @@ def usual_of_lines(latents: Sequence[Row]) -> Usual:
 
 
 def best_lines(lines: Sequence[Line], most: int) -> list[Line]:
-    """At most so many lines, in their order: those whose best head has the highest val R2."""
+    """At most so many lines, in their order: those whose best head has the highest val R2, or test R2 without any."""
+    by_val = any(row["val_r2"] is not None for line in lines for row in line.rows)
 
-    def val(place: int) -> float:
-        return max(val_of(row) for row in lines[place].rows)
+    def score(place: int) -> float:
+        return max(val_of(row) if by_val else float(row["test_r2"]) for row in lines[place].rows)
 
-    kept = sorted(sorted(range(len(lines)), key=lambda place: (-val(place), place))[:most])
+    kept = sorted(sorted(range(len(lines)), key=lambda place: (-score(place), place))[:most])
     return [lines[place] for place in kept]
 
 
@@ -101,7 +100,7 @@ def title_of(label: str, rows: Sequence[Row], paired: Comparisons = NOT_COMPARED
     """The story of the figure: which baselines beat the latents, which cannot be told from the latent row of val.
 
     Beyond chance is judged in pairs where rows were compared so (`contest.beats_clearly`): of the latent row of val
-    over the planned contrasts, of every latent row over all pairs.
+    over the planned contrasts, of every latent row, and of rows that val did not choose, over all pairs.
     """
     planned = headline_of(rows, paired)
     assert planned is not None
@@ -109,21 +108,34 @@ def title_of(label: str, rows: Sequence[Row], paired: Comparisons = NOT_COMPARED
     there = {kind: row for kind, row in planned.controls.items() if row["role"] in BASELINES}
     if not there:
         return f"{label}: test R² by layer and pooling, with no baseline to judge it by"
-    above = [kind for kind, row in there.items() if beats_clearly(row, latent, family)]
-    below = [kind for kind, row in there.items() if beats_clearly(latent, row, family)]
+    above = {kind: row for kind, row in there.items() if beats_clearly(row, latent, family)}
+    above |= {kind: planned.ahead[kind] for kind in there if kind in planned.ahead}
+    below = [kind for kind, row in there.items() if kind not in above and beats_clearly(latent, row, family)]
     even = [kind for kind in there if kind not in above and kind not in below]
+    best = f"the latent row best on {chosen_on(latent)}"
     if not above and not even:
-        return f"{label}: {CHOSEN} beats {_listed(below)}"
+        return f"{label}: {best} beats {_beaten(planned, below)}"
     latents = [row for row in scored(rows) if row["role"] == LATENT]
-    every = all(beats_clearly(there[kind], other, paired) for kind in above for other in latents)
+    every = all(beats_clearly(row, other, paired) for row in above.values() for other in latents)
     told = []
     if above:
+        names = [
+            f"{kind} ({variant_of(row)})" if kind in planned.ahead else kind for kind, row in above.items()
+        ]
         told.append(
-            f"{_listed(above)} {'beat' if len(above) > 1 else 'beats'} {'every latent row' if every else CHOSEN}"
+            f"{_listed(names)} {'beat' if len(above) > 1 else 'beats'} {'every latent row' if every else best}"
         )
     if even:
-        told.append(f"{_listed(even)} {'are' if len(even) > 1 else 'is'} not told apart from {CHOSEN}")
+        told.append(f"{_listed(even)} {'are' if len(even) > 1 else 'is'} not told apart from {best}")
     return f"{label}: {'; '.join(told)}"
+
+
+def _beaten(planned: Headline, kinds: Sequence[str]) -> str:
+    """The kinds that the latent row beats, by the rows that were chosen of them as it was."""
+    chosen_alike = {chosen_on(planned.latent, planned.controls[kind]) for kind in kinds} <= {"val", "test"}
+    if chosen_alike and any(planned.numbers[kind] > 1 for kind in kinds):
+        return f"{'those' if len(kinds) > 1 else 'that'} of {_listed(kinds)}"
+    return _listed([planned.told(kind) for kind in kinds])
 
 
 def chosen_of(rows: Sequence[Row], role: str) -> Row | None:
@@ -143,7 +155,8 @@ def goes_below(row: Row, edge: float) -> bool:
 
 def caption_of(latents: Sequence[Row], flags: Sequence[Flag], *, cut: bool = False) -> str:
     """Where the numbers come from, what most lines have in common, what reference lines are, arrows where `cut`."""
-    legend = "Vertical lines: row of that kind best on val, shaded: its interval. " if flags else ""
+    on = chosen_on(*(flag.row for flag in flags))
+    legend = f"Vertical lines: row of that kind best on {on}, shaded: its interval. " if flags else ""
     arrows = "Arrows: intervals that go on below the axis." if cut else ""
     usual = usual_of_lines(latents).note
     return f"{data_note(latents)}. {usual}{' ' * bool(usual)}{legend}{arrows}".strip()

@@ -14,7 +14,7 @@ from .comparisons import NOT_COMPARED, Comparisons, Judge
 from .contest import beats_clearly, r2_estimate, scored
 from .page_cells import Bar, interval_bar
 from .page_test_sets import other_sets_told
-from .planned import LATENT_ROWS, chosen, family_of
+from .planned import among_latents, chosen
 from .render_markdown import estimate_text, number_text
 from .rows import Row
 from .tables import of_label
@@ -99,7 +99,7 @@ def best_answer(field: Field, paired: Comparisons = NOT_COMPARED) -> Answer:
     )
     among = f"Chosen by {field.chosen_by}{chosen} among {len(field.latents)} latent rows."
     others = [row for row in field.latents if row is not best]
-    family = family_of(best, others, paired, of=LATENT_ROWS)
+    family = among_latents(best, others, paired)
     even = sum(_even(best, row, family) for row in others)
     return Answer(
         question=question,
@@ -133,7 +133,7 @@ def certainty_answer(
         )
     low, high = best["test_r2_lo"], best["test_r2_hi"]
     others = [row for row in field.latents if row is not best]
-    family = family_of(best, others, paired, of=LATENT_ROWS)
+    family = among_latents(best, others, paired)
     unbeaten = [row for row in scored(others) if not beats_clearly(best, row, family)]
     absent, alone = not_run(field.rows, audits)
     sentences = (

@@ -16,7 +16,7 @@ from .audits import (
 )
 from .contest import beats_clearly, r2_estimate
 from .page_answers import Answer, Field, Tone
-from .planned import Headline, headline_of
+from .planned import Headline, chosen_on, headline_of
 from .render_markdown import estimate_text
 from .rows import Row
 from .source import Source
@@ -40,7 +40,7 @@ def shortcut_answer(source: Source, field: Field) -> Answer:
     elsewhere = () if audit is None else of_other_test(audit, field.best)
     if audit is None or elsewhere:
         planned = headline_of(field.rows, source.paired)
-        alone = None if planned is None else planned.controls.get(ERROR_ONLY)
+        alone = None if planned is None else planned.ahead.get(ERROR_ONLY, planned.controls.get(ERROR_ONLY))
         differs = f"The nearest audit on record has {', '.join(elsewhere)}."
         return Answer(
             question=question,
@@ -108,10 +108,13 @@ def _error_alone(planned: Headline | None, alone: Row | None) -> Iterator[str]:
         yield "Nothing was fitted to the error alone."
         return
     text = estimate_text(r2_estimate(alone), DIGITS)
-    if beats_clearly(alone, planned.latent, planned.family):
-        yield f"The error alone gives R2 {text}, more than the latents: it cannot be excluded."
-    else:
-        yield f"The error alone gives R2 {text}; that does not show what the latents use."
+    if ERROR_ONLY in planned.ahead or beats_clearly(alone, planned.latent, planned.family):
+        by = f" by {alone['head']}" if planned.numbers[ERROR_ONLY] > 1 else ""
+        yield f"The error alone gives R2 {text}{by}, more than the latents: it cannot be excluded."
+        return
+    n_rows = planned.numbers[ERROR_ONLY]
+    of = f" ({alone['head']}, best on {chosen_on(alone)} of {n_rows} rows)" if n_rows > 1 else ""
+    yield f"The error alone gives R2 {text}{of}; that does not show what the latents use."
 
 
 def interval_text(value: float | None, ends: Sequence[float | None] | None) -> str:

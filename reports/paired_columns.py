@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from .comparable import comparable_rows, names_without_seed, plain_latents
-from .comparisons import ALPHA, FEW, LEAST_EFFECTIVE, Comparisons, Judge, p_text
-from .contest import scored
-from .planned import LATENT_ROWS, chosen_latent, family_of
+from .comparable import names_without_seed, plain_latents
+from .comparisons import ALPHA, FEW, LEAST_EFFECTIVE, Comparisons, Judge, Paired, p_text
+from .contest import competing, scored
+from .planned import among_latents, chosen_latent
 from .render_markdown import estimate_text
 from .rows import Row, rows_of
 from .table import Cell, Column, Estimate
@@ -16,9 +16,31 @@ from .verdict import DIGITS
 from .vocabulary import LATENT
 
 BEHIND = Column(key="behind", heading="behind the best, paired (95 % interval)")
-BEHIND_LATENT = Column(key="behind_latent", heading="behind the latent row of val, paired (95 % interval)")
+BEHIND_LATENT = "behind_latent"
 SELECTIVITY = Column(key="selectivity", heading="selectivity: shuffled / random")
-PAIRED = (BEHIND, BEHIND_LATENT, SELECTIVITY)
+
+
+def paired_columns(sets: Sequence[Sequence[Row]]) -> tuple[Column, ...]:
+    """The columns on pairs and controls of tables with these test sets."""
+    by_val = [latent["val_r2"] is not None for latent in map(_set_against, sets) if latent is not None]
+    which = "latent row of val" if all(by_val) else "latent row best on test"
+    if any(by_val) and not all(by_val):
+        which = "latent row of val, or best on test without val scores"
+    latent = Column(key=BEHIND_LATENT, heading=f"behind the {which}, paired (95 % interval)")
+    return BEHIND, latent, SELECTIVITY
+
+
+def _set_against(rows: Sequence[Row]) -> Row | None:
+    """The latent row that val chooses, against which others of a test set are set where it is not the best row."""
+    ranking = competing(rows)
+    return chosen_latent(ranking) if ranking and ranking[0]["role"] != LATENT else None
+
+
+def difference_text(pair: Paired) -> str:
+    """A paired difference with its interval, p-value and what else keeps it from holding."""
+    by = estimate_text(Estimate(pair.difference, pair.low, pair.high), DIGITS)
+    few = f", {FEW}" if pair.on_few and pair.p <= ALPHA else ""
+    return f"{by}, {p_text(pair.p)}{few}"
 
 
 def _behind(reference: Row, rows: Sequence[Row], paired: Judge) -> dict[str, str]:
@@ -27,9 +49,7 @@ def _behind(reference: Row, rows: Sequence[Row], paired: Judge) -> dict[str, str
     for row in rows:
         pair = paired.between(reference, row)
         if pair is not None:
-            by = estimate_text(Estimate(pair.difference, pair.low, pair.high), DIGITS)
-            few = f", {FEW}" if pair.on_few and pair.p <= ALPHA else ""
-            texts[row["run_id"]] = f"{by}, {p_text(pair.p)}{few}"
+            texts[row["run_id"]] = difference_text(pair)
     return texts
 
 
@@ -42,21 +62,20 @@ def _mark(texts: dict[str, str], reference: Row, rows: Sequence[Row], paired: Co
 
 
 def paired_cells(sets: Sequence[Sequence[Row]], paired: Comparisons) -> dict[str, dict[str, Cell]]:
-    """By run id, the cells of PAIRED: behind the best of the test set, behind the latent row of val, selectivity."""
+    """By run id, the cells of `paired_columns`: behind the best of the test set, behind a latent row, selectivity."""
     cells: dict[str, dict[str, Cell]] = {}
-    for ranking in filter(None, map(scored, sets)):
-        chosen = None if ranking[0]["role"] == LATENT else chosen_latent(ranking)
-        latents = [row for row in ranking if row["role"] == LATENT]
-        found = {BEHIND.key: _behind(ranking[0], ranking, paired)}
+    for rows in sets:
+        ranking, chosen = competing(rows), _set_against(rows)
+        found = {SELECTIVITY.key: {row["run_id"]: _selectivity(row, paired) for row in scored(rows)}}
+        if ranking:
+            found[BEHIND.key] = _behind(ranking[0], ranking, paired)
+            _mark(found[BEHIND.key], ranking[0], ranking[1:], paired)
         if chosen is not None:
-            others = [row for row in latents if row is not chosen]
-            found[BEHIND_LATENT.key] = {}
+            others = [row for row in ranking if row["role"] == LATENT and row is not chosen]
+            found[BEHIND_LATENT] = {}
             for group in _families(others):
-                family = family_of(chosen, group, paired, of=LATENT_ROWS)
-                found[BEHIND_LATENT.key] |= _behind(chosen, group, family)
-            _mark(found[BEHIND_LATENT.key], chosen, others, paired)
-        _mark(found[BEHIND.key], ranking[0], ranking[1:], paired)
-        found[SELECTIVITY.key] = {row["run_id"]: _selectivity(row, paired) for row in ranking}
+                found[BEHIND_LATENT] |= _behind(chosen, group, among_latents(chosen, group, paired))
+            _mark(found[BEHIND_LATENT], chosen, others, paired)
         for key, texts in found.items():
             for run, text in texts.items():
                 cells.setdefault(run, {})[key] = text
@@ -81,15 +100,33 @@ def _selectivity(row: Row, paired: Comparisons) -> str:
     )
 
 
-def _some_of_older_version(frame: pd.DataFrame, paired: Comparisons) -> bool:
+def _latent_notes(sets: Sequence[Sequence[Row]]) -> Iterator[str]:
+    """What the column of the chosen latent row is: of test sets where val chose it, and of those where test did."""
+    by_val = {latent["val_r2"] is not None for latent in map(_set_against, sets) if latent is not None}
+    chance = "One not told apart from it may stand above or below it by chance."
+    if True in by_val:
+        yield (
+            "Behind the latent row of val: the same from the latent row that val chooses (empty in its own line), for "
+            f"latent rows, after Holm's correction for these alone, rows fed another error apart. {chance}"
+        )
+    if False in by_val:
+        yield (
+            "Behind the latent row best on test: no latent row has a val score, so test itself chose that row, and "
+            f"Holm's correction is for all pairs compared. {chance}"
+        )
+
+
+def _some_of_older_version(sets: Sequence[Sequence[Row]], paired: Comparisons) -> bool:
     """Whether a pair that the column `behind the best` tells was compared without the stars that carry it."""
-    rankings = filter(None, (scored(rows) for rows in comparable_rows(frame)))
+    rankings = filter(None, map(competing, sets))
     pairs = (paired.between(ranking[0], row) for ranking in rankings for row in ranking[1:])
     return any(pair is not None and pair.n_eff is None for pair in pairs)
 
 
-def paired_notes(frame: pd.DataFrame, columns: Sequence[Column], paired: Comparisons) -> Iterator[str]:
-    """What the columns on pairs and controls are, and the spread over seeds."""
+def paired_notes(
+    frame: pd.DataFrame, sets: Sequence[Sequence[Row]], *, columns: Sequence[Column], paired: Comparisons
+) -> Iterator[str]:
+    """What the columns on pairs and controls are, and the spread over seeds; `sets` are the test sets of the frame."""
     if BEHIND in columns:
         yield (
             "Behind the best: R2 of the best row of the test set minus that of this row, on the same stars, with the "
@@ -97,17 +134,14 @@ def paired_notes(frame: pd.DataFrame, columns: Sequence[Column], paired: Compari
             "compared. The two are told apart only where that p is at most 0.05, the interval leaves 0 out, and "
             f"{LEAST_EFFECTIVE} stars or more carry the difference: otherwise the next sample may have another."
         )
-        if _some_of_older_version(frame, paired):
+        if _some_of_older_version(sets, paired):
             yield (
                 "Some pairs were compared by an older version, which did not tell how many stars carry a difference: "
                 "python -m probes compare compares them anew."
             )
-    if BEHIND_LATENT in columns:
-        yield (
-            "Behind the latent row of val: the same from the latent row that val chooses (empty in its own line), for "
-            "latent rows, after Holm's correction for these alone, rows fed another error apart. One not told apart "
-            "from it may stand above or below it by chance."
-        )
+    for column in columns:
+        if column.key == BEHIND_LATENT:
+            yield from _latent_notes(sets)
     if SELECTIVITY in columns:
         yield (
             "Selectivity: R2 minus that of the same probe on labels shuffled among stars, and on a random encoder of "

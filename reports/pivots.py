@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from .comparisons import NOT_COMPARED, Comparisons
+from .comparisons import LEAST_EFFECTIVE, NOT_COMPARED, Comparisons
 from .contest import contest
 from .footnotes import footnotes
 from .ordering import ordered, question_rank
@@ -21,8 +21,8 @@ HEADS_NOTE = (
 )
 PAIRED_HEADS_NOTE = (
     "Bold: the best head of its row, only where its paired difference from every other head holds (p <= 0.05 after "
-    "Holm, and 0 outside the interval; of rows not compared in pairs, where its 95 % interval lies above); elsewhere "
-    "the best is within noise."
+    f"Holm, 0 outside the interval, and {LEAST_EFFECTIVE} stars or more carry it; of rows not compared in pairs, where "
+    "its 95 % interval lies above); elsewhere the best is within noise."
 )
 LABELS_NOTE = "Nothing is bold: labels do not compete. Errors in dex and K are in the tables of each label."
 Group = list[Row]

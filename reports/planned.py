@@ -1,12 +1,12 @@
-"""Contrasts of one row with few others, planned before test was looked at, and judged for themselves alone."""
+"""Contrasts of one row with few others, judged for themselves alone where they were planned before test was seen."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .columns import FINE_TUNED
 from .comparable import best_on_val, plain, plain_latents
-from .comparisons import NOT_COMPARED, Comparisons, Paired
-from .contest import scored
+from .comparisons import NOT_COMPARED, Comparisons, Judge, Paired
+from .contest import beats_clearly, scored
 from .rows import Row
 from .vocabulary import DENOISED, ERROR_ONLY, LATENT, MEAN_PREDICTOR, RANDOM_ENCODER, RAW_FLUX
 
@@ -39,14 +39,24 @@ class Family:
 class Headline:
     """The latent row that val chooses, and the row of each kind of control that val chooses.
 
-    `by_val`: whether there was a val score to choose the latent row by; else test chose it. `controls` are by kind, in
-    order of KINDS; `family` judges each of them against the latent row.
+    `by_val`: whether test chose none of them, each being chosen by val or the only one; else the contrasts are not
+    planned. `controls` are by kind, in order of KINDS, and `numbers` of how many rows each was chosen. `family` judges
+    the controls against the latent row: planned contrasts for themselves, others over all pairs. `ahead` is, of each
+    kind whose control does not beat the latent row, the best row that does so over all pairs, where there is one.
     """
 
     latent: Row
     by_val: bool
     controls: Mapping[str, Row]
-    family: Family
+    numbers: Mapping[str, int]
+    family: Judge
+    ahead: Mapping[str, Row]
+
+    def told(self, kind: str) -> str:
+        """What stands for a kind, in words: itself if it is one row, else the row that was chosen."""
+        if self.numbers[kind] == 1:
+            return kind
+        return f"the row of {kind} best on {chosen_on(self.controls[kind])}"
 
 
 def headline_of(rows: Sequence[Row], paired: Comparisons = NOT_COMPARED) -> Headline | None:
@@ -60,13 +70,37 @@ def headline_of(rows: Sequence[Row], paired: Comparisons = NOT_COMPARED) -> Head
             kinds[kind].append(row)
     if latent["training"] == FINE_TUNED:
         del kinds[TRAINED_ALONG]
-    controls = {kind: best for kind, there in kinds.items() if (best := chosen(plain(there))) is not None}
+    rivals = {kind: plain(there) for kind, there in kinds.items() if there}
+    controls = {kind: best for kind, there in rivals.items() if (best := chosen(there)) is not None}
+    choices = [(latent, plain_latents(rows)), *((controls[kind], rivals[kind]) for kind in controls)]
+    by_val = all(len(there) == 1 or row["val_r2"] is not None for row, there in choices)
+    family = family_of(latent, tuple(controls.values()), paired, of=CONTRASTS) if by_val else paired
     return Headline(
         latent=latent,
-        by_val=latent["val_r2"] is not None,
+        by_val=by_val,
         controls=controls,
-        family=family_of(latent, tuple(controls.values()), paired, of=CONTRASTS),
+        numbers={kind: len(there) for kind, there in rivals.items()},
+        family=family,
+        ahead={
+            kind: first
+            for kind, control in controls.items()
+            if not beats_clearly(control, latent, family)
+            and (first := _first_ahead(kinds[kind], latent, paired)) is not None
+        },
     )
+
+
+def _first_ahead(rows: Sequence[Row], latent: Row, paired: Comparisons) -> Row | None:
+    """The highest of scored rows that beats the latent row over all pairs."""
+    return next((row for row in scored(rows) if beats_clearly(row, latent, paired)), None)
+
+
+def chosen_on(*rows: Row) -> str:
+    """On what `chosen` chose these rows, in words."""
+    by_test = [row["val_r2"] is None for row in rows]
+    if any(by_test):
+        return "test" if all(by_test) else "val (on test without val scores)"
+    return "val"
 
 
 def chosen(rows: Sequence[Row]) -> Row | None:
@@ -78,6 +112,11 @@ def chosen(rows: Sequence[Row]) -> Row | None:
 def chosen_latent(rows: Sequence[Row]) -> Row | None:
     """The plain latent row that val chooses, by test where none has a val score; None without a scored one."""
     return chosen(plain_latents(scored(rows)))
+
+
+def among_latents(latent: Row, others: Sequence[Row], paired: Comparisons) -> Judge:
+    """What judges the chosen latent row against others: a family of these, or all pairs where test chose it."""
+    return paired if latent["val_r2"] is None else family_of(latent, others, paired, of=LATENT_ROWS)
 
 
 def family_of(row: Row, others: Sequence[Row], paired: Comparisons, *, of: str) -> Family:

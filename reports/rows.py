@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cache.freshness import STALE
 from cache.provenance import KEY_DIGITS
 from cache.records import Record
 
@@ -182,9 +183,9 @@ def _rows_test(record: Record) -> str:
 def _kept(record: Record) -> Mapping[str, Any]:
     """What an end-to-end record says of the kept rows of test: `n`, and `selection`, 'all' or a digest.
 
-    So does a probe that leaves out rows without a label.
+    So does the result of a probe or a training that leaves out rows without a label.
     """
-    return (record.spec.get("rows") or record.result.get("kept") or {}).get("test") or {}
+    return (record.result.get("kept") or record.spec.get("rows") or {}).get("test") or {}
 
 
 def _training(record: Record) -> str:
@@ -226,9 +227,7 @@ def _states(record: Record, state: StoreState) -> str:
     states = [state(key, digest) for _, key, digest in stores_of(record)]
     if not states:
         return "no store named"
-    wrong = [
-        f"{states.count(name)} of {len(states)} {name}" for name in ("missing", "changed") if name in states
-    ]
+    wrong = [f"{states.count(name)} of {len(states)} {name}" for name in STALE if name in states]
     return f"stale: {', '.join(wrong)}" if wrong else FRESH
 
 

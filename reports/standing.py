@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cache.freshness import STALE
 from cache.provenance import KEY_DIGITS
 from cache.records import Record
 
@@ -52,7 +53,7 @@ def origin_notes(record: Record, source: Source) -> Iterator[str]:
 
 def _stores(stores: Mapping[str, str], state: StoreState) -> Iterator[str]:
     states = [state(key, digest) for key, digest in sorted(stores.items())]
-    for name in ("missing", "changed"):
+    for name in STALE:
         if name in states:
             yield f"{states.count(name)} of {len(states)} {name}"
 

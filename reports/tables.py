@@ -11,10 +11,10 @@ from .audits import error_command, not_run, subject
 from .columns import SPLITS
 from .comparable import ranked_sets
 from .comparisons import NOT_COMPARED, Comparisons
-from .contest import contest, r2_estimate, scored
+from .contest import competing, contest, r2_estimate, scored
 from .footnotes import FAILED, footnotes
 from .ordering import ordered
-from .paired_columns import PAIRED, paired_cells, paired_notes
+from .paired_columns import paired_cells, paired_columns, paired_notes
 from .render_markdown import estimate_text
 from .rows import FRESH, Row, rows_of
 from .settings import settings_frame, varying_columns
@@ -80,15 +80,16 @@ def controls_table(
         label=label,
         base=(ROLE, *FEATURES, HEAD),
         scores=_test_scores(label),
-        lead=(*verdicts(sets, paired, audits=audits), *_not_run(label, rows_of(rows), audits)),
+        lead=(*verdicts(sets, paired, audits=audits), *_not_run(label, sets, audits)),
         notes=tuple(best_note(sets, paired)),
         paired=paired,
     )
 
 
-def _not_run(label: str, rows: Sequence[Row], audits: Sequence[Record]) -> Iterator[str]:
-    """Name the controls without which a latent's score says little."""
-    absent, alone = not_run(rows, audits)
+def _not_run(label: str, sets: Sequence[Sequence[Row]], audits: Sequence[Record]) -> Iterator[str]:
+    """Name the controls without which a latent's score says little, on the test set that pages answer for."""
+    absent, alone = not_run(sets[0] if sets else [], audits)
+    where = f" on the first of {len(sets)} test sets" if len(sets) > 1 else ""
     if alone is not None:
         audit, r2 = alone.audit, alone.r2
         headline = str(audit.result["verdict"]["headline"]).rstrip(".")
@@ -99,7 +100,7 @@ def _not_run(label: str, rows: Sequence[Row], audits: Sequence[Record]) -> Itera
     if absent:
         by_itself = f"; {ERROR_ONLY} by itself: {error_command(label)}" if ERROR_ONLY in absent else ""
         yield (
-            f"Not run: {', '.join(absent)}; without them the latents' scores cannot be judged "
+            f"Not run{where}: {', '.join(absent)}; without them the latents' scores cannot be judged "
             f"(probes run and sweep fit them by default, and name the extractions they lack{by_itself})."
         )
 
@@ -145,14 +146,14 @@ def _flat(
 ) -> Table:
     shown = settings_frame(frame)
     varying = varying_columns(shown, told_apart_by=[column.key for column in base])
-    beside = paired_cells(sets, paired)
+    beside, in_pairs = paired_cells(sets, paired), paired_columns(sets)
     cells = tuple(
-        row_cells(row) | dict.fromkeys(column.key for column in PAIRED) | beside.get(row["run_id"], {})
+        row_cells(row) | dict.fromkeys(column.key for column in in_pairs) | beside.get(row["run_id"], {})
         for row in rows_of(shown)
     )
     rows = _without_unrelated(cells, (*base, *varying))
-    optional = present((*PAIRED, PUBLISHED_TEST, PUBLISHED_VAL, FLAGS), rows)
-    notes = (*notes, *paired_notes(frame, optional, paired))
+    optional = present((*in_pairs, PUBLISHED_TEST, PUBLISHED_VAL, FLAGS), rows)
+    notes = (*notes, *paired_notes(frame, sets, columns=optional, paired=paired))
     columns = (*base, *varying, *scores, *optional, *state_column(shown))
     return Table(
         title=f"{title} (test split, {_data_kinds(frame)} data)",
@@ -212,7 +213,7 @@ def _emphasis(
     winners = {
         result.best["run_id"]
         for rows in sets
-        if (result := contest(rows, paired)) is not None and result.clear
+        if (result := contest(competing(rows), paired)) is not None and result.clear
     }
     return frozenset((index, TEST_R2.key) for index, run in enumerate(frame["run_id"]) if run in winners)
 

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from .comparisons import Comparisons
-from .contest import scored
-from .planned import headline_of
+from .contest import competing
+from .planned import chosen_latent
 from .rows import Row
-from .vocabulary import CLEAN_FLUX, LATENT
 
 MARK = "not compared"
 
@@ -15,10 +14,11 @@ def gaps(sets: Sequence[Sequence[Row]], paired: Comparisons) -> Iterator[str]:
     """Sentences per test set of `comparable_rows` on rows with predictions that the comparisons on record leave out.
 
     A row is left out by being in no comparison, or in none with a row that it is judged by: the best, or the latent row
-    of val. One more sentence where p-values of differences from the best are corrected over fewer pairs than there are.
+    of val (see `contest.competing`). One more sentence where p-values of differences from the best are corrected over
+    fewer pairs than the rows have.
     """
     for rows in sets:
-        there = [row for row in scored(rows) if paired.takes(row)]
+        there = [row for row in competing(rows) if paired.takes(row)]
         if len(there) > 1:
             yield from _left_out(there, paired)
             yield from _over_fewer(there, paired)
@@ -26,7 +26,7 @@ def gaps(sets: Sequence[Sequence[Row]], paired: Comparisons) -> Iterator[str]:
 
 def _left_out(rows: Sequence[Row], paired: Comparisons) -> Iterator[str]:
     runs = {row["run_id"] for row in rows if not paired.holds(row)}
-    for lead, others in _judged(rows, paired):
+    for lead, others in _judged(rows):
         lacking = {row["run_id"] for row in others if paired.between(lead, row) is None}
         alone = len(lacking) == len(others)
         runs |= {lead["run_id"]} if alone else lacking
@@ -44,20 +44,11 @@ def _left_out(rows: Sequence[Row], paired: Comparisons) -> Iterator[str]:
     )
 
 
-def _judged(rows: Sequence[Row], paired: Comparisons) -> Iterator[tuple[Row, list[Row]]]:
-    """The rows that others are judged by, best first, each with those others: not empty.
-
-    The best of all and the best but for clean flux against all, the latent row of val against latents and its controls.
-    """
-    noisy = [row for row in rows if CLEAN_FLUX not in row["role"]]
-    for lead in (rows[0], *(noisy[:1] if noisy[:1] != rows[:1] else ())):
+def _judged(rows: Sequence[Row]) -> Iterator[tuple[Row, list[Row]]]:
+    """The rows that others are judged by, each with those others: the best row, and the latent row of val."""
+    latent = chosen_latent(rows)
+    for lead in (rows[0], *(() if latent is None or latent is rows[0] else (latent,))):
         yield lead, [row for row in rows if row is not lead]
-    planned = headline_of(rows, paired)
-    if planned is not None:
-        controls = [row["run_id"] for row in planned.controls.values()]
-        of_family = [row for row in rows if row["role"] == LATENT or row["run_id"] in controls]
-        if others := [row for row in of_family if row is not planned.latent]:
-            yield planned.latent, others
 
 
 def _over_fewer(rows: Sequence[Row], paired: Comparisons) -> Iterator[str]:

@@ -6,13 +6,13 @@ from cache.records import Record
 
 from .audits import audit_of, said_by
 from .comparable import plain_latents
-from .comparisons import ALPHA, NOT_COMPARED, Comparisons, Judge
-from .contest import Contest, above_zero, beats_clearly, contest, r2_estimate, scored
-from .planned import Headline, headline_of
+from .comparisons import ALPHA, LEAST_EFFECTIVE, NOT_COMPARED, Comparisons, Judge
+from .contest import Contest, above_zero, beats_clearly, competing, contest, r2_estimate, scored
+from .planned import Headline, chosen_on, headline_of
 from .render_markdown import estimate_text
 from .rows import Row
 from .table import Estimate
-from .vocabulary import CLEAN_FLUX, ERROR_ONLY, LATENT, RANDOM_ENCODER, RAW_FLUX, SHUFFLED_LABELS
+from .vocabulary import ERROR_ONLY, LATENT, RANDOM_ENCODER, RAW_FLUX, SHUFFLED_LABELS
 
 DIGITS = 3
 BASELINES = (RAW_FLUX, ERROR_ONLY)
@@ -20,6 +20,7 @@ FAR_BELOW = -0.1
 """A score of shuffled labels whose whole interval is below this is no sound 0."""
 PENALISED = ("ols", "ridge")
 """Heads that a larger penalty, chosen on val, makes less flexible."""
+NO_RIVAL = "Clean flux is a reference without noise, no rival, and takes no part."
 
 
 def scored_name(row: Row) -> str:
@@ -30,21 +31,26 @@ def scored_name(row: Row) -> str:
 def best_note(sets: Sequence[Sequence[Row]], paired: Comparisons = NOT_COMPARED) -> Iterator[str]:
     """One sentence per test set of `comparable_rows` on what bold means there, or why nothing is bold."""
     for rows in sets:
-        result = contest(rows, paired)
+        ranking = competing(rows)
+        result = contest(ranking, paired)
         if result is None or result.rival is None:
             continue
+        without = "" if len(ranking) == len(scored(rows)) else f" {NO_RIVAL}"
         if not result.clear:
             yield (
                 f"Best, but not clear: {scored_name(result.best)}; {_not_cleared(result, paired)} "
-                f"{scored_name(result.rival)}, so no row is bold."
+                f"{scored_name(result.rival)}, so no row is bold.{without}"
             )
         elif result.n_paired:
             yield (
                 f"Bold: {result.best['name']} is best, by the paired difference from {result.n_paired} of the "
-                f"{len(scored(rows)) - 1} other rows (p <= 0.05 after Holm) and by 95 % intervals from the rest."
+                f"{len(ranking) - 1} other rows (p <= 0.05 after Holm, 0 outside the interval, and {LEAST_EFFECTIVE} "
+                f"stars or more carry it) and by 95 % intervals from the rest.{without}"
             )
         else:
-            yield f"Bold: {result.best['name']} is best; its 95 % interval lies above that of every other row."
+            yield (
+                f"Bold: {result.best['name']} is best; its 95 % interval lies above that of every other row.{without}"
+            )
 
 
 def _not_cleared(result: Contest, paired: Comparisons) -> str:
@@ -65,7 +71,7 @@ def verdicts(
 
 
 def _verdict(rows: Sequence[Row], paired: Comparisons, audits: Sequence[Record]) -> Iterator[str]:
-    ranking = [row for row in scored(rows) if CLEAN_FLUX not in row["role"]]
+    ranking = competing(rows)
     result = contest(ranking, paired)
     if result is None:
         return
@@ -75,7 +81,9 @@ def _verdict(rows: Sequence[Row], paired: Comparisons, audits: Sequence[Record])
         yield f"Careful: {stale} of the {len(ranking)} rows compared are stale (their stores are missing or changed)."
     yield f"{_setting(result.best)}: {scored_name(result.best)} {_margin(result)}."
     if latents:
-        yield from _against_controls(len(plain_latents(latents)), headline_of(ranking, paired), audits)
+        planned = headline_of(ranking, paired)
+        assert planned is not None
+        yield from _against_controls(planned, plain_latents(latents), paired, audits)
     else:
         yield "No latent row has a score here, so nothing can be said about the encoder."
     for role in (*BASELINES, RANDOM_ENCODER):
@@ -97,16 +105,12 @@ def _margin(result: Contest) -> str:
     return f"scores highest, but is not told apart from {scored_name(result.rival)}"
 
 
-def _against_controls(n_latents: int, planned: Headline | None, audits: Sequence[Record]) -> Iterator[str]:
+def _against_controls(
+    planned: Headline, latents: Sequence[Row], paired: Comparisons, audits: Sequence[Record]
+) -> Iterator[str]:
     """Of the latent row that val chooses: the best of many on test owes part of its score to the choice."""
-    if planned is None:
-        return
     latent, family = planned.latent, planned.family
-    best = (
-        "only latent row"
-        if n_latents == 1
-        else f"latent row best on {'val' if planned.by_val else 'test for lack of val scores'} (of {n_latents})"
-    )
+    best = _which(latent, latents)
     baselines = [row for row in planned.controls.values() if row["role"] in BASELINES]
     winners = [row for row in baselines if beats_clearly(row, latent, family)]
     even = [row for row in baselines if row not in winners and not beats_clearly(latent, row, family)]
@@ -115,31 +119,61 @@ def _against_controls(n_latents: int, planned: Headline | None, audits: Sequence
             each = [f"{scored_name(row)} ({_apart(latent, row, family)})" for row in rows]
             joined = f" and {verb.split()[-1]} ".join(each)
             yield f"The {best}, {scored_name(latent)}, {verb} {joined}."
-    if baselines and not winners and not even:
-        closest = scored(baselines)[0]
-        beaten = dict.fromkeys(row["role"] for row in baselines)
+    beaten = {
+        kind: row
+        for kind, row in planned.controls.items()
+        if row in baselines and not winners and not even and kind not in planned.ahead
+    }
+    if beaten:
+        closest = scored(list(beaten.values()))[0]
         yield (
-            f"The {best}, {scored_name(latent)}, beats {' and '.join(beaten)}; "
+            f"The {best}, {scored_name(latent)}, beats {' and '.join(map(planned.told, beaten))}; "
             f"the closest is {scored_name(closest)} ({_difference(latent, closest, family)})."
         )
-    alone = planned.controls.get(ERROR_ONLY)
-    if alone is not None and (alone in winners or alone in even or above_zero(alone)):
-        part = "what" if alone in winners or alone in even else "part of what"
+    for row in planned.ahead.values():
+        yield f"Another row beats the {best}: {scored_name(row)} ({_difference(row, latent, paired)})."
+    yield from _by_the_error(planned, alike=[*winners, *even], audits=audits)
+    told = [*winners, *even, *beaten.values()]
+    others = [_set_against(row, kind, planned) for kind, row in planned.controls.items() if row not in told]
+    if others:
+        yield f"The {best}{'' if told else f', {scored_name(latent)},'} is {'; '.join(others)}."
+
+
+def _which(latent: Row, latents: Sequence[Row]) -> str:
+    """Which of the latent rows is spoken of, in words."""
+    if len(latents) == 1:
+        return "only latent row"
+    if latent["val_r2"] is None:
+        return f"latent row best on test for lack of val scores (of {len(latents)})"
+    levels = {row["noise_level_val"] for row in latents if row["val_r2"] is not None} - {None}
+    level = (
+        ""
+        if len(levels) < 2 or latent["noise_level_val"] is None
+        else f" at noise level {latent['noise_level_val']:g}"
+    )
+    return f"latent row best on val{level} (of {len(latents)})"
+
+
+def _by_the_error(planned: Headline, *, alike: Sequence[Row], audits: Sequence[Record]) -> Iterator[str]:
+    """What the error alone leaves open of the latents; `alike` are the baselines that they do not beat."""
+    latent, alone = planned.latent, planned.controls.get(ERROR_ONLY)
+    as_much = alone in alike or ERROR_ONLY in planned.ahead
+    if alone is not None and (as_much or above_zero(alone)):
+        part = "what" if as_much else "part of what"
         may = f"So {part} the latents know of {latent['label']} may have come through the error channel"
         audit = audit_of(audits, latent)
         yield (
             f"{may}; make audit asks whether it did." if audit is None else f"{may}. {said_by(audit, latent)}"
         )
-    told = [*winners, *even] or baselines
-    others = [_set_against(latent, row, family) for row in planned.controls.values() if row not in told]
-    if others:
-        yield f"The {best}{'' if baselines else f', {scored_name(latent)},'} is {'; '.join(others)}."
 
 
-def _set_against(latent: Row, control: Row, family: Judge) -> str:
+def _set_against(control: Row, kind: str, planned: Headline) -> str:
+    latent, family = planned.latent, planned.family
     above, below = beats_clearly(latent, control, family), beats_clearly(control, latent, family)
     word = "above" if above else "below" if below else "not told apart from"
-    who = "the row of an untrained encoder best on val, " if control["role"] == RANDOM_ENCODER else ""
+    who = f"{planned.told(kind)}, " if kind in planned.ahead and planned.numbers[kind] > 1 else ""
+    if control["role"] == RANDOM_ENCODER:
+        who = f"the row of an untrained encoder best on {chosen_on(control)}, "
     return f"{word} {who}{scored_name(control)} ({_apart(latent, control, family)})"
 
 

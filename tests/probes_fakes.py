@@ -67,12 +67,15 @@ class FakeView:
     def coordinates(self, layer, pooling, direction="forward"):  # noqa: ARG002  one pooling will do
         """Two channels in three segments, segment by segment; the pseudo-layer has pixels."""
         if layer == "input_flux":
-            return {"channel": np.zeros(2), "segment": np.arange(2), "statistic": np.full(2, 2)}
+            pixels = {"channel": np.zeros(2), "segment": np.arange(2), "statistic": np.full(2, 2)}
+            return pixels | {"wave_lo": 7000.0 + np.arange(2), "wave_hi": 7000.0 + np.arange(2)}
         n = 2 if direction == "concat" else 1
         return {
             "channel": np.tile(np.arange(N_FEATURES) % 2, n),
             "segment": np.tile(np.arange(N_FEATURES) // 2, n),
             "statistic": np.zeros(N_FEATURES * n),
+            "wave_lo": np.tile(7000.0 + np.arange(N_FEATURES) // 2, n),
+            "wave_hi": np.tile(7001.0 + np.arange(N_FEATURES) // 2, n),
         }
 
     def labels(self, name):

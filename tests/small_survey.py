@@ -20,11 +20,15 @@ def survey_store(
     stars=None,
     width=WIDTH,
     about=None,
+    lacking=(),
+    kept=None,
+    moved=None,
     **changes,
 ):
     """Features with which log_g is linear up to noise; `shared` stars are those of train, or all are `stars`.
 
-    Further columns than WIDTH are noise; `about` is what the run note says.
+    Further columns than WIDTH are noise; `about` is what the run note says. Rows `lacking` have no log_g; `kept` (n,)
+    bool are the rows that the store has. `moved` makes other wavelengths of those of the windows.
     """
     n = N[split]
     rng = np.random.default_rng([ord(split[1]), changes.get("noise", {}).get("draw") or 0, 1])
@@ -35,21 +39,37 @@ def survey_store(
     star = np.array(range(first, first + n) if stars is None else stars, dtype=np.uint64)
     star[:shared] = np.arange(shared)
     log_g = 3 + truth @ TRUTH
+    log_g[list(lacking)] = np.nan
+    here = np.flatnonzero(np.ones(n, dtype=bool) if kept is None else kept)
     table = {
         "log_g": log_g,
         "T_eff": 5000 + 100 * truth[:, 0],
         "snr": 5 + np.arange(n) % 7,
         "gap": np.where(np.arange(n) == 3, np.nan, 1.0),
     }
+    there = coordinates(width)
+    if moved is not None:
+        there |= {name: moved(there[name]) for name in ("wave_lo", "wave_hi")}
     writer = StoreWriter.create(
         root,
         provenance(
-            split, arrays=arrays, n=n, width=width, input=split.encode().hex().ljust(64, "0"), **changes
+            split,
+            arrays=arrays,
+            n=here.size,
+            width=width,
+            input=split.encode().hex().ljust(64, "0"),
+            **changes,
         ),
-        rows=RowTable(np.arange(n), star, [str(k) for k in range(n)], table if labels else {}),
-        coordinates={array: coordinates(width) for array in arrays},
+        rows=RowTable(
+            here,
+            star[here],
+            [str(k) for k in here],
+            {name: column[here] for name, column in table.items()} if labels else {},
+        ),
+        coordinates=dict.fromkeys(arrays, there),
         block_rows=16,
     )
+    values = values[here]
     for block in writer.pending():
         lo, hi = writer.header.block(block)
         made = {a: -values[lo:hi] if a == BACKWARD else values[lo:hi] for a in arrays}

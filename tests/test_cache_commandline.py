@@ -26,6 +26,7 @@ class CopySettings(Command):
     out_folder: Path = Field(Path("artifacts"), description="where to")
     jobs: int | None = Field(None, description="processes")
     sizes: tuple[int, ...] | None = Field(None, description="how many of each")
+    places: tuple[Path, ...] = Field((), description="folders")
 
 
 def run(argv, action=lambda _: None):
@@ -48,6 +49,51 @@ def test_defaults_flags_and_comma_lists():
     assert (settings.noise_level, settings.dry_run, settings.jobs) == (0.5, True, 3)
     assert run(["copy", "--no-dry-run"])[1].dry_run is False
     assert run(["copy", "--out-folder", "x y"])[1].out_folder == Path("x y")
+
+
+NESTED = [
+    ("x=[1,2],y=3", ("x=[1,2]", "y=3")),
+    ("x=[[1, 2], {a: (3,4)}]", ("x=[[1, 2], {a: (3,4)}]",)),
+    ("x='a, ]b',y", ("x='a, ]b'", "y")),
+    ("'x=a,b',\"y\"", ("x=a,b", "y")),
+    ("[x=[1,2],y]", ("x=[1,2]", "y")),
+    ("[1,2],[3]", ("[1,2]", "[3]")),
+    ("it's,o'clock", ("it's", "o'clock")),
+    ("a,,b,", ("a", "", "b", "")),
+    ("[]", ()),
+]
+
+
+@pytest.mark.parametrize(("text", "values"), NESTED)
+def test_commas_within_brackets_or_quotes_part_no_values(tmp_path, text, values):
+    assert run(["copy", "--layers", text])[1].layers == values
+    assert run(["copy", f"--layers={text}", "--layers", "last"])[1].layers == (*values, "last")
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump({"layers": text}))
+    assert run(["copy", "--config", str(path)])[1].layers == values
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x=[1,2", "--layers 'x=[1,2': ']' is missing at the end"),
+        ("x=1],y", "--layers 'x=1],y': ']' closes nothing"),
+        ("x=[1)", "--layers 'x=[1)': ')' closes nothing"),
+        ("x='a,b", "is missing at the end. Commas within brackets or quotes part no values"),
+    ],
+)
+def test_brackets_and_quotes_that_do_not_match_are_refused(tmp_path, capsys, text, message):
+    assert run(["copy", "--layers", text]) == (2, None)
+    assert message in capsys.readouterr().err
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump({"layers": text}))
+    assert run(["copy", "--config", str(path)]) == (2, None)
+    assert message.partition("--layers ")[2] in capsys.readouterr().err
+
+
+def test_paths_and_numbers_are_parted_at_every_comma():
+    assert run(["copy", "--sizes", "3,4"])[1].sizes == (3, 4)
+    assert run(["copy", "--places", "/a[1,/b's"])[1].places == (Path("/a[1"), Path("/b's"))
 
 
 def test_flags_win_over_yaml_and_yaml_over_defaults(tmp_path):
@@ -127,7 +173,7 @@ def test_printed_settings_can_be_read_back(tmp_path, capsys):
     path = tmp_path / "c.yaml"
     path.write_text(capsys.readouterr().out)
     assert set(yaml.safe_load(path.read_text())) == {
-        "layers", "noise_level", "mode", "dry_run", "out_folder", "jobs", "sizes"
+        "layers", "noise_level", "mode", "dry_run", "out_folder", "jobs", "sizes", "places"
     }  # fmt: skip
     _, settings = run(["copy", "--config", str(path)])
     assert (settings.layers, settings.jobs, settings.out_folder) == (("a", "b"), 2, Path("artifacts"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from store_fakes import BACKWARD, FORWARD, make_store, provenance
 
-from cache import Want, find
+from cache import FeatureStore, Want, find, state
 from cache.cli import VERBS
 from cache.commandline import main
 from cache.errors import NotExtracted
@@ -58,6 +58,16 @@ def test_a_store_that_may_not_be_read_keeps_nobody_from_the_others(tmp_path, clo
     assert main("cache", VERBS, ["ls", "--root", str(tmp_path)]) == 0
     (line,) = (line for line in capsys.readouterr().out.splitlines() if forbidden.name in line)
     assert "forbidden" in line
+
+
+@pytest.mark.parametrize("inside", ["", ".commit"])
+def test_the_state_of_a_store_that_may_not_be_read_is_forbidden(tmp_path, closed, inside):
+    store = FeatureStore.open(make_store(tmp_path))
+    other = FeatureStore.open(make_store(tmp_path, provenance("test")))
+    closed.add(store.path / inside)
+    assert state(tmp_path, store.key, store.digest()) == "forbidden"
+    assert state(tmp_path, other.key, other.digest()) == "fresh"
+    assert state(tmp_path, "0" * 64) == "missing"
 
 
 def test_what_is_not_ours_to_look_into_is_never_offered_for_removal(tmp_path, closed):

@@ -2,7 +2,7 @@ import re
 import sys
 
 from cache import progress as module
-from cache.progress import progress
+from cache.progress import progress, steps
 
 
 class Clock:
@@ -44,3 +44,27 @@ def test_a_bar_on_a_terminal(monkeypatch, capsys):
         advance(3)
         advance(1)
     assert re.search(r"x: 100%.*4/4 \[.*spectra/s", capsys.readouterr().err)
+
+
+def test_steps_tell_of_long_work_alone(monkeypatch, capsys):
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    with steps("mlp_1 log_g") as told:
+        clock.now += 4  # reading
+        for epoch in range(11, 20):
+            clock.now += 1
+            told(epoch, 100, "epochs")
+    assert capsys.readouterr().err == "mlp_1 log_g: 16 of at most 100 epochs, 1 epochs/s, at most 84 s left\n"
+
+
+def test_a_bar_of_steps_is_gone_when_the_work_ends_early(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with steps("lightgbm log_g"):
+        pass
+    assert capsys.readouterr().err == ""
+    with steps("lightgbm log_g") as told:
+        for tree in range(1, 6):
+            told(tree, 9, "trees")
+    shown = capsys.readouterr().err
+    assert "lightgbm log_g" in shown
+    assert shown.split("\r")[-1].strip() == ""

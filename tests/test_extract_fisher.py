@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hdf5_fixtures import Example, write_flat_layout, write_table_layout
 
+from cache.canonical import digest_json
 from cache.errors import ConfigError, InputError, UnknownName
 from cache.fisher import find_fisher, read_fisher
 from extract.cli import VERBS
@@ -373,6 +374,75 @@ def test_missing_labels_are_refused(tmp_path, split, labels, message):
     assert not (tmp_path / "f").exists()
 
 
+def test_stars_without_a_label_are_left_without_a_matrix(tmp_path):
+    """Those of test get none, those of train serve no emulator; the others have what they had."""
+    gaps = np.where(np.isin(np.arange(200), [0, 6]), np.nan, 0.1)
+    whole = {"a_M": np.where(np.isnan(gaps), 0.1, gaps) + 1e-3 * np.arange(200)}
+    gappy = {"a_M": whole["a_M"] + gaps - 0.1}
+    made = {}
+    for name, labels, changes in (
+        ("all", whole, {}),
+        ("some", gappy, {"missing_labels": "drop"}),
+        ("all, drop", whole, {"missing_labels": "drop"}),
+    ):
+        train = user_file(tmp_path / "train.h5", seed=0)
+        test = user_file(tmp_path / name / "test.h5", seed=1, labels=labels)
+        request = FisherRequest(
+            data={"test": (test,)}, train=(train,), out=tmp_path / "f", digests=tmp_path / "d", **changes
+        )
+        made[name] = read_fisher(make_fisher(request)["test"])
+    kept = np.flatnonzero(np.isfinite(gaps))
+    np.testing.assert_array_equal(made["some"].rows, kept)
+    np.testing.assert_allclose(made["some"].matrices, made["all"].matrices[kept], rtol=1e-8)
+    np.testing.assert_array_equal(made["some"].stars, made["all"].stars[kept])
+    assert made["some"].provenance["rows"]["missing_labels"] == "drop"
+    assert made["all, drop"].key == made["all"].key
+    lacking = user_file(tmp_path / "lacking.h5", labels=gappy)
+    request = FisherRequest(
+        data={"test": (test,)},
+        train=(lacking,),
+        train_rows=150,
+        out=tmp_path / "f",
+        digests=tmp_path / "d",
+        missing_labels="drop",
+    )
+    found = read_fisher(make_fisher(request)["test"]).provenance["method"]
+    assert found["n_train"] == 150
+    assert found["train_rows"] == digest_json([k for k in range(152) if k not in {0, 6}])
+
+
+def test_without_a_star_that_has_all_labels_there_is_no_matrix(tmp_path):
+    half = np.arange(200) < 100
+    labels = {"a_M": np.where(half, np.nan, 0.1), "C_M": np.where(half, 0.1, np.nan)}
+    train, test = user_file(tmp_path / "train.h5"), user_file(tmp_path / "test.h5", labels=labels)
+    request = FisherRequest(
+        data={"test": (test,)},
+        train=(train,),
+        out=tmp_path / "f",
+        digests=tmp_path / "d",
+        missing_labels="drop",
+    )
+    with pytest.raises(ConfigError, match=r"no row of test has all of T_eff, log_g, M_H, a_M, C_M; Fisher"):
+        make_fisher(request)
+
+
+@pytest.mark.parametrize("labels", [{"a_M": None}, {"a_M": np.where(np.arange(200) == 6, np.nan, 0.1)}])
+def test_a_refusal_says_why_all_labels_are_needed_and_what_to_do(tmp_path, labels):
+    train, test = user_file(tmp_path / "train.h5"), user_file(tmp_path / "test.h5", labels=labels)
+    request = FisherRequest(
+        data={"test": (test,)}, train=(train,), out=tmp_path / "f", digests=tmp_path / "d"
+    )
+    with pytest.raises(ConfigError) as told:
+        make_fisher(request)
+    assert "need all of T_eff, log_g, M_H, a_M, C_M: the simulator makes a star's flux of them" in str(
+        told.value
+    )
+    way_out = (
+        "go without a ceiling" if labels["a_M"] is None else "--missing-labels drop (make: MISSING=drop)"
+    )
+    assert way_out in str(told.value)
+
+
 def test_a_file_that_only_says_it_is_mock_is_refused(tmp_path):
     test = user_file(tmp_path / "test.h5", 9, blindspot_mock="1")
     request = FisherRequest(data={"test": (test,)}, out=tmp_path / "f", digests=tmp_path / "d")
@@ -406,6 +476,7 @@ def poke_flat(path):
         ({"noise_level": 0.0}, ConfigError, "without noise the information is endless"),
         ({"train_rows": 0}, ConfigError, "--train-rows is 0"),
         ({"on_bad_rows": "x"}, UnknownName, "policy for bad rows"),
+        ({"missing_labels": "x"}, UnknownName, "policy for missing labels"),
     ],
 )
 def test_settings_are_checked(changes, error, message):

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import probes
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from small_survey import N, survey_store
 from store_fakes import FORWARD
 
@@ -18,10 +20,14 @@ from cache.errors import ProbeError
 from cache.header import read_header
 from cache.records import read_arrays, read_records
 from cache.selection import select, write_selection
-from probes.audit_fits import latent_fits, leftover
+from probes.audit_fits import A1, A3, A4_LABEL, A4_RESIDUAL, latent_fits, leftover
+from probes.audit_record import doubts_of
+from probes.audit_rows import Scored
 from probes.audit_stores import audit_views
+from probes.carried import FEW_FLAG
 from probes.features import FeaturePart
 from probes.spec import ProbeRequest
+from probes.statistics import doubts
 from probes.stores import StoreChoice
 
 FLUX, ERROR = (ArrayName(layer, "forward", "none") for layer in ("input_flux", "input_error"))
@@ -86,6 +92,7 @@ def test_an_audit_is_one_record_of_the_form_agreed(features, tmp_path, capsys):
     assert set(result["stores"]) == stores
     assert (result["status"], result["predictions"]) == ("ok", {})
     assert result["n"] == N
+    assert result["flags"].count(FEW_FLAG) == (N["test"] < 30) == 1
     names = [(row["name"], row["error_input"]) for row in result["rows"]]
     fed = [(how, name) for how in ("refit", "apply") for name in KEYS]
     ours = ["A1", "A2", "A3", "A4 latent->residual", "A4 latent->label"]
@@ -100,6 +107,39 @@ def test_an_audit_is_one_record_of_the_form_agreed(features, tmp_path, capsys):
     assert "log_g from enc_pre_latent/forward/seg_mean_K2, ridge alpha=val" in out
     assert "shortcut: no." in out
     assert read_arrays(tmp_path, record.run_id)["residual"].shape == (N["test"],)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(10, 60), st.booleans(), st.integers(0, 99))
+def test_rows_of_an_audit_are_doubted_as_probes_of_the_same_rows_are(n_stars, rare, seed):
+    """Of few stars, or where few carry the squared error of a row; residuals are another target."""
+    rng = np.random.default_rng(seed)
+    y = rng.normal(size=n_stars)
+    hats = {
+        name: y + 0.1 * rng.normal(size=n_stars) for name in (A1, A3, A4_RESIDUAL, A4_LABEL, "refit zero")
+    }
+    hats["refit zero"][0] += 100 * rare
+    nothing = np.zeros(n_stars)
+    found = Scored(
+        label="log_g",
+        source="",
+        stars=np.arange(n_stars),
+        y=y,
+        residual=nothing,
+        train_stars=nothing,
+        train_y=nothing,
+        train_hat=nothing,
+        ridge_row=None,
+        hats=hats,
+    )
+    expected = []
+    for name in (A1, A4_LABEL, "refit zero"):
+        flags = doubts([name], y[:, None], hats[name][:, None], stars=found.stars)
+        expected += [flag for flag in flags if flag not in expected]
+    assert list(doubts_of(found)) == expected
+    assert (FEW_FLAG in expected) == (n_stars < 30)
+    if rare and n_stars >= 30:
+        assert any(flag.endswith("(refit zero)") for flag in expected)
 
 
 def test_what_is_on_record_is_not_made_again_and_made_again_it_is_the_same(features, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from cache.errors import Stale
 from cache.fisher import FisherMatrices, fisher_key, write_fisher
 from cache.records import read_arrays, read_predictions, read_records, record_path, write_record
 from cache.store_folders import store_paths
+from probes.carried import FEW_FLAG
 from probes.ceiling_applies import NOT_STORED, SEES_CLEAN_FLUX, SEES_THE_ERROR, why_not
+from probes.ceiling_command import CeilingSettings, run
 from probes.ceiling_inputs import matched
 from probes.comparable import ScoredRows
 from probes.metrics import r2
@@ -296,8 +299,64 @@ def test_a_probe_above_is_flagged(survey, capsys):
     (record,) = ceilings(survey)
     above = [row["run"] for row in record.result["rows"] if row["above"]]
     assert above
-    assert record.result["flags"] == [f"above the ceiling: {run[:12]}" for run in above]
+    assert record.result["flags"] == [*(f"above the ceiling: {run[:12]}" for run in above), FEW_FLAG]
+    assert record.result["n"]["test"] < 30
     assert "ABOVE THE CEILING" in capsys.readouterr().out
+
+
+def without_matrices(root, absent, **changes):
+    """Put the matrices of some rows aside."""
+    plain = of_survey(root)
+    kept = ~np.isin(plain.rows, absent)
+    shutil.rmtree(root / "fisher")
+    labels = {name: values[kept] for name, values in plain.labels.items()}
+    about = {**plain.provenance, "rows": {"n": int(kept.sum()), "selection": "some", **changes}}
+    made = replace(
+        plain,
+        provenance=about,
+        key=fisher_key(about),
+        matrices=plain.matrices[kept],
+        rows=plain.rows[kept],
+        stars=plain.stars[kept],
+        labels=labels,
+    )
+    write_fisher(root / "fisher", made, run={})
+    return kept
+
+
+def test_stars_that_lack_a_label_of_the_matrices_are_left_out_of_ceiling_scores_and_shares(survey, capsys):
+    assert ceiling(survey, "--labels", "log_g") == 0
+    (whole,) = ceilings(survey)
+    kept = without_matrices(survey, [2, 5], missing_labels="drop")
+    assert ceiling(survey, "--labels", "log_g") == 0
+    flag = "2 of 24 test rows lack a label of which Fisher matrices are made: ceiling, R2 and shares are of the others"
+    assert f"flag: {flag}" in capsys.readouterr().out
+    (record,) = (found for found in ceilings(survey) if found.run_id != whole.run_id)
+    assert record.result["n"] == record.result["n_rows"] == {"test": 22}
+    assert flag in record.result["flags"]
+    arrays, every = (read_arrays(survey / "r", found.run_id) for found in (record, whole))
+    for name in ("row", "star", "sd_prior_aware", "sd_unbiased"):
+        np.testing.assert_array_equal(arrays[name], every[name][kept])
+    for row in record.result["rows"]:
+        columns = read_predictions(survey / "r", row["run"])
+        single = "y" in columns
+        truth, found = (
+            columns[name if single else f"{name}_log_g"][columns["split"] == "test"][kept]
+            for name in ("y", "y_hat")
+        )
+        assert row["r2"] == pytest.approx(r2(truth, found), rel=1e-5)
+
+
+def test_rows_without_a_matrix_for_another_reason_are_refused(survey):
+    without_matrices(survey, [2, 5])
+    with pytest.raises(Stale, match=r"2 of 24 test rows have no Fisher matrix \(first rows: \[2, 5\]\)"):
+        run(CeilingSettings(results=survey / "r", features=survey / "f", fisher=survey / "fisher"))
+
+
+def test_with_too_few_matrices_there_is_no_ceiling(survey, capsys):
+    without_matrices(survey, range(1, 24), missing_labels="drop")
+    assert ceiling(survey) == 2
+    assert "1 of 24 test rows have all labels of which Fisher matrices are made" in capsys.readouterr().err
 
 
 def test_an_emulated_gradient_is_flagged(survey):

@@ -15,10 +15,11 @@ from cache.records import read_arrays, read_record, read_records, record_path, w
 from cache.skeleton import RowTable
 from cache.writer import Block, StoreWriter
 from probes.bootstrap import Resamples
+from probes.carried import FEW_FLAG
 from probes.features import FeaturePart
 from probes.importance import donor_rows, drops, permuted_squares
 from probes.metrics import r2
-from probes.segment_importance import NO_SKILL_FLAG
+from probes.segment_importance import NO_SKILL_FLAG, rests_on
 from probes.segments import segment_columns
 from probes.statistics import paired_difference
 
@@ -284,6 +285,15 @@ def test_probes_that_differ_in_a_parameter_are_told_apart(features, tmp_path, ca
         named = [line.partition(" ")[2].partition(":")[0] for line in capsys.readouterr().out.splitlines()]
         assert len(named) == len(expected)
         assert set(named) == expected
+
+
+@pytest.mark.parametrize(("n_stars", "few"), [(29, True), (30, False)])
+def test_few_test_stars_are_flagged(features, tmp_path, n_stars, few):
+    fit(features, tmp_path)
+    (record,) = (record for record in read_records(tmp_path) if record.kind == "probe")
+    record.result["n"]["test"] = n_stars
+    _, about = rests_on(record, {})
+    assert (FEW_FLAG in about["flags"]) == few
 
 
 def test_a_probe_without_skill_is_flagged_and_told(features, tmp_path, capsys):

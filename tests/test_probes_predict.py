@@ -1,6 +1,7 @@
 """Fitted heads on other spectra: which features are taken, which are refused, and what is told."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -133,6 +134,72 @@ def test_observed_excuses_nothing_but_noise_and_kind_of_data(predict, tmp_path, 
     assert "encoder.weights" in told
     assert "noise.mode" not in told
     assert "extract these spectra with the encoder and settings" in told
+
+
+@pytest.mark.parametrize(
+    ("moved", "told"),
+    [
+        (
+            lambda wave: wave + 0.1,
+            "7000.00 to 7013.00 Angstrom in training, from 7000.10 to 7013.10 Angstrom",
+        ),
+        (lambda wave: wave * (1 + 3e-6), "apart by up to 0.021 Angstrom"),
+        (lambda wave: wave + 0.5 * (wave - 7000) * (7013 - wave), "apart by up to"),
+        (
+            lambda wave: np.minimum(wave, 7011.0),
+            "7000.00 to 7013.00 Angstrom in training, from 7000.00 to 7011.00",
+        ),
+    ],
+)
+@pytest.mark.parametrize("observed", [False, True])
+def test_spectra_on_other_wavelengths_are_refused(moved, told, observed, predict, tmp_path, capsys):
+    """A network sees pixels: of spectra on another grid it makes labels as of any other."""
+    changes = OBSERVED if observed else {}
+    store = survey_store(tmp_path / "f", "test", moved=moved, **changes)
+    assert predict("--store", store, *(("--observed",) if observed else ())) == 2
+    error = capsys.readouterr().err
+    assert (
+        "fitted to spectra on other wavelengths: the windows of enc_pre_latent/concat/seg_mean_K2 reach"
+        in error
+    )
+    assert told in error
+    assert "resample the spectra to the pixels of the train files" in error
+    assert not predict.out.exists()
+
+
+def test_wavelengths_that_rounding_alone_changed_are_the_same(predict, tmp_path):
+    rounded = survey_store(
+        tmp_path / "f", "test", moved=lambda wave: (wave * (1 + 1e-8)).astype(np.float32).astype(np.float64)
+    )
+    assert predict("--store", rounded) == 0
+    assert predict.read()[1]["notes"] == []
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward", "mean"])
+def test_heads_on_any_direction_know_their_wavelengths(direction, fitted, tmp_path, capsys):
+    """Features formed of both directions have no windows of their own, but those of both."""
+    features, results = fitted[0].parent / "features", tmp_path / "results"
+    assert probes("run", *flags(features, results, "--directions", direction)) == 0
+    (record,) = read_records(results)
+    argv = ("predict", "--head", record.run_id, "--results", results, "--out", tmp_path / "out.parquet")
+    assert probes(*argv, "--features", features, "--split", "test") == 0
+    assert "note" not in capsys.readouterr().out
+    moved = survey_store(tmp_path / "f", "test", moved=lambda wave: wave + 1)
+    assert probes(*argv, "--store", moved) == 2
+    assert f"the windows of enc_pre_latent/{direction}/seg_mean_K2" in capsys.readouterr().err
+
+
+def test_a_head_of_before_says_that_it_does_not_know_its_wavelengths(fitted, tmp_path, capsys):
+    results = tmp_path / "results"
+    shutil.copytree(fitted[0], results)
+    file = results / "heads" / fitted[1] / HEAD_FILE
+    content = read_sealed(file)
+    del content["use"]["windows"]
+    publish_json(file, content)
+    store = survey_store(tmp_path / "f", "test", moved=lambda wave: wave + 1)
+    argv = ("--head", fitted[1], "--results", results, "--out", tmp_path / "out.parquet")
+    assert probes("predict", *argv, "--store", store) == 0
+    assert "whether these spectra are on the grid of the training is not known" in capsys.readouterr().out
 
 
 def test_another_error_input_is_crossed_by_name(predict, tmp_path):

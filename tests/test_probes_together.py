@@ -43,6 +43,21 @@ def check_together(name, settings, **changes):
         np.testing.assert_array_equal(one.head.predict(data.X), other.head.predict(data.X))
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "unit", "at_most"),
+    [
+        ("lightgbm", {"preset": "conservative", "n_trees": 12}, "trees", 24),
+        ("mlp_1", {"max_epochs": 3, "patience": 5}, "epochs", 3),
+    ],
+)
+def test_slow_heads_tell_how_far_they_are(name, settings, unit, at_most):
+    told = []
+    data = training_set(told=lambda *steps: told.append(steps))
+    fit = Fit(head=make_probe(name, **settings), columns=(0, 1), n_rows=160)
+    assert fit_together([fit], data) == [None]
+    assert told == [(done, at_most, unit) for done in range(1, at_most + 1)]
+
+
 MIXED = {
     "lightgbm": [
         {"preset": "conservative", "n_trees": 50},

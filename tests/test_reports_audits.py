@@ -105,6 +105,26 @@ def test_audits_of_other_stars_and_stale_ones_say_nothing(changed):
     assert "Not run: raw noisy flux, error only," in told
 
 
+@pytest.mark.parametrize(("of_audit", "of_row"), [(499, 500), (500, 499)])
+def test_an_audit_of_stars_that_have_the_label_says_nothing_of_a_row_on_all_nor_the_other_way_round(
+    of_audit, of_row
+):
+    audit, rows = audit_record(), latent_and_error()
+    for item in rows:
+        item.result["n_rows"]["test"] = of_row
+    audit.result["n_rows"] = {"test": of_audit}
+    assert ASKS in lead(*rows, audit)
+    audit.result["n_rows"] = {"test": of_row}
+    assert "The audit of that row says" in lead(*rows, audit)
+
+
+def test_an_audit_fitted_to_fewer_train_stars_is_of_other_train_stars():
+    audit, rows = audit_record(), latent_and_error()
+    n_rows = rows[0].result["n_rows"]
+    audit.result["n_rows"] = {**n_rows, "train": n_rows["train"] - 1}
+    assert "other train stars" in lead(*rows, audit)
+
+
 def test_an_audit_of_another_noise_seed_says_nothing():
     drawn = {"noise_mode": "draw"}
     rows = [record(0.5, **drawn), record(0.9, layer="input_error", pooling="none", **drawn)]

@@ -2,7 +2,7 @@
 
 import pytest
 from reports_fakes import RANDOM_FAMILY, finetuned, fresh, record
-from reports_other_fakes import comparison, with_predictions
+from reports_other_fakes import comparison, paired_by, with_predictions
 
 from reports.axes import AXES, axis_table
 from reports.comparisons import NOT_COMPARED, comparisons_of
@@ -135,3 +135,12 @@ def test_failures_and_end_to_end_fits_have_their_place():
     assert made.rows[0][score_key("100 stars")] == ("failed",)
     made = table("grid", finetuned(0.6), record(0.5, head="mlp_1"))
     assert [row["training_text"] for row in made.rows] == ["end to end, encoder frozen", "on stored features"]
+
+
+@pytest.mark.parametrize(("n_eff", "few"), [(7.2, True), (12.0, False)])
+def test_a_gain_that_few_stars_carry_says_so(n_eff, few):
+    ends = with_predictions(record(0.65), record(0.19, train_size=250))
+    compared = paired_by(ends, [(0.46, 0.14, 0.79, 0.0002)], n_eff=[n_eff])
+    (row,) = table("sizes", *ends, paired=comparisons_of([*ends, compared])).rows
+    assert row["gain"].startswith("0.460 [0.140, 0.790], p below 0.001")
+    assert row["gain"].endswith(", carried by few stars") == few

@@ -151,9 +151,10 @@ def test_the_best_by_pairs_is_bold(three):
     paired = comparisons_of([*pair, paired_by(pair, [(0.02, 0.01, 0.03, 0.0004)])])
     table = controls_table(frame_of(pair, fresh), "log_g", paired)
     assert table.emphasis == {(0, "test_r2")}
-    assert "by the paired difference from 1 of the 1 other rows (p <= 0.05 after Holm)" in " ".join(
-        table.notes
-    )
+    assert (
+        "by the paired difference from 1 of the 1 other rows (p <= 0.05 after Holm, 0 outside the interval, and 12 "
+        "stars or more carry it)"
+    ) in " ".join(table.notes)
     assert controls_table(frame_of(pair, fresh), "log_g").emphasis == frozenset()
 
 

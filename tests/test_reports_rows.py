@@ -100,6 +100,7 @@ def test_every_store_is_looked_up_with_the_digest_seen():
         (("fresh", "fresh", "fresh"), "fresh"),
         (("missing", "fresh", "fresh"), "stale: 1 of 3 missing"),
         (("missing", "changed", "missing"), "stale: 2 of 3 missing, 1 of 3 changed"),
+        (("forbidden", "missing", "fresh"), "stale: 1 of 3 missing, 1 of 3 forbidden"),
     ],
 )
 def test_the_worst_is_told_with_its_count(states, text):

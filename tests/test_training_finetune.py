@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 from finetune_fakes import CutOff, cut_off_after, settings
-from hdf5_fixtures import write_table_layout
-from survey_fakes import CHECKPOINT, LAYER, POOLING, YAML, request, stars, write_survey
+from survey_fakes import CHECKPOINT, LAYER, POOLING, YAML, request, write_survey
 
 from cache import FeatureStore
 from cache.errors import CheckpointError, ConfigError, Damaged, InputError, LeakError, ProbeError, UnknownName
@@ -22,6 +21,7 @@ from extract.training.finetune_data import TrainingBatch, load_splits
 from extract.training.finetune_fit import all_features, make_module
 from extract.training.finetune_order import FinetuneData
 from extract.training.finetune_request import machine_of, recipe_of, request_of
+from extract.training.finetune_rows import choose_rows
 from extract.training.finetune_run import finetune
 from probes.mlp import MLP
 
@@ -33,7 +33,8 @@ def opened(asked):
     recipe, machine = recipe_of(asked), machine_of(asked)
     context = prepare(request_of(asked))
     prepared = context.__enter__()
-    data = FinetuneData(prepared, load_splits(prepared, recipe.labels, EVERY), recipe, n_workers=0)
+    splits = load_splits(prepared, recipe.labels, choose_rows(prepared, recipe.labels, EVERY).rows)
+    data = FinetuneData(prepared, splits, recipe, n_workers=0)
     return make_module(prepared, data, recipe, machine), data, context
 
 
@@ -389,15 +390,3 @@ def test_an_encoder_in_training_mode_learns_and_a_frozen_one_stays_in_eval():
         assert len(features.used_blocks()) == 2
     with pytest.raises(UnknownName, match="unknown direction 'up'"):
         _ = FeatureChoice(layer="enc_1", pooling="mean_max", direction="up").streams
-
-
-def test_labels_are_needed_in_the_rows_that_are_used_alone(tmp_path):
-    """A file may lack a label in rows that a smaller training does not look at."""
-    folder = write_survey(tmp_path / "survey")
-    gappy = stars(40, 0)
-    gappy.labels["log_g"][-2:] = np.nan
-    (folder / "train/dataset.h5").unlink()
-    write_table_layout(folder / "train/dataset.h5", gappy)
-    with pytest.raises(ProbeError, match=r"label 'log_g' is missing .NaN or inf. in 2 of 40 rows"):
-        finetune(settings(folder, tmp_path))
-    finetune(settings(folder, tmp_path, num_samples=38, max_epochs=1))

@@ -26,6 +26,7 @@ from extract.training.finetune_data import BatchMaker, ahead, load_splits
 from extract.training.finetune_order import EpochBatches
 from extract.training.finetune_record import HELD_OUT, NEGATIVE_FLAG, SCORES_WITH_INTERVALS
 from extract.training.finetune_request import recipe_of, request_of
+from extract.training.finetune_rows import choose_rows
 from extract.training.finetune_run import finetune
 from extract.training.finetune_yaml import check_model, settings_from
 from probes import scoring
@@ -78,7 +79,7 @@ def test_noise_is_fresh_in_every_epoch_and_keyed(survey, tmp_path):
     asked = settings(survey, tmp_path, noise_level=0.5, noise_seed=4)
     recipe = recipe_of(asked)
     with prepare(request_of(asked)) as prepared:
-        source = load_splits(prepared, recipe.labels, {})["train"]
+        source = load_splits(prepared, recipe.labels, choose_rows(prepared, recipe.labels, {}).rows)["train"]
         maker, order = BatchMaker(prepared, source), EpochBatches(recipe, source)
         for epoch in (2, 0):
             for places, draw in order.places(epoch):

@@ -19,8 +19,9 @@ class FisherSettings(Command):
     """Write per-star Fisher matrices of the labels and the flux scale: what noisy flux can tell at all.
 
     For every row of a split: J' diag(1 / (error noise_level)^2) J, J the gradient of the clean spectrum along T_eff,
-    log_g, M_H, a_M, C_M and ln A. Mock files are differentiated exactly, by their generator; for others an emulator is
-    fitted to the nearest train stars, which is approximate. No network is run. Read by the ceiling of python -m probes.
+    log_g, M_H, a_M, C_M (all of which are needed) and ln A. Mock files are differentiated exactly, by their generator;
+    for others an emulator is fitted to the nearest train stars, which is approximate. No network is run. Read by the
+    ceiling of python -m probes.
     Example: python -m extract fisher --data artifacts/data/mock --split test
     """
 
@@ -38,6 +39,10 @@ class FisherSettings(Command):
     train_rows: int = Field(TRAIN_ROWS, description="train stars kept in memory, the first ones (emulator)")
     on_bad_rows: Literal["fail", "drop"] = Field(
         "fail", description="refuse a file with bad rows, or leave them out"
+    )
+    missing_labels: Literal["fail", "drop"] = Field(
+        "fail",
+        description="stars without one of the five labels: refused, or left without a matrix and so out of the ceiling",
     )
     out: Path = Field(Path("artifacts/fisher"), description="folder of the Fisher matrices")
     digests: Path = Field(Path("artifacts/digests"), description="folder of remembered file digests")
@@ -61,7 +66,7 @@ def to_request(settings: FisherSettings) -> FisherRequest:
             name: getattr(settings, name)
             for name in (
                 *("method", "noise_level", "mask", "neighbours", "train_rows"),
-                *("on_bad_rows", "out", "digests"),
+                *("on_bad_rows", "missing_labels", "out", "digests"),
             )
         },
     )

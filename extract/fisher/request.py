@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cache.errors import ConfigError, UnknownName
 
-from ..choices import BAD_ROW_POLICIES
+from ..choices import BAD_ROW_POLICIES, FAIL, MISSING_LABELS
 from .local_gradient import NEIGHBOURS
 
 METHODS = ("auto", "mock", "emulator")
@@ -29,6 +29,7 @@ class FisherRequest:
     neighbours: int = NEIGHBOURS
     train_rows: int = TRAIN_ROWS
     on_bad_rows: str = "fail"
+    missing_labels: str = FAIL
     out: Path = Path("artifacts/fisher")
     digests: Path = Path("artifacts/digests")
     command: str = "python -m extract fisher"
@@ -39,6 +40,8 @@ class FisherRequest:
             raise UnknownName("method", self.method, METHODS)
         if self.on_bad_rows not in BAD_ROW_POLICIES:
             raise UnknownName("policy for bad rows", self.on_bad_rows, BAD_ROW_POLICIES)
+        if self.missing_labels not in MISSING_LABELS:
+            raise UnknownName("policy for missing labels", self.missing_labels, MISSING_LABELS)
         if not 0 < self.noise_level < float("inf"):
             raise ConfigError(
                 f"--noise-level is {self.noise_level}; it must be above 0: without noise the information is endless"

@@ -15,13 +15,14 @@ from cache.fisher import FISHER_SCHEMA, FisherMatrices, fisher_key, fisher_path,
 from cache.progress import progress
 from cache.runlog import run_log
 
+from ..choices import DROP
 from ..fingerprint import Fingerprint, checked_labels, forget
 from ..mask import Mask, load_mask, mask_digest
 from ..spectra import SpectraFile, open_spectra
 from . import mock_gradient
 from .information import PARAMETERS, Float64s, fisher_matrices
 from .request import FisherRequest
-from .stars import TrainStars, checked_spectra, physical_labels, read_stars
+from .stars import Rows, TrainStars, checked_spectra, read_stars, rows_with_labels
 
 Say = Callable[[str], object]
 
@@ -33,8 +34,10 @@ class Planned:
     spectra: SpectraFile
     known: Fingerprint
     mask: Mask | None
+    rows: Rows
+    """Those that get a matrix."""
     labels: Float64s
-    """(N, 5) of all rows, in the order of `LABELS`; finite in the kept ones."""
+    """(N, 5) of all rows of the files, in the order of `LABELS`; finite in `rows`."""
     provenance: dict[str, Any]
 
     @property
@@ -60,7 +63,7 @@ def make_fisher(
         planned = {split: _planned(request, split, of_split, train) for split, of_split in spectra.items()}
         for split, plan in planned.items():
             path = paths[split] = fisher_path(request.out, plan.provenance)
-            told = f"{len(plan.known.kept)} rows, gradient by {plan.provenance['method']['name']}"
+            told = f"{len(plan.rows)} rows, gradient by {plan.provenance['method']['name']}"
             if _is_there(path):
                 say(f"{split}: {path} is there and fresh")
             elif dry_run:
@@ -74,20 +77,23 @@ def make_fisher(
 def _planned(request: FisherRequest, split: str, spectra: SpectraFile, train: TrainStars | None) -> Planned:
     mask = None if request.mask is None else load_mask(request.mask, spectra.wave.size)
     known = checked_spectra(spectra, split, request, mask)
-    everything = len(known.kept) == spectra.n_spectra
+    rows, labels = rows_with_labels(spectra, known, split, missing=request.missing_labels)
+    lacking = {} if len(rows) == len(known.kept) else {"missing_labels": DROP}
     return Planned(
         spectra=spectra,
         known=known,
         mask=mask,
-        labels=physical_labels(spectra, known, split, known.kept),
+        rows=rows,
+        labels=labels,
         provenance={
             "schema": FISHER_SCHEMA,
             "input": known.digest,
             "data_kind": spectra.data_kind,
             "split": split,
             "rows": {
-                "n": len(known.kept),
-                "selection": "all" if everything else digest_json(known.kept.tolist()),
+                "n": len(rows),
+                "selection": "all" if len(rows) == spectra.n_spectra else digest_json(rows.tolist()),
+                **lacking,
             },
             "mask": mask_digest(mask),
             "noise_level": float(request.noise_level),
@@ -140,8 +146,8 @@ def _matrices(request: FisherRequest, split: str, plan: Planned, train: TrainSta
     keep: Any = slice(None) if plan.mask is None else plan.mask
     emulator = None if plan.is_mock or train is None else train.emulator(plan.mask)
     made = []
-    with progress(len(known.kept), f"fisher {split}", unit="spectra") as advance:
-        for rows, flux, error in read_stars(spectra, known, known.kept):
+    with progress(len(plan.rows), f"fisher {split}", unit="spectra") as advance:
+        for rows, flux, error in read_stars(spectra, known, plan.rows):
             labels = plan.labels[rows]
             if emulator is None:
                 gradient = mock_gradient.mock_gradient(labels, flux, rows)[:, :, keep]
@@ -150,13 +156,13 @@ def _matrices(request: FisherRequest, split: str, plan: Planned, train: TrainSta
             sigma = (error * request.noise_level)[:, keep]
             made.append(fisher_matrices(gradient, np.maximum(flux, 0)[:, keep], sigma))
             advance(len(rows))
-    labels = checked_labels(spectra, known).values[known.kept]
+    labels = checked_labels(spectra, known).values[plan.rows]
     return FisherMatrices(
         provenance=plan.provenance,
         key=fisher_key(plan.provenance),
         matrices=np.concatenate(made),
-        rows=known.kept,
-        stars=known.stars[known.kept],
+        rows=plan.rows,
+        stars=known.stars[plan.rows],
         labels={name: labels[:, place] for place, name in enumerate(spectra.label_names)},
     )
 

@@ -10,6 +10,7 @@ from cache.canonical import digest_json
 from cache.errors import ConfigError
 from cache.progress import progress
 
+from ..choices import DROP, FAIL
 from ..fingerprint import Fingerprint, check_unchanged, checked_labels, fingerprint
 from ..mask import Mask
 from ..slabs import SlabReader, runs_of
@@ -20,6 +21,11 @@ from .request import FisherRequest
 
 SLAB_ROWS = 128
 """Rows made into matrices together: 128 x 6 x 4096 numbers of the scaled gradient are 25 MB."""
+
+NEED_ALL = (
+    f"Fisher matrices need all of {', '.join(LABELS)}: the simulator makes a star's flux of them, the gradient along "
+    "each is taken at the star's own, and a ceiling without one takes it for known, and is too high"
+)
 
 Rows = npt.NDArray[np.int64]
 
@@ -39,30 +45,43 @@ def checked_spectra(
         )
 
 
-def physical_labels(spectra: SpectraFile, known: Fingerprint, split: str, rows: Rows) -> Float64s:
-    """The labels of all rows (N, 5); ConfigError when one is absent, or not finite in one of `rows`."""
+def rows_with_labels(
+    spectra: SpectraFile, known: Fingerprint, split: str, *, missing: str = FAIL, most: int | None = None
+) -> tuple[Rows, Float64s]:
+    """The first `most` kept rows (None: all), and the labels of all rows of the files (N, 5), finite in those.
+
+    With `missing` `drop` rows without one of the labels are passed over. Raises ConfigError, which says why all are
+    needed, for a label that is absent or an empty column, with `fail` for one that is not finite in one of the rows.
+    """
     if absent := [name for name in LABELS if name not in spectra.label_names]:
         raise ConfigError(
-            f"{spectra.files[0]}: the {split} file has no {', '.join(absent)}; Fisher matrices need all of "
-            f"{', '.join(LABELS)}"
+            f"{spectra.files[0]}: the {split} file has no {', '.join(absent)}; {NEED_ALL}; add {', '.join(absent)} to "
+            "the file, or go without a ceiling for this survey"
         )
     places = [spectra.label_names.index(name) for name in LABELS]
     labels = checked_labels(spectra, known).values[:, places]
+    rows = known.kept[:most]
     for name, column in zip(LABELS, labels.T, strict=True):
         bad = rows[~np.isfinite(column[rows])]
         if bad.size and bad.size == len(rows):
             raise ConfigError(
-                f"{spectra.files[0]}: label {name} is an empty column: NaN or inf in all {len(rows)} rows of {split}. "
-                f"Fisher matrices need all of {', '.join(LABELS)}, since the flux changes with each; fill {name} in, "
-                "or go without a ceiling for this survey"
+                f"{spectra.files[0]}: label {name} is an empty column: NaN or inf in all {len(rows)} rows of {split}; "
+                f"{NEED_ALL}; fill {name} in, or go without a ceiling for this survey"
             )
-        if bad.size:
+        if bad.size and missing != DROP:
             raise ConfigError(
                 f"{spectra.files[0]}: label {name} is missing (NaN or inf) in {bad.size} of {len(rows)} rows of "
-                f"{split} (first rows: {bad[:5].tolist()}); Fisher matrices need all labels: leave those rows out of "
-                "the file"
+                f"{split} (first rows: {bad[:5].tolist()}); {NEED_ALL}; fill it in, or leave those stars without a "
+                "matrix, and out of the ceiling, with --missing-labels drop (make: MISSING=drop)"
             )
-    return labels
+    if missing == DROP:
+        rows = known.kept[np.isfinite(labels[known.kept]).all(axis=1)][:most]
+        if not rows.size:
+            raise ConfigError(
+                f"{spectra.files[0]}: no row of {split} has all of {', '.join(LABELS)}; {NEED_ALL}; fill them in, or "
+                "go without a ceiling for this survey"
+            )
+    return rows, labels
 
 
 def read_stars(
@@ -92,8 +111,8 @@ class TrainStars:
         return self._known
 
     def rows(self, mask: Mask | None) -> Rows:
-        """The first kept train rows, as many as are asked for."""
-        return self.known(mask).kept[: self._request.train_rows]
+        """The first train rows that serve, as many as are asked for."""
+        return self._labelled(mask)[0]
 
     def describe(self, mask: Mask | None) -> dict[str, Any]:
         """What goes into the key; ConfigError when no emulator can be made of these stars."""
@@ -123,5 +142,11 @@ class TrainStars:
         return local_emulator(self._physical(mask), flux, neighbours=self._request.neighbours)
 
     def _physical(self, mask: Mask | None) -> Float64s:
-        rows = self.rows(mask)
-        return physical_labels(self.spectra, self.known(mask), "train", rows)[rows]
+        rows, labels = self._labelled(mask)
+        return labels[rows]
+
+    def _labelled(self, mask: Mask | None) -> tuple[Rows, Float64s]:
+        asked = self._request
+        return rows_with_labels(
+            self.spectra, self.known(mask), "train", missing=asked.missing_labels, most=asked.train_rows
+        )

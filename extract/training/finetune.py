@@ -20,11 +20,13 @@ from probes.mlp import (
     torch_threads,
     unscaled,
 )
-from probes.splits import check_disjoint
+from probes.splits import DROP, FAIL, check_disjoint, check_enough
 from probes.statistics import INTERVAL_METHOD, Resamples, doubts, intervals_on
 
 __all__ = [
     "CUT_SHORT_FLAG",
+    "DROP",
+    "FAIL",
     "INTERVAL_METHOD",
     "EveryRow",
     "LearningCurve",
@@ -34,6 +36,7 @@ __all__ = [
     "Scaling",
     "Visits",
     "check_disjoint",
+    "check_enough",
     "column_scaling",
     "doubts",
     "intervals_on",

@@ -47,6 +47,11 @@ class FinetuneSettings(Command):
     mask_ratio: float = Field(1.0, description="of the YAML; below 1 a --mask is needed")
     freeze_encoder: bool = Field(default=True, description="train the head alone")
     labels: tuple[str, ...] = Field(("log_g",), description="labels to predict; commas between")
+    missing_labels: Literal["fail", "drop"] = Field(
+        "fail",
+        description="stars without a finite value of each label: refused, or left out of training and scores; told in "
+        "the record, and another test set in tables",
+    )
     encoder_layer: str = Field("enc_pre_latent", description="any layer of the encoder")
     pooling: str = Field(
         "seg_mean_K8",

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
@@ -12,19 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cache.errors import ConfigError, ProbeError
+from cache.errors import ConfigError
 from cache.progress import progress
 
 from ..batches import Spectra, make_batch, read_batches
 from ..fed_error import FedError
 from ..prepare import Prepared
+from .finetune_rows import Float64s, Rows, labels_of
 
-Rows = NDArray[np.int64]
-Float64s = NDArray[np.float64]
 T = TypeVar("T")
 R = TypeVar("R")
 
-SCORED = ("val", "test")
 MEMORY_SHARE = 0.8
 """Of the machine's memory that spectra may fill."""
 
@@ -54,43 +52,23 @@ class SplitSpectra:
 
 
 def load_splits(
-    prepared: Prepared, labels: Sequence[str], n_rows: dict[str, int | None]
+    prepared: Prepared, labels: Sequence[str], rows: Mapping[str, Rows]
 ) -> dict[str, SplitSpectra]:
-    """Read every split into memory, its first n_rows kept rows; labels are checked before any spectrum is read.
+    """Read these rows of every split into memory; labels are checked before any spectrum is read.
 
     Raises ProbeError when a label is not finite, ConfigError when the machine's memory cannot hold the
     spectra, InputError when a file has changed since its digest was made.
     """
-    rows = {split: prepared.fingerprints[split].kept[: n_rows.get(split)] for split in prepared.spectra}
-    y = {split: _labels(prepared, split, kept, labels) for split, kept in rows.items()}
+    y = {split: labels_of(prepared, split, chosen, labels) for split, chosen in rows.items()}
     _check_memory(prepared, rows)
-    return {split: _load(prepared, split, kept, y[split]) for split, kept in rows.items()}
-
-
-def _labels(prepared: Prepared, split: str, rows: Rows, labels: Sequence[str]) -> Float64s:
-    spectra = prepared.spectra[split]
-    columns = []
-    for name in labels:
-        values = spectra.labels(name)[rows]
-        bad = np.flatnonzero(~np.isfinite(values))
-        if bad.size:
-            raise ProbeError(
-                f"label {name!r} is missing (NaN or inf) in {bad.size} of {values.size} rows of split {split!r} "
-                f"(first rows: {rows[bad[:5]].tolist()}); train on another label, or leave those rows out of the file"
-            )
-        if np.ptp(values) == 0 and split in SCORED:
-            raise ProbeError(
-                f"label {name!r} has one value in all of {split}: R2 is not defined there; train on another label"
-            )
-        columns.append(values)
-    return np.stack(columns, axis=1)
+    return {split: _load(prepared, split, chosen, y[split]) for split, chosen in rows.items()}
 
 
 def _arrays_held(prepared: Prepared, split: str) -> int:
     return 2 + (prepared.config.noise == "stored") + (prepared.fed[split].donors is not None)
 
 
-def _check_memory(prepared: Prepared, rows: dict[str, Rows]) -> None:
+def _check_memory(prepared: Prepared, rows: Mapping[str, Rows]) -> None:
     needed = sum(
         4 * _arrays_held(prepared, split) * kept.size * prepared.spectra[split].wave.size
         for split, kept in rows.items()

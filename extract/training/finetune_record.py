@@ -17,12 +17,12 @@ from .finetune import CUT_SHORT_FLAG, INTERVAL_METHOD, Resamples, check_disjoint
 from .finetune_data import SplitSpectra
 from .finetune_module import EndToEnd
 from .finetune_recipe import FinetuneRecipe
+from .finetune_rows import HELD_OUT
 
 KIND = "finetune"
 VERSION = 1
 """Raised by hand when equal settings come to mean another training."""
 
-HELD_OUT = ("val", "test")
 SCORES_WITH_INTERVALS = {
     "val": ("r2", "rmse", "mae", "bias"),
     "test": ("r2", "rmse", "mae", "bias", "bias_median", "sigma_mad"),

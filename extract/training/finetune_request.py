@@ -96,7 +96,7 @@ def request_of(settings: FinetuneSettings) -> ExtractConfig:
         device=settings.device,
         on_bad_rows=settings.on_bad_rows,
         need_labels=settings.labels,
-        missing_labels="drop",  # of the rows that are trained on, `load_splits` asks for every label
+        missing_labels="drop",  # rows that lack one are refused or left out when rows are chosen
         out=settings.features,
         encoders=settings.encoders,
         digests=settings.digests,

@@ -15,12 +15,13 @@ from ..checkpoint import save_checkpoint, weights_digest
 from ..prepare import prepare
 from ..tf32 import exact_float32
 from .finetune_command import FinetuneSettings
-from .finetune_data import Float64s, load_splits
+from .finetune_data import load_splits
 from .finetune_fit import fit, make_module, predictions
 from .finetune_module import EndToEnd
 from .finetune_order import FinetuneData
 from .finetune_record import KIND, Splits, check_splits, prediction_table, result_of, spec_of
 from .finetune_request import loggers_of, machine_of, recipe_of, request_of
+from .finetune_rows import Float64s, choose_rows
 from .finetune_yaml import check_model
 
 FINETUNED = "encoder.ckpt"
@@ -42,7 +43,8 @@ def finetune(settings: FinetuneSettings) -> str:
             check_model(settings.model, prepared.model.config, settings.encoder_ckpt)
         recipe = recipe.of_network(prepared.model.config.num_layers)
         n_rows = {"train": settings.num_samples, "test": settings.num_test_samples}
-        spec = spec_of(prepared, recipe, n_rows)
+        chosen = choose_rows(prepared, recipe.labels, n_rows, missing=settings.missing_labels)
+        spec = {**spec_of(prepared, recipe, n_rows), **chosen.for_spec()}
         name = run_id(KIND, spec)
         if record_path(settings.results, name).exists() and not settings.refit:
             say(f"{name[:12]} is on record in {settings.results}; --refit trains it again")
@@ -50,7 +52,7 @@ def finetune(settings: FinetuneSettings) -> str:
         folder = settings.out / name[:DIGITS]
         if settings.refit and record_path(settings.results, name).exists():
             shutil.rmtree(folder, ignore_errors=True)
-        splits = load_splits(prepared, recipe.labels, n_rows)
+        splits = load_splits(prepared, recipe.labels, chosen.rows)
         check_splits(splits)
         before = weights_digest(prepared.model)
         data = FinetuneData(prepared, splits, recipe, n_workers=machine.n_workers)
@@ -63,7 +65,8 @@ def finetune(settings: FinetuneSettings) -> str:
             module.to(machine.first_device)  # Lightning has brought it back from there
             y_hat = {split: predictions(module, data, split) for split in splits}
             module.cpu()
-            _write(settings, module, splits, y_hat, spec=spec, about=about, before=before, folder=folder)
+            told = {**result_of(module, splits, y_hat, weights=before), **chosen.for_result()}
+            _write(settings, module, splits, y_hat, spec=spec, result=told, about=about, folder=folder)
     return name
 
 
@@ -74,13 +77,12 @@ def _write(
     y_hat: Mapping[str, Float64s],
     *,
     spec: dict[str, Any],
+    result: dict[str, Any],
     about: dict[str, Any],
-    before: str,
     folder: Path,
 ) -> None:
     """Write the record of predictions (n, t) by split; CheckpointError when a frozen encoder has changed."""
-    result = result_of(module, splits, y_hat, weights=before)
-    encoder, labels = module.features.encoder, module.recipe.labels
+    encoder, labels, before = module.features.encoder, module.recipe.labels, result["weights"]
     if module.recipe.freeze_encoder and result["encoder_after"] != before:
         raise CheckpointError(
             f"the encoder was to stay frozen and has changed: weights {before[:12]} before, "
