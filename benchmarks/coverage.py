@@ -91,6 +91,7 @@ CONTAMINATED = (
     Case(n_stars=200, rare=0.02, held_by_rare=0.3, share=0.25),
     Case(n_stars=2000, rare=0.002, held_by_rare=0.3, share=0.1),
     Case(n_stars=2000, rare=0.005, held_by_rare=0.3, share=0.1),
+    Case(n_stars=2000, rare=0.0025, held_by_rare=0.9, share=0.1),
     Case(n_stars=200, rare=0.005, held_by_rare=0.5, other=(0.02, 0.3), share=0.25),
     Case(n_stars=2000, rare=0.0003, held_by_rare=0.7, other=(0.002, 0.5), share=0.1),
 )

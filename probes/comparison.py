@@ -18,10 +18,11 @@ from .rounding import DIGITS
 from .statistics import PAIRED_METHOD, Resamples, spread
 
 KIND = "comparison"
-VERSION = 4
-"""Raised when more is said of pairs: older comparisons are made anew.
+VERSION = 5
+"""Raised when pairs are judged otherwise or more is said of them: older comparisons are made anew.
 
-2: how many stars carry a difference; 3: flips fine enough for all pairs (`flips.FLIPS_PER_PAIR`).
+2: how many stars carry a difference; 3: flips fine enough for all pairs (`flips.FLIPS_PER_PAIR`); 4 and 5: what stands
+without the stars that speak most for it (`carried.carrying_stars`).
 """
 
 

@@ -7,10 +7,16 @@ from typing import Any, Protocol
 from cache.records import Record
 
 from .rows import SCORED_KINDS, Row
+from .table import Estimate
 
 ALPHA = 0.05
 LEAST_EFFECTIVE = 12
 """A difference that fewer stars carry does not hold (docs/statistics.md)."""
+METHOD = (
+    "paired bootstrap over stars, the wider of percentile and symmetric studentised (percentile alone where one star "
+    "holds half of the difference), 95 %, 1000 resamples, seed 0; sign flips by star, 9999 flips, seed 0, Holm"
+)
+"""The method of today's comparisons, as their spec says it; those of another are asked last."""
 KIND = "comparison"
 NUMBERS = ("difference", "lo", "hi", "p_holm")
 FEW = "carried by few stars"
@@ -78,9 +84,9 @@ class Comparisons:
     """What is known of pairs of records, seeds and controls, by label and run id."""
 
     pairs: Sequence["Pairs"] = ()
-    """Of comparisons, the last to be asked first."""
-    selectivity: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)
-    """R2 of a record minus R2 of its control as stored, by name of the control; to be shown by `selectivity_of`."""
+    """Of comparisons, in the order in which they are asked."""
+    selectivity: Mapping[tuple[str, str], Mapping[str, "AboveControl"]] = field(default_factory=dict)
+    """How far a record is above its controls as stored, by name of the control; to be shown by `selectivity_of`."""
     seeds: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     """Mean and spread of the fits that differ from a record in the seed alone, itself among them."""
 
@@ -93,25 +99,44 @@ class Comparisons:
         """Whether some comparison is of this row."""
         return (row["label"], row["run_id"]) in self.held
 
-    def lacks(self, row: Row) -> bool:
-        """Whether a row has predictions that could be compared, and no comparison is of it."""
-        return (row["label"], row["run_id"]) in self.predicting and not self.holds(row)
+    def takes(self, row: Row) -> bool:
+        """Whether a row has predictions that can be compared in pairs."""
+        return (row["label"], row["run_id"]) in self.predicting
 
     def between(self, row: Row, other: Row) -> Paired | None:
         """The paired difference of two rows of one label, if they were compared."""
-        for pairs in self.pairs:
-            found = pairs.between(row["label"], row["run_id"], other["run_id"])
-            if found is not None:
-                return found
-        return None
+        return self._between(row["label"], row["run_id"], other["run_id"])
 
-    def selectivity_of(self, row: Row) -> dict[str, float]:
+    def _between(self, label: str, run: str, other: str) -> Paired | None:
+        found = (pairs.between(label, run, other) for pairs in self.pairs)
+        return next((pair for pair in found if pair is not None), None)
+
+    def selectivity_of(self, row: Row) -> dict[str, Estimate]:
         """R2 of a row minus that of each of its controls, by name; empty where none was compared.
 
-        A control below 0 counts as 0: a fit that exploded makes no row better, so selectivity is never above R2.
+        A control below 0 counts as 0: a fit that exploded makes no row better, so selectivity is never above R2. It has
+        the interval of the paired difference where the control is not below 0 and was compared on the same labels.
         """
         known = self.selectivity.get((row["label"], row["run_id"]), {})
-        return {name: min(difference, row["test_r2"]) for name, difference in known.items()}
+        return {name: self._above(row, control) for name, control in known.items()}
+
+    def _above(self, row: Row, control: "AboveControl") -> Estimate:
+        if control.difference > row["test_r2"]:
+            return Estimate(row["test_r2"])
+        pair = self._between(row["label"], row["run_id"], control.run)
+        return (
+            Estimate(control.difference)
+            if pair is None
+            else Estimate(control.difference, pair.low, pair.high)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AboveControl:
+    """R2 of a record minus R2 of a control, and the run id of that."""
+
+    run: str
+    difference: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,23 +189,24 @@ NOT_COMPARED = Comparisons()
 def comparisons_of(records: Sequence[Record]) -> Comparisons:
     """Everything that comparison records say of records whose predictions are still the same.
 
-    Where two comparisons hold one pair, that of more records counts: its p-values answer for more pairs.
+    Where two comparisons hold one pair, that of today's method counts, then the newer version, so that what is compared
+    anew replaces what it was made for; then that of more records, whose p-values answer for more pairs.
     """
     digests = {
         record.run_id: record.files.get("predictions") for record in records if record.kind in SCORED_KINDS
     }
     pairs: list[Pairs] = []
-    selectivity: dict[tuple[str, str], dict[str, float]] = {}
+    selectivity: dict[tuple[str, str], dict[str, AboveControl]] = {}
     seeds: dict[tuple[str, str], dict[str, Any]] = {}
     compared = [record for record in records if record.kind == KIND]
-    for record in sorted(compared, key=lambda r: (len(r.result["runs"]), r.run_id)):
+    for record in sorted(compared, key=_rank):
         label, result = record.spec["label"], record.result
         same = {run for run, digest in result["predictions"].items() if digests.get(run) == digest}
         pairs.insert(0, _pairs(label, result, frozenset(same)))
         for item in result["selectivity"]:
             if item["run"] in same:
                 selectivity[label, item["run"]] = {
-                    name: control["difference"]
+                    name: AboveControl(run=control["run"], difference=control["difference"])
                     for name, control in item.items()
                     if name != "run" and _is_of(control, digests)
                 }
@@ -189,6 +215,12 @@ def comparisons_of(records: Sequence[Record]) -> Comparisons:
                 seeds |= {(label, run): item for run in item["runs"]}
     held = frozenset((found.label, run) for found in pairs for run in found.same)
     return Comparisons(pairs, selectivity, seeds, held, frozenset(_predicting(records)))
+
+
+def _rank(comparison: Record) -> tuple[bool, int, int, str]:
+    """Higher for what is to be asked first."""
+    spec, result = comparison.spec, comparison.result
+    return spec.get("method") == METHOD, result.get("version", 0), len(result["runs"]), comparison.run_id
 
 
 def _predicting(records: Sequence[Record]) -> Iterator[tuple[str, str]]:

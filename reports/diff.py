@@ -9,23 +9,22 @@ from typing import Any
 
 from cache.records import Record
 
+from .changes import COLUMNS, Change, change, number
 from .columns import IN_UNIT_OF_LABEL
 from .comparable import name_of
 from .comparisons import KIND as COMPARISON
-from .comparisons import NUMBERS, Paired
-from .render_markdown import number_text
+from .diff_comparisons import TOLD, of_comparison
 from .rows import SCORED_KINDS, SHORT, frame_of, rows_of
 from .settings import settings_rows
 from .vocabulary import unit_of
 
-DIGITS = 4
 LONGEST = 60
 """Letters of a changed value that are shown."""
-_IGNORED = frozenset({"scores", "intervals"})
-
-Change = Mapping[str, str]
-"""One line: what ('only in old', 'only in new', 'score', 'result', 'pair'), record, about, old, new, words."""
-COLUMNS = ("what", "record", "about", "old", "new", "words")
+_TOLD: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys(SCORED_KINDS, frozenset({"scores", "intervals"})),
+    COMPARISON: TOLD,
+}
+"""By kind, the results that are told in words of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,7 @@ def difference(old: Sequence[Record], new: Sequence[Record]) -> Difference:
     changes: list[Change] = []
     for what, side, other in (("only in old", before, after), ("only in new", after, before)):
         changes += [
-            _change(what, run, names[run])
+            change(what, run, names[run])
             for run in sorted(side, key=lambda run: names[run])
             if run not in other
         ]
@@ -69,32 +68,26 @@ def _names(records: Sequence[Record]) -> dict[str, str]:
     return names
 
 
-def _change(what: str, run: str, name: str, **more: str) -> Change:
-    empty = dict.fromkeys(COLUMNS, "")
-    return {**empty, "what": what, "record": run[:SHORT], "about": name, **more}
-
-
 def _changed(old: Record, new: Record, name: str) -> Iterator[Change]:
     if old.kind in SCORED_KINDS:
         yield from _scores(old, new, name)
     if old.kind == COMPARISON:
-        yield from _pairs(old, new, name)
-        return
+        yield from of_comparison(old, new, name)
     differing = [
         key
-        for key in sorted(old.result.keys() | new.result.keys())
-        if old.result.get(key) != new.result.get(key) and not (old.kind in SCORED_KINDS and key in _IGNORED)
+        for key in sorted((old.result.keys() | new.result.keys()) - _TOLD.get(old.kind, frozenset()))
+        if old.result.get(key) != new.result.get(key)
     ]
     for key in differing:
         texts = {"old": _short(old.result.get(key)), "new": _short(new.result.get(key))}
-        yield _change("result", old.run_id, name, **texts, words=f"{key} changed")
+        yield change("result", old.run_id, name, **texts, words=f"{key} changed")
     for key in sorted(old.files.keys() | new.files.keys()):
         if old.files.get(key) != new.files.get(key):
             texts = {
                 "old": (old.files.get(key) or "none")[:SHORT],
                 "new": (new.files.get(key) or "none")[:SHORT],
             }
-            yield _change("result", old.run_id, name, **texts, words=f"{key} beside it changed")
+            yield change("result", old.run_id, name, **texts, words=f"{key} beside it changed")
 
 
 def _scores(old: Record, new: Record, name: str) -> Iterator[Change]:
@@ -106,16 +99,16 @@ def _scores(old: Record, new: Record, name: str) -> Iterator[Change]:
             continue
         split, label, metric = key
         unit = unit_of(label) if metric in IN_UNIT_OF_LABEL else ""
-        yield _change(
+        yield change(
             "score",
             old.run_id,
             f"{name}, {split} {'R2' if metric == 'r2' else metric} of {label}{f' [{unit}]' * bool(unit)}",
-            old=_number(a),
-            new=_number(b),
+            old=number(a),
+            new=number(b),
             words=_by(a, b, _interval(old, key)),
         )
     if old.result.get("intervals") != new.result.get("intervals") and before == after:
-        yield _change("result", old.run_id, name, words="intervals changed, scores did not")
+        yield change("result", old.run_id, name, words="intervals changed, scores did not")
 
 
 def _flat_scores(record: Record) -> dict[tuple[str, str, str], float | None]:
@@ -142,48 +135,6 @@ def _by(old: float | None, new: float | None, interval: Sequence[float | None] |
     if low is None or high is None:
         return f"{by}, no interval to judge it by"
     return f"{by}, {'within' if low <= new <= high else 'BEYOND'} the old 95 % interval"
-
-
-def _pairs(old: Record, new: Record, name: str) -> Iterator[Change]:
-    """Pairs whose verdict changed, and how many of those compared in both changed their difference at all."""
-    before, after = (_holds(record) for record in (old, new))
-    shared = sorted(before.keys() & after.keys())
-    for pair in shared:
-        a, b = before[pair], after[pair]
-        if a[0] != b[0]:
-            one, other = (run[:SHORT] for run in pair)
-            yield _change(
-                "pair",
-                old.run_id,
-                f"{name}, {one} minus {other}",
-                old=_number(a[1]),
-                new=_number(b[1]),
-                words="now holds" if b[0] else "holds no more",
-            )
-    moved = sum(before[pair][1] != after[pair][1] for pair in shared)
-    came, went = len(after.keys() - before.keys()), len(before.keys() - after.keys())
-    if moved or came or went:
-        words = f"of {len(shared)} pairs in both {moved} changed; {came} pairs came, {went} went"
-        yield _change("pair", old.run_id, name, words=words)
-
-
-def _holds(record: Record) -> dict[tuple[str, str], tuple[bool, float]]:
-    """By pair of runs whether the difference holds, and the difference."""
-    runs, result = record.result["runs"], record.result
-    names = ((one, other) for index, one in enumerate(runs) for other in runs[index + 1 :])
-    n_eff = result.get("n_eff") or [None] * len(result["p_holm"])
-    numbers = zip(*(result[name] for name in NUMBERS), n_eff, strict=True)
-    found = {}
-    for name, (value, low, high, p, n_eff) in zip(names, numbers, strict=True):
-        pair = Paired(
-            difference=value, low=low, high=high, p=p, p_alone=p, n_pairs=len(result["p_holm"]), n_eff=n_eff
-        )
-        found[name] = (pair.holds or pair.reversed().holds, value)
-    return found
-
-
-def _number(value: float | None) -> str:
-    return "none" if value is None else number_text(value, DIGITS)
 
 
 def _short(value: Any) -> str:

@@ -212,7 +212,9 @@ def _doubts(best: Row, paired: Comparisons) -> Iterator[str]:
         words = {"shuffled_labels": "shuffled labels", "random_encoder": "a random encoder"}
         yield (
             "R2 minus that of controls (0 where it is below): "
-            + ", ".join(f"{words.get(n, n)} {value:.{DIGITS}f}" for n, value in sorted(known.items()))
+            + ", ".join(
+                f"{words.get(n, n)} {estimate_text(above, DIGITS)}" for n, above in sorted(known.items())
+            )
             + "."
         )
     if best["state"].startswith("stale"):

@@ -57,7 +57,7 @@ def _mark(texts: dict[str, str], reference: Row, rows: Sequence[Row], paired: Co
     """Say of rows without a difference that they and the one they are set against were not compared."""
     if any(map(paired.holds, (reference, *rows))):
         for row in rows:
-            if row["run_id"] not in texts and (paired.lacks(row) or paired.holds(row)):
+            if row["run_id"] not in texts and paired.takes(row):
                 texts[row["run_id"]] = MARK
 
 
@@ -95,7 +95,7 @@ def _selectivity(row: Row, paired: Comparisons) -> str:
     if not known:
         return ""
     return " / ".join(
-        f"{known[name]:.{DIGITS}f}" if name in known else "-"
+        estimate_text(known[name], DIGITS) if name in known else "-"
         for name in ("shuffled_labels", "random_encoder")
     )
 
@@ -144,8 +144,9 @@ def paired_notes(
             yield from _latent_notes(sets)
     if SELECTIVITY in columns:
         yield (
-            "Selectivity: R2 minus that of the same probe on labels shuffled among stars, and on a random encoder "
-            "of the same shape; a control below 0 counts as 0."
+            "Selectivity: R2 minus that of the same probe on labels shuffled among stars, and on a random encoder of "
+            "the same shape; a control below 0 counts as 0. In brackets the 95 % interval of that difference on these "
+            "stars; there is none to shuffled labels, which are other labels, and to controls below 0."
         )
     told: set[tuple[str, ...]] = set()
     names = names_without_seed(frame) if paired.seeds else {}

@@ -12,6 +12,7 @@ from probes.carried import (
     carrying_stars,
     doubts,
     effective_stars,
+    equal_stars,
 )
 from probes.statistics import paired_differences
 
@@ -83,6 +84,83 @@ def test_stars_that_speak_for_a_difference_do_not_hold_back_what_stands_without_
     assert (effective_stars(d) < LEAST_EFFECTIVE).all()
     assert (carrying_stars(d) >= LEAST_EFFECTIVE).tolist() == [True, False, False]
     assert carrying_stars(-d) == pytest.approx(carrying_stars(d))
+
+
+@given(st.integers(0, 1000), st.integers(2, 300), st.floats(1e-100, 1e100))
+def test_equal_stars_are_those_of_one_difference_and_its_standard_errors(seed, n, unit):
+    rng = np.random.default_rng(seed)
+    d = rng.normal(0.5, 1.0, (n, 3))
+    found = equal_stars(unit * d)
+    for k in range(3):
+        total, squares = sum(d[:, k].tolist()), sum(v * v for v in d[:, k].tolist())
+        assert found[k] == pytest.approx(max(total, 0.0) ** 2 / squares, rel=1e-9, abs=1e-12)
+        z = d[:, k].mean() / (d[:, k].std() / np.sqrt(n))
+        assert found[k] == pytest.approx(n * z**2 / (n + z**2) if z > 0 else 0.0, rel=1e-6, abs=1e-12)
+    assert equal_stars(np.stack([np.full(n, 3.0), np.zeros(n), np.full(n, -3.0)], axis=1)).tolist() == [
+        n,
+        0,
+        0,
+    ]
+
+
+@given(st.integers(0, 1000), st.integers(60, 400), st.floats(0.1, 20))
+def test_a_star_against_a_difference_holds_it_back_unless_the_rest_outweighs_it_several_times(
+    seed, n, weight
+):
+    """Better by about 1 on every star but one, which is worse by so many times what all others are better."""
+    rng = np.random.default_rng(seed)
+    d = 1.0 + rng.uniform(-0.1, 0.1, n)
+    d[rng.integers(n)] = -n / weight
+    n_eff = carrying_stars(d[:, None])[0]
+    if n / weight > 0.12 * n:
+        assert n_eff < LEAST_EFFECTIVE  # seven such would undo it
+    if n / weight < 0.02 * n:
+        assert n_eff >= LEAST_EFFECTIVE
+
+
+def drawn_labels(shape, rng, n):
+    return {
+        "normal": rng.standard_normal,
+        "lognormal": lambda m: rng.lognormal(0, 0.5, m),
+        "exponential": lambda m: rng.exponential(size=m),
+        "two values": lambda m: rng.integers(0, 2, m).astype(float),
+    }[shape](n)
+
+
+@pytest.mark.parametrize("shape", ["normal", "lognormal", "exponential", "two values"])
+@pytest.mark.parametrize("n", [200, 500])
+def test_nearly_all_of_the_variance_against_none_of_it_is_carried_by_many(shape, n):
+    few = 0
+    for seed in range(200):
+        rng = np.random.default_rng([seed, n, 6])
+        y = drawn_labels(shape, rng, n)
+        error = np.sqrt(0.02 * y.var()) * rng.standard_t(5, n) / np.sqrt(5 / 3)
+        d = ((y - y.mean()) ** 2 - error**2)[:, None]
+        few += int(effective_stars(d)[0] < LEAST_EFFECTIVE)
+        assert carrying_stars(d)[0] >= LEAST_EFFECTIVE
+        assert carrying_stars(-d)[0] == pytest.approx(carrying_stars(d)[0])
+    assert few > 0 or shape != "exponential"
+
+
+@pytest.mark.parametrize("n", [12, 20, 30, 50, 100])
+def test_few_stars_with_errors_of_unlike_shape_do_not_hold_though_one_is_better_on_most(n):
+    """R2 is the same: errors of one size on every star against mostly small ones with rare failures."""
+    apart = held = 0
+    for seed in range(120):
+        rng = np.random.default_rng([seed, n, 5])
+        d = (1.0 - rng.lognormal(-1, 1, n) ** 2)[:, None]
+        z = d.mean() / (d.std() / np.sqrt(n))
+        apart += bool(abs(z) > 2)
+        held += bool(abs(z) > 2 and carrying_stars(d)[0] >= LEAST_EFFECTIVE)
+    assert apart > 0.15 * 120
+    assert held <= 0.05 * 120
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("n", [1, 2, 3, 20])
+def test_of_very_few_stars_none_carry_enough(n):
+    d = np.stack([np.ones(n), np.zeros(n), np.arange(1.0, n + 1)], axis=1)
+    assert (carrying_stars(d) < LEAST_EFFECTIVE).all()
 
 
 def test_equal_predictions_of_which_one_fails_on_rare_stars_hold_less_often():

@@ -18,6 +18,7 @@ from probes.comparison import binned, described, n_holding, paired
 from probes.metrics import r2
 from probes.statistics import PAIRED_METHOD, intervals, paired_difference
 from reports.comparisons import LEAST_EFFECTIVE as REPORTED_AS
+from reports.comparisons import METHOD as REPORTED_METHOD
 
 CHOICES = (
     "--heads", "ols,ridge,mlp_1", "--params", "mlp_1.max_epochs=3,mlp_1.hidden=[8],mlp_1.threads=1,ridge.alpha=1000",
@@ -284,6 +285,7 @@ def test_a_comparison_of_an_older_version_is_made_anew_in_its_place(tmp_path, ca
 
 def test_what_holds_has_a_small_p_an_interval_on_one_side_and_many_stars_behind_it():
     assert (REPORTED_AS, LEAST_EFFECTIVE) == (LEAST_EFFECTIVE, 12)
+    assert REPORTED_METHOD == PAIRED_METHOD
     numbers = {
         "lo": [0.1, -0.3, -0.1, None, 0.1, 0.1],
         "hi": [0.2, -0.1, 0.1, None, 0.2, 0.2],

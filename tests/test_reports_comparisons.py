@@ -9,7 +9,7 @@ from reports_fakes import RANDOM_FAMILY, documents_of, fresh, record, source_of,
 from reports_other_fakes import paired_by, with_predictions
 
 from reports.comparable import comparable_rows, names_without_seed
-from reports.comparisons import comparisons_of, p_text
+from reports.comparisons import METHOD, comparisons_of, p_text
 from reports.contest import beats_clearly, contest
 from reports.generate import red_flags
 from reports.page_answers import certainty_answer, field_of
@@ -187,6 +187,37 @@ def test_of_two_comparisons_that_of_more_records_counts(three):
         assert comparisons_of([*records, *order]).between(best, third).n_pairs == 3
 
 
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.none() | st.integers(2, 6), st.integers(0, 2)),
+        min_size=1,
+        max_size=5,
+        unique=True,
+    ),
+    st.randoms(),
+)
+def test_of_several_comparisons_todays_method_counts_then_the_newest_then_that_of_most_records(made, order):
+    """One that is of records since removed, too, is no reason to go on with it."""
+    pair = with_predictions(record(0.55), record(0.53, layer="enc_last"))
+    gone = with_predictions(record(0.2, layer="enc_0"), record(0.1, layer="enc_1"))
+
+    def comparison_of(index, choice):
+        is_today, version, more = choice
+        members = [*pair, *gone[:more]]
+        numbers = [(0.001 * (index + 1), 0.0, 0.1, 0.01)] * (len(members) * (len(members) - 1) // 2)
+        item = paired_by(members, numbers, runs=[f"{index}"])
+        result = item.result if version is None else {**item.result, "version": version}
+        return replace(item, spec={**item.spec, "method": METHOD if is_today else "older"}, result=result)
+
+    compared = [comparison_of(index, choice) for index, choice in enumerate(made)]
+    last = max(range(len(made)), key=lambda k: (made[k][0], made[k][1] or 0, made[k][2]))
+    order.shuffle(compared)
+    best, other = rows_of_first_set(pair)
+    found = comparisons_of([*pair, *compared]).between(best, other)
+    assert found.difference == pytest.approx(0.001 * (last + 1))
+
+
 def test_selectivity_and_seeds_are_told(three):
     records, _ = three
     shuffled = record(0.0, control="shuffled_labels")
@@ -238,8 +269,28 @@ def test_a_control_that_exploded_makes_no_row_more_selective(r2, controls):
     found = source.paired.selectivity_of(row)
     assert list(found) == list(told)
     for name, value in zip(told, controls, strict=True):
-        assert found[name] == pytest.approx(r2 - max(value, 0.0))
-        assert found[name] <= r2
+        assert found[name].value == pytest.approx(r2 - max(value, 0.0))
+        assert found[name].value <= r2
+
+
+@pytest.mark.parametrize(
+    ("control", "lo", "text"),
+    [(0.25, 0.21, "- / 0.300 [0.210, 0.330]"), (-0.1, 0.6, "- / 0.550"), (0.25, None, "- / 0.300")],
+)
+def test_selectivity_has_the_paired_interval_of_a_control_that_is_not_below_0(control, lo, text):
+    pair = with_predictions(record(0.55), record(control, control="random_encoder", family=RANDOM_FAMILY))
+    item, other = pair
+    told = {"run": other.run_id, "predictions": other.files["predictions"], "difference": 0.55 - control}
+    selectivity = [{"run": item.run_id, "random_encoder": told}]
+    numbers = [(0.55 - control, lo, None if lo is None else 0.33, 0.0004)]
+    for order in (pair, pair[::-1]):
+        ends = [(-d, h and -h, low and -low, p) for d, low, h, p in numbers] if order != pair else numbers
+        source = source_of([*pair, paired_by(order, ends, selectivity=selectivity)])
+        table = layers_table(source.frame, "log_g", source.paired)
+        assert table.rows[0]["selectivity"] == text
+        assert "In brackets the 95 % interval of that difference" in " ".join(table.notes)
+        answer = certainty_answer(field_of(source.frame, "log_g"), source.paired)
+        assert f"a random encoder {text.removeprefix('- / ')}." in " ".join(answer.sentences)
 
 
 def test_selectivity_of_an_exploded_control_is_the_score_everywhere():
