@@ -5,20 +5,22 @@ import io
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
-from pydantic_settings import BaseSettings, CliSettingsSource
+from pydantic_settings import BaseSettings, CliPositionalArg, CliSettingsSource
 
 from .comma_lists import split_values
 from .errors import ConfigError, did_you_mean
 from .settings_file import takes_texts
 
+POSITIONAL = get_args(CliPositionalArg[str])[1]
+"""What marks a field as given without a flag."""
 UNKNOWN_FLAG = "error: unrecognized arguments: "
 """How argparse begins to tell of a flag that it does not know."""
 
 
 def read_flags(settings: type[BaseSettings], argv: Sequence[str], *, prog: str) -> dict[str, Any]:
-    """The fields that flags set, not yet validated.
+    """The fields that flags set, not yet validated; words without a flag, such as paths, are taken as they are.
 
     Raises ConfigError for a flag that does not exist and for lists of texts whose brackets or quotes do not match,
     pydantic-settings' SettingsError for other lists, and SystemExit, as argparse does, for the rest and after --help.
@@ -47,7 +49,8 @@ def read_flags(settings: type[BaseSettings], argv: Sequence[str], *, prog: str) 
         sys.stderr.write(told.getvalue())
         raise
     given = {name: value for name, value in source().items() if value is not None}
-    return given | {name: _split(name, values) for name, values in texts.items()}
+    named = {name for name in texts if POSITIONAL not in settings.model_fields[name].metadata}
+    return given | {name: _split(name, v) if name in named else tuple(v) for name, v in texts.items()}
 
 
 def _no_flag(settings: type[BaseSettings], asked: str, prog: str) -> str:
