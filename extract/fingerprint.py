@@ -5,12 +5,10 @@ slab digest  = sha256(row digests of rows 4096 i to 4096 (i + 1), of all files e
 input digest = sha256(canonical JSON of version, n_rows, wave digest, label names, has_noisy, slab digests)
 """
 
-import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +18,12 @@ from cache.errors import FileChanged, InputError, UnknownName
 from cache.progress import Advance
 
 from .choices import BAD_ROW_POLICIES
-from .mask import Mask, mask_digest
+from .mask import Mask
+from .remembered import about_scan
 from .row_checks import REASONS, STORED_DRAW
 from .row_digests import LabelRows, canonical_floats, row_digests_of
 from .row_scan import scan_rows
-from .sidecar import FileScan, check_can_remember, file_identity, recall, remember_scan, sidecar_path
+from .sidecar import FileScan, check_can_remember, file_identity, recall, remember_scan
 from .slabs import RawRows
 from .spectra import SpectraFile, open_spectra
 
@@ -158,41 +157,6 @@ def checked_labels(spectra: SpectraFile, known: Fingerprint) -> LabelRows:
     )
 
 
-@contextlib.contextmanager
-def forgotten_if_changed(
-    files: Iterable[SpectraFile], remember: Path, *, mask: Mask | None
-) -> Iterator[None]:
-    """Within it a FileChanged has what is remembered of all the files removed, so that the next pass reads them.
-
-    A file with other rows than those remembered may have the size, time and inode of before: its time was put back.
-    """
-    try:
-        yield
-    except FileChanged:
-        for path in (path for spectra in files for path in sidecars(spectra, remember, mask=mask)):
-            path.unlink(missing_ok=True)
-        raise
-
-
-def sidecars(spectra: SpectraFile, remember: Path, *, mask: Mask | None) -> list[Path]:
-    """Where the digests of each file are remembered."""
-    return [sidecar_path(remember, _about(spectra, path, mask)) for path in spectra.files]
-
-
-def _about(spectra: SpectraFile, path: Path, mask: Mask | None) -> dict[str, Any]:
-    """What tells remembered scans apart; a stored draw is looked at whatever the noise mode, so one scan serves all.
-
-    `noisy_edges` tells scans that knew of no repair of the draw's edges, which are made again.
-    """
-    about = {
-        "file": str(path.resolve()),
-        "mask": mask_digest(mask),
-        "label_names": list(spectra.label_names),
-        "has_noisy": spectra.has_noisy,
-    }
-    return about | ({"noisy_edges": "repaired"} if spectra.has_noisy else {})
-
-
 def _rows_by_file(spectra: SpectraFile) -> list[slice]:
     """The rows of each file in the numbering of the whole list."""
     return [slice(a, b) for a, b in itertools.pairwise((*spectra.first_rows, spectra.n_spectra))]
@@ -210,7 +174,7 @@ def _scan_file(
     mask: Mask | None,
     progress: Advance | None,
 ) -> FileScan:
-    about = _about(spectra, path, mask)
+    about = about_scan(spectra, path, mask)
     identity = file_identity(spectra.status(path))  # of the open file: another one may lie there by now
     scan = None if remember is None else recall(remember, about, identity)
     if scan is not None and len(scan.row_digests) == rows.stop - rows.start:

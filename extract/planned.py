@@ -18,9 +18,9 @@ from cache.provenance import KEY_DIGITS, differences, store_key
 from cache.store import FeatureStore
 
 from .chosen_encoder import SHIPPED_FILES
-from .fingerprint import sidecars
 from .mask import Mask
 from .plan import StorePlan
+from .remembered import sidecars
 from .request import DATA_NAMES, RANDOM_PREFIX, SPLITS, ExtractConfig
 from .sidecar import file_identity, remembered_sha256
 from .spectra import SpectraFile

@@ -25,12 +25,13 @@ from .chosen_encoder import (
 from .encoder import BlindspotModel1D
 from .engine import check_precision, choose_device
 from .fed_error import FedError, fed_error
-from .fingerprint import Fingerprint, fingerprint, forgotten_if_changed
+from .fingerprint import Fingerprint, fingerprint
 from .head_start import HeadStart
 from .mask import load_mask
 from .plan import StorePlan, check_no_shared_stars, plan_stores, provenance_of
 from .planned import check_inputs, planned_stores
 from .random_encoder import random_encoder
+from .remembered import forgotten_if_changed
 from .request import ExtractConfig
 from .request_checks import (
     check_label_values,

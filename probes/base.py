@@ -1,9 +1,8 @@
 """The contract of every head: what it takes, what it refuses, what it gives back."""
 
 import abc
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from cache.errors import ConfigError, ProbeError, UnknownName
+from cache.errors import ProbeError
 
 from .registry import HEADS
 from .together import Fit, TrainingSet, fit_alone
@@ -186,27 +185,6 @@ class CheckedMatrix:
     """What `checked_matrix` gave; it passes there again at no cost, for fits that share one X."""
 
     values: Array
-
-
-def check_numbers(settings: Mapping[str, Any]) -> None:
-    """Raise ConfigError for the first setting that is no number; "1e-3" from a YAML file is text, 1.0e-3 is not."""
-    for name, value in settings.items():
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise ConfigError(f"{name} is {value!r}; expected a number")
-
-
-def check_counts(settings: Mapping[str, Any]) -> None:
-    """Raise ConfigError for the first setting that is no whole number."""
-    for name, value in settings.items():
-        if isinstance(value, bool) or not isinstance(value, Integral):
-            raise ConfigError(f"{name} is {value!r}; expected a whole number")
-
-
-def check_word(kind: str, value: Any, known: Iterable[str]) -> None:
-    """Raise UnknownName for what is none of the `known` words; a list or a number from a YAML value is none."""
-    known = tuple(known)
-    if not isinstance(value, str) or value not in known:
-        raise UnknownName(kind, value, known)
 
 
 def checked_sample(X: Array, y: Array, what: str) -> tuple[Array, Array]:

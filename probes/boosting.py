@@ -10,8 +10,9 @@ import numpy as np
 from cache.errors import ConfigError, ProbeError
 from cache.progress import Told, untold
 
-from .base import Array, CheckedSample, Head, check_counts, check_numbers, check_word
+from .base import Array, CheckedSample, Head
 from .boosting_bins import BINNING, Bins
+from .setting_checks import check_counts, check_numbers, check_word
 from .together import Fit, TrainingSet, arguments_of
 
 

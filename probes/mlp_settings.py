@@ -5,7 +5,7 @@ from typing import Any
 
 from cache.errors import ConfigError
 
-from .base import check_counts, check_numbers, check_word
+from .setting_checks import check_counts, check_numbers, check_word
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "selection": ("val_r2", "fixed"),

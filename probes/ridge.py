@@ -6,11 +6,12 @@ import numpy as np
 
 from cache.errors import ConfigError
 
-from .base import check_counts, check_numbers, checked_sample
+from .base import checked_sample
 from .linear import AllLabels, LinearFit, LinearHead
 from .moments import Moments
 from .ridge_solutions import RidgePath, checked_alphas, path_r2, primal, problems
 from .scaling import Array
+from .setting_checks import check_counts, check_numbers
 
 PUBLISHED_ALPHA = 0.001
 """The penalty of the group's published tables, on standardised features (REFERENCE 5)."""

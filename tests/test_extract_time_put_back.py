@@ -10,7 +10,8 @@ from survey_fakes import CHECKPOINT, LAYER, POOLING, SIZES, YAML, stars
 
 from cache.commandline import main
 from extract.cli import VERBS
-from extract.fingerprint import fingerprint, forgotten_if_changed, sidecars
+from extract.fingerprint import fingerprint
+from extract.remembered import forgotten_if_changed, sidecars
 from extract.spectra import open_spectra
 
 READ_NO_SPECTRA = {"mock", "pretrain", "finalise"}

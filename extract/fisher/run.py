@@ -16,8 +16,9 @@ from cache.progress import progress
 from cache.runlog import run_log
 
 from ..choices import DROP
-from ..fingerprint import Fingerprint, checked_labels, forgotten_if_changed
+from ..fingerprint import Fingerprint, checked_labels
 from ..mask import Mask, load_mask, mask_digest
+from ..remembered import forgotten_if_changed
 from ..spectra import SpectraFile, open_spectra
 from . import mock_gradient
 from .information import PARAMETERS, Float64s, fisher_matrices
