@@ -8,8 +8,8 @@ import pandas as pd
 from cache.records import Record
 
 from .audits import KIND, subject
-from .comparisons import p_text
 from .footnotes import MOCK_NOTE
+from .paired import p_text
 from .rows import FRESH
 from .source import Source
 from .standing import origin, origin_notes

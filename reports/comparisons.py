@@ -1,17 +1,15 @@
 """Paired comparisons of records, as far as the records compared are still those on record."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cache.records import Record
 
+from .paired import Paired
 from .rows import SCORED_KINDS, Row
 from .table import Estimate
 
-ALPHA = 0.05
-LEAST_EFFECTIVE = 12
-"""A difference that fewer stars carry does not hold (docs/statistics.md)."""
 METHOD = (
     "paired bootstrap over stars, the wider of percentile and symmetric studentised (percentile alone where one star "
     "holds half of the difference), 95 %, 1000 resamples, seed 0; sign flips by star, 9999 flips, seed 0, Holm"
@@ -19,57 +17,6 @@ METHOD = (
 """The method of today's comparisons, as their spec says it; those of another are asked last."""
 KIND = "comparison"
 NUMBERS = ("difference", "lo", "hi", "p_holm")
-FEW = "carried by few stars"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Paired:
-    """R2 of one row minus R2 of another on the same test rows; `p` holds for all `n_pairs` that it was judged with.
-
-    `p_alone` is the p-value of this pair by itself, `of` says what it was judged with.
-    """
-
-    difference: float
-    low: float | None
-    high: float | None
-    p: float
-    n_pairs: int
-    p_alone: float
-    of: str = "pairs"
-    n_eff: float | None = None
-    """How many stars carry the difference; None in comparisons made before that was told."""
-
-    def reversed(self) -> "Paired":
-        """The other row minus the one."""
-        low, high = (None if end is None else -end for end in (self.high, self.low))
-        return replace(self, difference=-self.difference, low=low, high=high)
-
-    @property
-    def holds(self) -> bool:
-        """Whether the one is better: interval above 0, chance at most 5 % over all pairs, many stars behind it."""
-        return self.low is not None and self.low > 0 and self.p <= ALPHA and not self.on_few
-
-    @property
-    def on_few(self) -> bool:
-        """Whether few stars carry the difference, so that the next sample may have another."""
-        return self.n_eff is not None and self.n_eff < LEAST_EFFECTIVE
-
-    @property
-    def others(self) -> str:
-        """How many it was judged with, in words."""
-        return f"{self.n_pairs} {self.of.removesuffix('s') if self.n_pairs == 1 else self.of}"
-
-    @property
-    def even_by(self) -> str:
-        """What fails where the two are not told apart, in words; the p-value where they are."""
-        p = f"{p_text(self.p)} after Holm"
-        if self.p > ALPHA:
-            return p
-        if self.low is None or self.high is None:
-            return f"the difference has no interval, though {p}"
-        if self.low <= 0 <= self.high:
-            return f"the interval of the difference holds 0, though {p}"
-        return f"{FEW}, though {p}" if self.on_few else p
 
 
 class Judge(Protocol):
@@ -251,8 +198,3 @@ def _pairs(label: str, result: Mapping[str, Any], same: frozenset[str]) -> Pairs
         p_alone=result["p"],
         n_eff=result.get("n_eff"),
     )
-
-
-def p_text(p: float) -> str:
-    """A p-value as tables print it."""
-    return "p below 0.001" if p < 0.001 else f"p = {p:.2g}"

@@ -6,7 +6,7 @@ from typing import Any
 from cache.records import Record
 
 from .changes import Change, change, number
-from .comparisons import Paired
+from .paired import Paired
 from .rows import SHORT
 
 OF_PAIRS: Mapping[str, str] = {

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from .comparable import names_without_seed, plain_latents
-from .comparisons import ALPHA, FEW, LEAST_EFFECTIVE, Comparisons, Judge, Paired, p_text
+from .comparisons import Comparisons, Judge
 from .contest import competing, scored
+from .paired import ALPHA, FEW, LEAST_EFFECTIVE, Paired, p_text
 from .planned import among_latents, chosen_latent
 from .render_markdown import estimate_text
 from .rows import Row, rows_of

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pandas as pd
 
-from .comparisons import LEAST_EFFECTIVE, NOT_COMPARED, Comparisons
+from .comparisons import NOT_COMPARED, Comparisons
 from .contest import contest
 from .footnotes import footnotes
 from .ordering import ordered, question_rank
+from .paired import LEAST_EFFECTIVE
 from .rows import Row, rows_of
 from .settings import settings_frame, variant_of, varying_columns
 from .table import RUNS_OF, Cell, Column, Estimate, Table, Value

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 from .columns import FINE_TUNED
 from .comparable import best_on_val, plain, plain_latents
-from .comparisons import NOT_COMPARED, Comparisons, Judge, Paired
+from .comparisons import NOT_COMPARED, Comparisons, Judge
 from .contest import beats_clearly, scored
+from .paired import Paired
 from .rows import Row
 from .vocabulary import DENOISED, ERROR_ONLY, LATENT, MEAN_PREDICTOR, RANDOM_ENCODER, RAW_FLUX
 

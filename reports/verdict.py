@@ -6,8 +6,9 @@ from cache.records import Record
 
 from .audits import audit_of, said_by
 from .comparable import plain_latents
-from .comparisons import ALPHA, LEAST_EFFECTIVE, NOT_COMPARED, Comparisons, Judge
+from .comparisons import NOT_COMPARED, Comparisons, Judge
 from .contest import Contest, above_zero, beats_clearly, competing, contest, r2_estimate, scored
+from .paired import ALPHA, LEAST_EFFECTIVE
 from .planned import Headline, chosen_on, headline_of
 from .render_markdown import estimate_text
 from .rows import Row

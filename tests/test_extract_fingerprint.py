@@ -267,10 +267,10 @@ def test_scans_that_knew_no_repair_of_a_stored_draw_are_made_again(tmp_path, sca
     _, plain = two_files(tmp_path, n_rows=(5,))
     (tmp_path / "with").mkdir()
     _, noisy = two_files(tmp_path / "with", noisy=True, n_rows=(5,))
-    about = module._about
+    about = module.about_scan
     monkeypatch.setattr(
         module,
-        "_about",
+        "about_scan",
         lambda *a: {name: value for name, value in about(*a).items() if name != "noisy_edges"},
     )
     for paths in (plain, noisy):

@@ -17,8 +17,8 @@ from probes.comparable import comparable, without_repeats
 from probes.comparison import binned, described, n_holding, paired
 from probes.metrics import r2
 from probes.statistics import PAIRED_METHOD, intervals, paired_difference
-from reports.comparisons import LEAST_EFFECTIVE as REPORTED_AS
 from reports.comparisons import METHOD as REPORTED_METHOD
+from reports.paired import LEAST_EFFECTIVE as REPORTED_AS
 
 CHOICES = (
     "--heads", "ols,ridge,mlp_1", "--params", "mlp_1.max_epochs=3,mlp_1.hidden=[8],mlp_1.threads=1,ridge.alpha=1000",

@@ -9,10 +9,11 @@ from reports_fakes import RANDOM_FAMILY, documents_of, fresh, record, source_of,
 from reports_other_fakes import paired_by, with_predictions
 
 from reports.comparable import comparable_rows, names_without_seed
-from reports.comparisons import METHOD, comparisons_of, p_text
+from reports.comparisons import METHOD, comparisons_of
 from reports.contest import beats_clearly, contest
 from reports.generate import red_flags
 from reports.page_answers import certainty_answer, field_of
+from reports.paired import p_text
 from reports.pivots import heads_table
 from reports.rows import frame_of, rows_of
 from reports.tables import controls_table, layers_table
