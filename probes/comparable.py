@@ -94,6 +94,8 @@ def without_repeats(found: Comparable) -> Comparable:
                 continue
             constants.append(constant)
         kept.append(place)
+    if len(kept) == len(found.records):
+        return found
     return replace(found, records=tuple(found.records[k] for k in kept), y_hat=found.y_hat[:, kept])
 
 

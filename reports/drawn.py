@@ -197,7 +197,7 @@ def stale_alarm(rows: Sequence[Row]) -> str:
     """What must stand beside scores whose stores are gone or changed; '' when all are fresh."""
     stale = sum(row["state"].startswith("stale") for row in rows)
     return (
-        f"{stale} of {len(rows)} scores drawn are stale: their stores are missing or changed."
+        f"{stale} of {len(rows)} scores drawn are stale: their stores are missing, changed or unreadable."
         if stale
         else ""
     )
@@ -214,7 +214,11 @@ def stale_stores(source: Source, record: Record) -> str:
     """The same for a record that is no row of the frame, by the stores that it names."""
     stores = record.result.get("stores") or {}
     stale = sum(source.state(key, digest) != FRESH for key, digest in stores.items())
-    return f"{stale} of the {len(stores)} stores behind this are missing or changed." if stale else ""
+    return (
+        f"{stale} of the {len(stores)} stores behind this are missing, changed or unreadable."
+        if stale
+        else ""
+    )
 
 
 def error_bars(rows: Sequence[Row]) -> tuple[list[float], list[float]]:

@@ -65,8 +65,8 @@ def _troubles(shown: pd.DataFrame) -> Iterator[str]:
     stale = shown[shown["state"].str.startswith("stale")]
     if len(stale):
         yield (
-            f"Stale: {len(stale)} of {len(shown)} rows rest on feature stores that are missing or changed, so they "
-            f"cannot be checked or made again as they stand. To make the stores: {extract_command(stale)}"
+            f"Stale: {len(stale)} of {len(shown)} rows rest on feature stores that are missing, changed or unreadable, "
+            f"so they cannot be checked or made again as they stand. To make the stores: {extract_command(stale)}"
         )
 
 

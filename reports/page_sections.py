@@ -124,7 +124,7 @@ def _notices(source: Source, label: str) -> Iterator[str]:
     stale = int(rows["state"].str.startswith("stale").sum())
     failed = int((rows["status"] != "ok").sum())
     if stale:
-        yield f"{stale} of {len(rows)} rows are stale: feature stores they rest on are missing or changed."
+        yield f"{stale} of {len(rows)} rows are stale: feature stores they rest on are missing, changed or unreadable."
     if failed:
         yield f"{failed} of {len(rows)} rows failed and have no score; notes below the tables say why."
     yield from gaps(comparable_rows(rows), source.paired)

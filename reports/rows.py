@@ -22,7 +22,7 @@ SCORED_KINDS = ("probe", "finetune")
 """Kinds of records that score a head, so that they are rows: on stored features, or end to end."""
 
 StoreState = Callable[[str, str | None], str]
-"""State ('fresh', 'missing', 'changed') of the store with this key and the digest the record saw."""
+"""State ('fresh', 'missing', 'changed', 'forbidden') of the store with this key and the digest the record saw."""
 Row = dict[str, Any]
 
 

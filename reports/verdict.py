@@ -79,7 +79,10 @@ def _verdict(rows: Sequence[Row], paired: Comparisons, audits: Sequence[Record])
     latents = [row for row in ranking if row["role"] == LATENT]
     stale = sum(row["state"].startswith("stale") for row in ranking)
     if stale:
-        yield f"Careful: {stale} of the {len(ranking)} rows compared are stale (their stores are missing or changed)."
+        yield (
+            f"Careful: {stale} of the {len(ranking)} rows compared are stale (their stores are missing, changed or "
+            "unreadable)."
+        )
     yield f"{_setting(result.best)}: {scored_name(result.best)} {_margin(result)}."
     if latents:
         planned = headline_of(ranking, paired)

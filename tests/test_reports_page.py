@@ -135,7 +135,10 @@ def test_stale_rows_are_marked_and_no_others():
     assert {"random encoder" in words for kind, words in rows if kind == "stale"} == {True}
     assert {"random encoder" in words for kind, words in rows if kind != "stale"} == {False}
     assert all("stale: 1 of 3 missing" in words for kind, words in rows if kind == "stale")
-    assert f"1 of {N_FEW} rows are stale: feature stores they rest on are missing or changed." in page.texts
+    assert (
+        f"1 of {N_FEW} rows are stale: feature stores they rest on are missing, changed or unreadable."
+        in page.texts
+    )
 
 
 def test_fresh_rows_are_not_marked():
