@@ -8,7 +8,7 @@ from .errors import CacheError
 from .header import read_header
 from .provenance import KEY_DIGITS
 from .store import digest_of
-from .store_folders import is_there
+from .store_folders import is_closed, is_there
 
 State = Literal["fresh", "missing", "changed", "forbidden"]
 STALE: tuple[State, ...] = ("missing", "changed", "forbidden")
@@ -24,7 +24,9 @@ def state(root: Path | str, key: str, digest: str | None = None) -> State:
     """
     paths = [p for p in Path(root).glob(f"*/{key[:KEY_DIGITS]}") if is_there(p / "zarr.json")]
     if not paths:
-        return "missing"
+        top = Path(root)
+        closed = is_closed(top) or (top.is_dir() and any(map(is_closed, top.iterdir())))
+        return "forbidden" if closed else "missing"
     try:
         header = read_header(paths[0])
         commits = read_commits(paths[0], header)

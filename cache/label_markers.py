@@ -37,7 +37,8 @@ def marked(values: Array) -> tuple[Marked, ...]:
     """The markers among the values (n,) of a label, smallest first.
 
     A number of MARKERS may be a value: a temperature of 9999 K among others. It is a marker where it lies further from
-    every other value than these lie from one another, apart from such numbers at their ends. NaN and inf are no values.
+    every other value than these lie from one another, apart from such numbers at their ends, and where it alone is
+    negative: -999 K. NaN and inf are no values.
     """
     left = np.isfinite(values)
     ends: dict[float, Array] = {}
@@ -51,7 +52,7 @@ def marked(values: Array) -> tuple[Marked, ...]:
     return tuple(
         Marked(marker, np.flatnonzero(ends[marker]))
         for marker in sorted(ends)
-        if max(lo - marker, marker - hi) > hi - lo
+        if max(lo - marker, marker - hi) > hi - lo or marker < 0 <= lo
     )
 
 

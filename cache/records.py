@@ -122,19 +122,15 @@ def read_records(root: Path | str) -> list[Record]:
 def unchanged(root: Path, name: str, about: Mapping[str, Any]) -> Record | None:
     """The record of that name, if its result holds every field of `about`: what it rests on is what there is today.
 
-    None too where a file beside it is gone or is not what it names: made again, it is mended.
+    None too where a file beside it is gone: made again, it is mended. What is in the files is looked at by those who
+    read them.
     """
     if not record_path(root, name).exists():
         return None
     record = read_record(root, name)
     if any(record.result.get(field_) != value for field_, value in about.items()):
         return None
-    try:
-        for kind in record.files:
-            _read_sidecar(root, record, kind)
-    except Damaged:
-        return None
-    return record
+    return record if all(sidecar_path(root, kind, name).exists() for kind in record.files) else None
 
 
 def read_arrays(root: Path | str, name: str) -> dict[str, Array]:
@@ -157,7 +153,9 @@ def read_predictions(root: Path | str, name: str) -> dict[str, Array]:
     content = _read_sidecar(Path(root), read_record(root, name), "predictions")
     if content is None:
         raise NotExtracted(f"{sidecar_path(Path(root), 'predictions', name)}: the record has no predictions")
-    table = parquet.read_table(pa.BufferReader(content))
+    # by this thread alone: a buffer that an Arrow thread lets go of while Python exits ends the process with an abort
+    with parquet.ParquetFile(pa.BufferReader(content), pre_buffer=False) as file:
+        table = file.read(use_threads=False)
     return {column: table[column].to_numpy() for column in table.column_names}
 
 
@@ -169,11 +167,9 @@ def _read_sidecar(root: Path, record: Record, kind: str) -> bytes | None:
     except FileNotFoundError:
         if digest is None:
             return None
-        raise Damaged(
-            f"{path}: is gone, though its record names it; remove the record and probe again"
-        ) from None
+        raise Damaged(f"{path}: is gone, though its record names it; make the record again") from None
     if sha256(content) != digest:
-        raise Damaged(f"{path}: is not what its record names; remove it with its record and probe again")
+        raise Damaged(f"{path}: is not what its record names; remove it, and make the record again")
     return content
 
 

@@ -53,10 +53,15 @@ def run(settings: CompareSettings) -> None:
     every = read_records(settings.results)
     chosen = starting_with([record for record in every if record.kind in PREDICTING], settings.runs)
     check_named("label", settings.labels, chosen, field="labels")
-    found_by_rows = comparable(chosen, lambda name: read_predictions(settings.results, name))
+    found_by_rows = list(comparable(chosen, lambda name: read_predictions(settings.results, name)))
     groups = [found for found in map(without_repeats, found_by_rows) if len(found.records) > 1]
     if not groups:
-        say(f"{settings.results}: nothing to compare: no two of {len(chosen)} records share their test rows")
+        why = (
+            "those that share their test rows are mean predictors of one constant"
+            if found_by_rows
+            else f"no two of {len(chosen)} records share their test rows"
+        )
+        say(f"{settings.results}: nothing to compare: {why}")
     too_many: dict[str, int] = {}
     for found in groups:
         label, m = found.rows.label, len(found.records)

@@ -9,6 +9,7 @@ from cache.errors import ConfigError, NotExtracted
 from cache.layer_names import canonical_layers
 from cache.runlog import data_name
 from cache.selection import Selection, read_selection
+from cache.store_folders import stores_of
 from cache.view import stored_layers
 
 from .cells import JOIN
@@ -93,8 +94,8 @@ class StoreChoice:
             try:
                 found = chosen._found(split, arrays)  # noqa: SLF001  of the same class
             except NotExtracted:
-                if split in DEVELOPMENT_SPLITS:
-                    raise
+                if split in DEVELOPMENT_SPLITS or stores_of(self.root, split).forbidden:
+                    raise  # what may not be looked into may be there
                 continue
             views[split] = found if split == "train" else found[:1]
         self._check_drawn(views["test"][0])

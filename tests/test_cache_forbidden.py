@@ -14,6 +14,7 @@ from cache.commandline import main
 from cache.errors import NotExtracted
 from cache.prune import find_candidates
 from cache.removal import PRUNING, remove_folder
+from probes.stores import StoreChoice
 
 WANT = Want(arrays=((FORWARD.layer, "forward", FORWARD.pooling),))
 
@@ -76,6 +77,24 @@ def test_the_state_of_a_store_that_may_not_be_read_is_forbidden(tmp_path, closed
     assert state(tmp_path, store.key, store.digest()) == "forbidden"
     assert state(tmp_path, other.key, other.digest()) == "fresh"
     assert state(tmp_path, "0" * 64) == "missing"
+
+
+@pytest.mark.parametrize("inside", ["", "STORE/.commit"])
+def test_a_val_split_that_may_not_be_read_is_not_taken_for_none(tmp_path, closed, inside):
+    stores = {split: make_store(tmp_path, provenance(split)) for split in ("train", "val", "test")}
+    choice = StoreChoice(root=tmp_path)
+    assert len(choice.views(WANT.arrays)["val"]) == 1
+    closed.add(tmp_path / "val" / inside.replace("STORE", stores["val"].name))
+    with pytest.raises(NotExtracted, match="ask its owner"):
+        choice.views(WANT.arrays)
+
+
+def test_in_a_split_that_may_not_be_looked_into_a_store_is_forbidden_not_missing(tmp_path, closed):
+    store = FeatureStore.open(make_store(tmp_path))
+    other = FeatureStore.open(make_store(tmp_path, provenance("test")))
+    closed.add(store.path.parent)
+    assert state(tmp_path, store.key, store.digest()) == "forbidden"
+    assert state(tmp_path, other.key, other.digest()) == "fresh"
 
 
 def test_what_is_not_ours_to_look_into_is_never_offered_for_removal(tmp_path, closed):

@@ -37,6 +37,12 @@ def test_several_markers_are_told_together():
     assert "Write NaN there; --missing-labels drop" in text
 
 
+@pytest.mark.parametrize(("lo", "hi"), [(3000, 8000), (1, 1500), (0, 1e6)])
+@pytest.mark.parametrize("marker", [-99.0, -999.0])
+def test_a_negative_marker_among_numbers_that_are_never_negative_is_one_however_wide_they_lie(lo, hi, marker):
+    assert places([*np.linspace(lo, hi, 20), marker]) == {marker: [20]}
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -120,7 +120,7 @@ def test_cut_sidecars_are_damaged(tmp_path, size):
     ):
         content = (tmp_path / path).read_bytes()
         (tmp_path / path).write_bytes(content[:size])
-        with pytest.raises(Damaged, match=rf"{name}.*remove it with its record and probe again"):
+        with pytest.raises(Damaged, match=rf"{name}.*remove it, and make the record again"):
             read(tmp_path, name)
 
 

@@ -240,12 +240,13 @@ FILES = (
     "heads/{}/head.json",
     "heads/{}/weights.npz",
     "heads/{}/principal_axes.npz",
-    "predictions/{}.parquet",
 )
+PREDICTIONS = "predictions/{}.parquet"
 
 
-@pytest.mark.parametrize("what", [alter, remove])
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize(
+    ("file", "what"), [*((file, what) for file in FILES for what in (alter, remove)), (PREDICTIONS, remove)]
+)
 def test_a_probe_of_which_a_file_is_not_whole_is_fitted_again(
     features, recorded, tmp_path, capsys, file, what
 ):
@@ -260,6 +261,26 @@ def test_a_probe_of_which_a_file_is_not_whole_is_fitted_again(
     after = {path: path.read_bytes() for path in before}
     del before[record_path(results, one.run_id)], after[record_path(results, one.run_id)]  # its time
     assert after == before
+
+
+def test_altered_predictions_are_told_by_who_reads_them_and_made_again_once_removed(
+    features, recorded, tmp_path, capsys
+):
+    results = tmp_path / "r"
+    shutil.copytree(recorded, results)
+    path = results / PREDICTIONS.format(read_records(results)[0].run_id)
+    whole = path.read_bytes()
+    alter(path)
+    assert probes("run", *flags(features, results, *TWO_PROBES)) == 0  # reads none: there may be many
+    capsys.readouterr()
+    assert probes("compare", "--results", results) == 2
+    assert (
+        f"{path}: is not what its record names; remove it, and make the record again"
+        in capsys.readouterr().err
+    )
+    remove(path)
+    assert probes("run", *flags(features, results, *TWO_PROBES)) == 0
+    assert path.read_bytes() == whole
 
 
 def test_heads_that_were_exchanged_are_fitted_again(features, recorded, tmp_path, capsys):

@@ -54,7 +54,17 @@ def test_commands_for_other_features_give_one_mean_predictor_in_table_and_compar
     n = len(compared.result["runs"])
     assert len(compared.result["p_holm"]) == n * (n - 1) // 2
     (rows,) = comparable_rows(source.frame[source.frame["label"] == "log_g"].reset_index(drop=True))
-    assert not any(source.paired.lacks(row) for row in rows if row["role"] != "shuffled labels")
+    assert all(source.paired.takes(row) for row in rows if row["role"] != "shuffled labels")
+
+
+def test_two_equal_mean_predictors_alone_are_nothing_to_compare(twice, capsys):
+    records = read_records(twice / "r")
+    means = [
+        r.run_id for r in records if r.spec.get("control") == "mean_predictor" and len(r.spec["labels"]) == 1
+    ]
+    assert probes("compare", "--results", twice / "r", "--runs", ",".join(means)) == 0
+    told = capsys.readouterr().out
+    assert "nothing to compare: those that share their test rows are mean predictors of one constant" in told
 
 
 def test_the_mean_predictor_has_no_rival_of_its_own():

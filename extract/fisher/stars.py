@@ -62,7 +62,7 @@ def rows_with_labels(
         )
     places = [spectra.label_names.index(name) for name in LABELS]
     labels = checked_labels(spectra, known).values[:, places]
-    rows = known.kept[:most]
+    rows = known.kept if missing == DROP else known.kept[:most]
     for name, column in zip(LABELS, labels.T, strict=True):
         marked = label_markers.told(column[known.kept], known.kept)
         if marked is not None:
