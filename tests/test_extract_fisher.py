@@ -413,11 +413,12 @@ def test_stars_without_a_label_are_left_without_a_matrix(tmp_path):
     found = read_fisher(make_fisher(request)["test"]).provenance["method"]
     assert found["n_train"] == 150
     assert found["train_rows"] == digest_json([k for k in range(152) if k not in {0, 6}])
-    late = user_file(tmp_path / "late.h5", labels={"a_M": np.where(np.arange(200) < 100, np.nan, 0.1)})
-    found = read_fisher(
-        make_fisher(dataclasses.replace(request, train=(late,), train_rows=90))["test"]
-    ).provenance["method"]
-    assert found["n_train"] == 90  # though the first 90 rows, and more, lack a label
+    late = user_file(
+        tmp_path / "late.h5", labels={"a_M": np.where(np.arange(200) < 100, np.nan, whole["a_M"])}
+    )
+    asked = dataclasses.replace(request, train=(late,), train_rows=60, neighbours=40)
+    found = read_fisher(make_fisher(asked)["test"]).provenance["method"]
+    assert found["n_train"] == 60  # though the first 60 rows, and more, lack a label
 
 
 def test_without_a_star_that_has_all_labels_there_is_no_matrix(tmp_path):
