@@ -170,12 +170,16 @@ def _check_splits(needed: Collection[str], data: Mapping[str, Sequence[Path]]) -
     """Raise ConfigError where the data lack a split that is needed."""
     missing = [split for split in needed if split not in data]
     if missing:
-        there = "; ".join(f"{split}: {', '.join(map(str, files))}" for split, files in data.items())
+        there = "; ".join(f"{split}: {', '.join(map(_shown, files))}" for split, files in data.items())
         raise ConfigError(
             f"no {' and no '.join(missing)} spectra were given ({there}), and --need-splits asks for "
             f"{', '.join(needed)}: name each split with --train FILE --val FILE --test FILE (make: TRAIN= VAL= TEST=), "
             "or give --data FOLDER (make: DATA=) with train/, val/ and test/ in it"
         )
+
+
+def _shown(path: Path) -> str:
+    return str(path) if path.exists() else f"{path}, which does not exist"
 
 
 def run(settings: RunSettings) -> None:

@@ -126,6 +126,8 @@ def test_splits_that_are_needed_are_missed_before_anything_is_read(survey, tmp_p
     told = capsys.readouterr().err
     assert f"no train spectra were given (test: {survey}/train/dataset.h5)" in told
     assert "--train FILE --val FILE --test FILE (make: TRAIN= VAL= TEST=)" in told
+    assert extract("run", *flags(tmp_path, "--data", tmp_path / "nowhere"), *needed) == 2
+    assert f"(test: {tmp_path}/nowhere, which does not exist)" in capsys.readouterr().err
     assert not (tmp_path / "features").exists()
     assert extract("run", *flags(tmp_path, "--data", survey), *needed) == 0
 
