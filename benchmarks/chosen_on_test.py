@@ -8,15 +8,12 @@ the latent row against flux and error. A verdict is false where it is said to be
 Prints machine, versions and a table; about seven minutes on one core. `--sets 20` for a quick look.
 """
 
-import argparse
-import platform
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from simulated.telling import flags_of, tell
 
-from cache.runlog import versions
 from probes.paired import PairedTable, paired_table
 from probes.statistics import PAIRED_METHOD, Resamples
 from reports.comparisons import Comparisons, Judge, Pairs
@@ -110,16 +107,7 @@ def lines(n_sets: int) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--sets", type=int, default=400, help="data sets of each line (default 400)")
-    flags = parser.parse_args()
-    started = time.perf_counter()
-    print(f"{platform.machine()}, {platform.system()}, {versions()}")
-    for line in lines(flags.sets):
-        print(line, flush=True)
-    print(f"{time.perf_counter() - started:.0f} s")
+    tell(lines(flags_of(__doc__, n_sets=400, what="data sets of each line").parse_args().sets))
 
 
 if __name__ == "__main__":

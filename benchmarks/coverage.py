@@ -15,16 +15,13 @@ lack and have -999 for. There R2 is near the most that it can be, and its standa
 Prints machine, versions and a table; about six minutes on one core. `--sets 50` for a quick look.
 """
 
-import argparse
 import math
-import platform
-import time
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
 
 import numpy as np
+from simulated.telling import flags_of, tell
 
-from cache.runlog import versions
 from probes.carried import LEAST_EFFECTIVE, doubts
 from probes.flips import flip_values
 from probes.metrics import METRICS
@@ -283,21 +280,14 @@ def lines(n_sets: int) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--sets", type=int, default=2000, help="data sets of the small cases (default 2000)")
+    parser = flags_of(__doc__, n_sets=2000, what="data sets of the small cases")
     parser.add_argument("--limits", action="store_true", help="only the contaminated sets, about a minute")
     parser.add_argument(
         "--edge", action="store_true", help="only constants and nearly constants, a quarter of the sets"
     )
     flags = parser.parse_args()
-    started = time.perf_counter()
-    print(f"{platform.machine()}, {platform.system()}, {versions()}")
     told = lines_of_limits if flags.limits else lines
-    for line in lines_of_edge(max(1, flags.sets // 4)) if flags.edge else told(flags.sets):
-        print(line, flush=True)
-    print(f"{time.perf_counter() - started:.0f} s")
+    tell(lines_of_edge(max(1, flags.sets // 4)) if flags.edge else told(flags.sets))
 
 
 if __name__ == "__main__":

@@ -8,15 +8,12 @@ p <= 0.05 and the interval leaves 0 out, and in which the difference also holds;
 Prints machine, versions and two tables; about two minutes on one core. `--sets 20` for a quick look.
 """
 
-import argparse
 import math
-import platform
-import time
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
+from simulated.telling import flags_of, tell
 
-from cache.runlog import versions
 from probes.carried import LEAST_EFFECTIVE
 from probes.paired import paired_table
 from probes.statistics import Resamples
@@ -97,16 +94,7 @@ def lines(n_sets: int) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--sets", type=int, default=400, help="data sets of each kind (default 400)")
-    flags = parser.parse_args()
-    started = time.perf_counter()
-    print(f"{platform.machine()}, {platform.system()}, {versions()}")
-    for line in lines(flags.sets):
-        print(line, flush=True)
-    print(f"{time.perf_counter() - started:.0f} s")
+    tell(lines(flags_of(__doc__, n_sets=400, what="data sets of each kind").parse_args().sets))
 
 
 if __name__ == "__main__":
