@@ -34,6 +34,7 @@ from extract.training.finetune_data import load_splits
 from extract.training.finetune_fit import fit, make_module, predictions
 from extract.training.finetune_order import FinetuneData
 from extract.training.finetune_request import machine_of, recipe_of, request_of
+from extract.training.finetune_rows import choose_rows
 from probes.metrics import r2
 from probes.mlp import MLP
 from probes.statistics import paired_difference
@@ -127,7 +128,7 @@ def end_to_end(asked: FinetuneSettings, folder: Path) -> Way:
     recipe, machine = recipe_of(asked), machine_of(asked)
     wall, processor = time.perf_counter(), time.process_time()
     with prepare(request_of(asked)) as prepared:
-        splits = load_splits(prepared, recipe.labels, {})
+        splits = load_splits(prepared, recipe.labels, choose_rows(prepared, recipe.labels, {}).rows)
         data = FinetuneData(prepared, splits, recipe, n_workers=machine.n_workers)
         module = make_module(prepared, data, recipe, machine)
         way.preparing = time.perf_counter() - wall

@@ -7,8 +7,6 @@ from itertools import pairwise
 SHAPED_AS = "shipped"
 """The encoder whose shape a random one has where no YAML gives another (`extract run --checkpoint`)."""
 EXTRACTS = ["python", "-m", "extract", "run"]
-DEFAULT_ROOT = "artifacts/features"
-"""Where `extract run` writes without --out."""
 
 
 def with_flags(command: str, flags: Mapping[str, str], *, without: Collection[str] = ()) -> str:

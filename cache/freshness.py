@@ -6,6 +6,7 @@ from typing import Literal
 from .commits import read_commits
 from .errors import CacheError
 from .header import read_header
+from .inventory import closed_splits
 from .provenance import KEY_DIGITS
 from .store import digest_of
 from .store_folders import is_closed, is_there
@@ -25,7 +26,7 @@ def state(root: Path | str, key: str, digest: str | None = None) -> State:
     paths = [p for p in Path(root).glob(f"*/{key[:KEY_DIGITS]}") if is_there(p / "zarr.json")]
     if not paths:
         top = Path(root)
-        closed = is_closed(top) or (top.is_dir() and any(map(is_closed, top.iterdir())))
+        closed = is_closed(top) or bool(closed_splits(top))
         return "forbidden" if closed else "missing"
     try:
         header = read_header(paths[0])

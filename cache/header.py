@@ -9,8 +9,8 @@ from typing import Any
 from .arrays import CHUNKS, FEATURES, ArrayName
 from .canonical import check_seal, read_sealed
 from .errors import Damaged, NotExtracted, SchemaVersion
-from .extract_command import DEFAULT_ROOT, EXTRACTS, flag_value, with_flags
-from .near_stores import meant
+from .extract_command import EXTRACTS, flag_value, with_flags
+from .near_stores import LISTED, meant
 from .provenance import SCHEMA, family, store_key
 from .static import StaticFiles
 
@@ -146,5 +146,5 @@ def rebuild_command(store: Path) -> str:
     words = shlex.split(command)
     if words[: len(EXTRACTS)] != EXTRACTS or words[len(EXTRACTS) :] == ["--help"]:
         return command
-    written_to = Path(flag_value(words, "--out") or DEFAULT_ROOT)
+    written_to = Path(flag_value(words, "--out") or LISTED)
     return with_flags(command, {} if written_to.absolute() == root.absolute() else {"--out": str(root)})

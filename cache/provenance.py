@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .canonical import digest_json
 
 SCHEMA = 1
@@ -31,6 +34,11 @@ NOT_FAMILY = ("split", "input", "rows", "arrays")
 NOT_FAMILY_NOISE = ("draw", "level")
 
 Provenance = Mapping[str, Any]
+
+
+def selection_of(rows: NDArray[np.int64], n: int) -> str:
+    """Which of n rows are taken, as keys and records say it: `all`, or the digest of `rows` (k,)."""
+    return "all" if len(rows) == n else digest_json(rows.tolist())
 
 
 def store_key(provenance: Provenance) -> str:

@@ -14,7 +14,7 @@ from cache.canonical import digest_json
 from cache.commits import is_finished
 from cache.errors import ConfigError, LeakError
 from cache.header import Header
-from cache.provenance import NUMERICS, SCHEMA, group
+from cache.provenance import NUMERICS, SCHEMA, group, selection_of
 from cache.skeleton import RowTable
 from cache.store import FeatureStore
 from cache.store_folders import stores_of
@@ -62,7 +62,6 @@ def provenance_of(
 ) -> dict[str, Any]:
     """Everything that changes the answer, in the form of DESIGN 3."""
     drawn = config.noise == "draw"
-    everything = len(fingerprint.kept) == spectra.n_spectra
     uses_profile = model.config.error_mode in ("L4", "L5")
     profile = model.error_profile if uses_profile else None
     return {
@@ -80,7 +79,7 @@ def provenance_of(
         "split": split,
         "rows": {
             "n": len(fingerprint.kept),
-            "selection": "all" if everything else digest_json(fingerprint.kept.tolist()),
+            "selection": selection_of(fingerprint.kept, spectra.n_spectra),
         },
         "mask": mask_digest(mask),
         "noise": {

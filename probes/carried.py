@@ -78,14 +78,19 @@ def carrying_stars(differences: Array) -> Array:
     return n_eff
 
 
+def few_stars(n_stars: int) -> list[str]:
+    """The flag of a score of so many test stars, where they are too few."""
+    return [FEW_FLAG] if n_stars < LEAST_STARS else []
+
+
 def doubts(labels: Sequence[str], y: Array, y_hat: Array, *, stars: Array) -> Iterator[str]:
     """Flags of scores on test whose intervals are too short: of few stars, or where few carry the squared error.
 
     y, y_hat (n, t), a column per label; stars (n,), any integer type.
     """
     resamples = Resamples(stars)
-    if resamples.n_stars < LEAST_STARS:
-        yield FEW_FLAG
+    if few := few_stars(resamples.n_stars):
+        yield from few
         return
     behind = effective_stars(resamples.star_sums((y_hat - y) ** 2))
     for label, n_eff in zip(labels, behind.tolist(), strict=True):

@@ -16,7 +16,8 @@ from cache.records import Record
 from .ceiling import AMPLITUDE, Prior, label_prior
 from .ceiling_applies import why_not
 from .comparable import Comparable, ScoredRows
-from .samples import DROP, LEAST_ROWS
+from .samples import DROP
+from .splits import LEAST_ROWS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

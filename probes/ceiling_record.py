@@ -11,7 +11,7 @@ import numpy as np
 from cache.fisher import FisherMatrices
 from cache.stars import count_stars
 
-from .carried import FEW_FLAG, LEAST_STARS
+from .carried import few_stars
 from .ceiling import (
     Prior,
     label_information,
@@ -119,7 +119,7 @@ class Ceiling:
             "flags": [
                 *([] if method == "mock" else [EMULATOR_FLAG]),
                 *flags,
-                *([FEW_FLAG] if n_stars < LEAST_STARS else []),
+                *few_stars(n_stars),
             ],
         }
 

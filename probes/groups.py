@@ -10,9 +10,9 @@ from cache.errors import BlindspotError, ConfigError, MissingLabel, ProbeError
 
 from .controls import shuffled_by_star, star_ranks
 from .features import part_widths
-from .samples import DROP, Sample, check_enough, load_labels, load_sample
+from .samples import DROP, Sample, load_labels, load_sample
 from .spec import ProbeRequest, mixes_layers
-from .splits import SPLITS, Views
+from .splits import SPLITS, Views, check_enough
 from .statistics import Resamples
 from .together import TrainingSet
 from .views import Array

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cache.canonical import digest_json
+from cache.provenance import selection_of
 
 from .samples import DROP, FAIL, Sample
 from .spec import ProbeRequest
@@ -27,8 +27,7 @@ def told_kept(request: ProbeRequest, views: Views, samples: Mapping[str, Sample]
         if split in samples:
             rows = samples[split].rows
             every = sum(len(view.rows) for view in views[split])
-            selection = "all" if len(rows) == every else digest_json(rows.tolist())
-            kept[split] = {"n": len(rows), "selection": selection}
+            kept[split] = {"n": len(rows), "selection": selection_of(rows, every)}
     return {"kept": kept}
 
 

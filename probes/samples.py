@@ -1,6 +1,6 @@
 """The rows of a split, features and labels joined, with or without those that lack a label."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +10,12 @@ from cache.errors import MissingLabel, ProbeError, did_you_mean
 from cache.stars import count_stars
 
 from .features import FeaturePart, load_features
+from .splits import check_enough
 from .views import Array, FeatureView, draw_of
 
 FAIL, DROP = "fail", "drop"
 MISSING_LABELS = (FAIL, DROP)
 """What becomes of rows without a finite label: the probe fails, or they take no part in it."""
-LEAST_ROWS = 2
-"""Rows of a split that can be fitted to or scored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,16 +91,6 @@ def load_sample(
         return sample
     check_enough(labels, whole, split=split)
     return sample.where(whole)
-
-
-def check_enough(labels: Iterable[str], whole: Array, *, split: str) -> None:
-    """Raise MissingLabel where fewer than LEAST_ROWS of the rows (n,) bool are whole: have each of the labels."""
-    n_whole = int(np.count_nonzero(whole))
-    if n_whole < LEAST_ROWS:
-        raise MissingLabel(
-            f"{' + '.join(labels)}: finite in {n_whole} of {whole.size} rows of split {split!r}, at least {LEAST_ROWS} "
-            "are needed; take another label, or mend that of the file"
-        )
 
 
 def check_label_names(view: FeatureView, labels: Sequence[str]) -> None:

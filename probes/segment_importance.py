@@ -11,7 +11,7 @@ from cache.errors import ProbeError
 from cache.records import Record
 
 from .bootstrap import Array, Interval, Resamples
-from .carried import FEW_FLAG, LEAST_STARS
+from .carried import few_stars
 from .features import n_segments
 from .importance import METHOD, N_PERMUTATIONS, SEED, donor_rows, drops, permuted_squares
 from .recorded import RecordedProbe, recorded_predictions, take_up
@@ -69,7 +69,7 @@ def rests_on(record: Record, found: Mapping[tuple[int, ...], Record]) -> tuple[R
         },
         "flags": [
             *(f"{NO_SKILL_FLAG} ({label})" for label in record.spec["labels"] if not skilled(record, label)),
-            *([FEW_FLAG] if record.result["n"]["test"] < LEAST_STARS else []),
+            *few_stars(record.result["n"]["test"]),
         ],
     }
 

@@ -1,12 +1,12 @@
 """Samples that may be compared: one family, one noise level, no star on two sides of a split."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from cache.errors import ConfigError, LeakError, ProbeError, UnknownName
+from cache.errors import ConfigError, LeakError, MissingLabel, ProbeError, UnknownName
 from cache.provenance import differences, family
 from cache.stars import stars_in_both
 
@@ -18,6 +18,9 @@ SPLITS = ("train", "val", "test")
 NOISE_LEVEL, ERROR_INPUT = "noise-level", "error-input"
 CROSSINGS = (NOISE_LEVEL, ERROR_INPUT)
 """Differences between the splits that may be allowed by name; both are written into the spec."""
+
+LEAST_ROWS = 2
+"""Rows of a split that can be fitted to or scored."""
 
 Views = Mapping[str, Sequence[FeatureView]]
 
@@ -141,3 +144,13 @@ def check_disjoint(stars: Mapping[str, Array]) -> None:
                 "whatever their id says: their flux is the same; remove them from one of the files (--allow-leak fits "
                 "all the same, to see what the leak does, and flags every record)"
             )
+
+
+def check_enough(labels: Iterable[str], whole: Array, *, split: str) -> None:
+    """Raise MissingLabel where fewer than LEAST_ROWS of the rows (n,) bool are whole: have each of the labels."""
+    n_whole = int(np.count_nonzero(whole))
+    if n_whole < LEAST_ROWS:
+        raise MissingLabel(
+            f"{' + '.join(labels)}: finite in {n_whole} of {whole.size} rows of split {split!r}, at least {LEAST_ROWS} "
+            "are needed; take another label, or mend that of the file"
+        )

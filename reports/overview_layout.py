@@ -132,7 +132,8 @@ def title_of(label: str, rows: Sequence[Row], paired: Comparisons = NOT_COMPARED
 
 def _beaten(planned: Headline, kinds: Sequence[str]) -> str:
     """The kinds that the latent row beats, by the rows that were chosen of them as it was."""
-    chosen_alike = {chosen_on(planned.latent, planned.controls[kind]) for kind in kinds} <= {"val", "test"}
+    by_test = planned.latent["val_r2"] is None
+    chosen_alike = all((planned.controls[kind]["val_r2"] is None) == by_test for kind in kinds)
     if chosen_alike and any(planned.numbers[kind] > 1 for kind in kinds):
         return f"{'those' if len(kinds) > 1 else 'that'} of {_listed(kinds)}"
     return _listed([planned.told(kind) for kind in kinds])

@@ -40,14 +40,13 @@ class Family:
 class Headline:
     """The latent row that val chooses, and the row of each kind of control that val chooses.
 
-    `by_val`: whether test chose none of them, each being chosen by val or the only one; else the contrasts are not
-    planned. `controls` are by kind, in order of KINDS, and `numbers` of how many rows each was chosen. `family` judges
-    the controls against the latent row: planned contrasts for themselves, others over all pairs. `ahead` is, of each
-    kind whose control does not beat the latent row, the best row that does so over all pairs, where there is one.
+    `controls` are by kind, in order of KINDS, and `numbers` of how many rows each was chosen. `family` judges the
+    controls against the latent row: as planned contrasts, for themselves, where test chose none of these rows, each
+    being chosen by val or the only one; else over all pairs. `ahead` is, of each kind whose control does not beat the
+    latent row, the best row that does so over all pairs, where there is one.
     """
 
     latent: Row
-    by_val: bool
     controls: Mapping[str, Row]
     numbers: Mapping[str, int]
     family: Judge
@@ -78,7 +77,6 @@ def headline_of(rows: Sequence[Row], paired: Comparisons = NOT_COMPARED) -> Head
     family = family_of(latent, tuple(controls.values()), paired, of=CONTRASTS) if by_val else paired
     return Headline(
         latent=latent,
-        by_val=by_val,
         controls=controls,
         numbers={kind: len(there) for kind, there in rivals.items()},
         family=family,

@@ -16,7 +16,7 @@ from reports.figure_overview import draw_overview
 from reports.overview_layout import title_of
 from reports.page_answers import certainty_answer, field_of
 from reports.page_audit import shortcut_answer
-from reports.planned import CONTRASTS, among_latents, family_of, headline_of
+from reports.planned import CONTRASTS, Family, among_latents, family_of, headline_of
 from reports.rows import frame_of
 from reports.tables import controls_table, layers_table
 
@@ -144,7 +144,7 @@ def test_a_row_that_test_chose_is_judged_over_all_pairs():
     numbers = [(0.02, 0.01, 0.03, 0.12)] * 6
     source = source_of([*records, paired_by(records, numbers, p=[0.02] * 6)])
     found = headline_of(first_set(records), source.paired)
-    assert not found.by_val
+    assert found.family is source.paired
     lead, title, _ = said(source)
     assert "The latent row best on test for lack of val scores (of 2)" in lead
     assert "p = 0.12 after Holm over 6 pairs" in lead
@@ -166,7 +166,7 @@ def kept_val(records):
 def test_one_row_of_each_kind_is_no_choice():
     records = with_predictions(*(with_val(item, None) for item in (record(0.6), record(0.58, **FLUX))))
     found = headline_of(first_set(records), comparisons_of([*records, all_pairs(records, [True])]))
-    assert found.by_val
+    assert isinstance(found.family, Family)
     assert "1 planned contrast" in found.family.between(found.latent, found.controls["raw noisy flux"]).others
 
 

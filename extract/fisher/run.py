@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from cache.canonical import digest_json
 from cache.errors import ConfigError, NotExtracted, SchemaVersion
 from cache.fisher import FISHER_SCHEMA, FisherMatrices, fisher_key, fisher_path, read_fisher, write_fisher
 from cache.progress import progress
+from cache.provenance import selection_of
 from cache.runlog import run_log
 
 from ..choices import DROP
@@ -99,7 +99,7 @@ def _planned(
             "split": split,
             "rows": {
                 "n": len(rows),
-                "selection": "all" if len(rows) == spectra.n_spectra else digest_json(rows.tolist()),
+                "selection": selection_of(rows, spectra.n_spectra),
                 **lacking,
             },
             "mask": mask_digest(mask),

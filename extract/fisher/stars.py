@@ -108,6 +108,7 @@ class TrainStars:
         """Nothing is read yet; `spectra` stays the caller's to close."""
         self.spectra, self._request = spectra, request
         self._known: Fingerprint | None = None
+        self._chosen: tuple[Rows, Float64s] | None = None
 
     def known(self, mask: Mask | None) -> Fingerprint:
         """Its fingerprint; every call is for the same mask."""
@@ -151,7 +152,9 @@ class TrainStars:
         return labels[rows]
 
     def _labelled(self, mask: Mask | None) -> tuple[Rows, Float64s]:
-        asked = self._request
-        return rows_with_labels(
-            self.spectra, self.known(mask), "train", missing=asked.missing_labels, most=asked.train_rows
-        )
+        if self._chosen is None:
+            asked = self._request
+            self._chosen = rows_with_labels(
+                self.spectra, self.known(mask), "train", missing=asked.missing_labels, most=asked.train_rows
+            )
+        return self._chosen

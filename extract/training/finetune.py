@@ -20,14 +20,11 @@ from probes.mlp import (
     torch_threads,
     unscaled,
 )
-from probes.samples import DROP, FAIL, check_enough
-from probes.splits import check_disjoint
+from probes.splits import check_disjoint, check_enough
 from probes.statistics import INTERVAL_METHOD, Resamples, doubts, intervals_on
 
 __all__ = [
     "CUT_SHORT_FLAG",
-    "DROP",
-    "FAIL",
     "INTERVAL_METHOD",
     "EveryRow",
     "LearningCurve",

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.canonical import digest_json
 from cache.errors import ProbeError
+from cache.provenance import selection_of
 
+from ..choices import DROP, FAIL
 from ..prepare import Prepared
-from .finetune import DROP, FAIL, check_enough
+from .finetune import check_enough
 
 Rows = NDArray[np.int64]
 Float64s = NDArray[np.float64]
@@ -59,9 +60,7 @@ def choose_rows(
     kept = {
         split: {
             "n": len(whole[split]),
-            "selection": "all"
-            if len(whole[split]) == len(good[split])
-            else digest_json(whole[split].tolist()),
+            "selection": selection_of(whole[split], len(good[split])),
         }
         for split in HELD_OUT
     }
