@@ -281,7 +281,9 @@ def lines(n_sets: int) -> Iterator[str]:
 
 def main() -> None:
     parser = flags_of(__doc__, n_sets=2000, what="data sets of the small cases")
-    parser.add_argument("--limits", action="store_true", help="only the contaminated sets, about three minutes")
+    parser.add_argument(
+        "--limits", action="store_true", help="only the contaminated sets, about three minutes"
+    )
     parser.add_argument(
         "--edge", action="store_true", help="only constants and nearly constants, a quarter of the sets"
     )
