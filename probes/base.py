@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from cache.errors import ProbeError
 
+from .registry import HEADS
 from .together import Fit, TrainingSet, fit_alone
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -152,8 +153,9 @@ class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # sci
         if X_val is None or y_val is None:
             if self.selection_rule() != "fixed":
                 raise ProbeError(
-                    f"{type(self).__name__} with these settings chooses on val ({self.selection_rule()}) and was given "
-                    "no X_val, y_val; give them, or fix the setting that is chosen"
+                    f"{type(self).__name__} with these settings chooses on a val split ({self.selection_rule()}), and "
+                    f"there is none: give one (val/ beside train/ and test/, or extract run --val FILE; in Python "
+                    f"X_val and y_val){self._fixed_instead()}"
                 )
             return None, None
         X_val, Y_val = checked_sample(X_val, y_val, "val")
@@ -167,6 +169,15 @@ class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # sci
                 "a label has one value in all of val: R2 is not defined there, nothing can be chosen"
             )
         return X_val, Y_val
+
+    def _fixed_instead(self) -> str:
+        """The parameters with which heads of this class choose nothing, as commands take them; empty where none do."""
+        fixed = [
+            f"--params {name}.{entry.fixed}"
+            for name, entry in HEADS.items()
+            if entry.estimator == type(self).__name__ and entry.fixed
+        ]
+        return f", or fix what is chosen: {' or '.join(fixed)}" if fixed else ""
 
 
 @dataclass(frozen=True, kw_only=True)

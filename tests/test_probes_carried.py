@@ -112,8 +112,10 @@ def test_a_star_against_a_difference_holds_it_back_unless_the_rest_outweighs_it_
     d = 1.0 + rng.uniform(-0.1, 0.1, n)
     d[rng.integers(n)] = -n / weight
     n_eff = carrying_stars(d[:, None])[0]
-    if n / weight > 0.12 * n:
-        assert n_eff < LEAST_EFFECTIVE  # seven such would undo it
+    if n / weight > 0.14 * n:  # a seventh of the 95 % of stars that are left, and a little for their scatter
+        assert (
+            n_eff < LEAST_EFFECTIVE
+        )  # seven such would undo it: at 0.95 / 7 the others sum to six times this one
     if n / weight < 0.02 * n:
         assert n_eff >= LEAST_EFFECTIVE
 
