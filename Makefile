@@ -143,8 +143,8 @@ figures: .venv/ready  ## draw every figure that the records have data for, as PD
 readme: .venv/ready  ## write the demo's table and figure into README.md from docs/demo_records
 	$(PY) docs/render_readme.py
 
-test: .venv/ready  ## run the tests
-	$(PY) -m pytest $(ARGS)
+test: .venv/ready  ## run the tests, on every core
+	$(PY) -m pytest -n $(or $(JOBS),auto) --maxprocesses 8 --dist loadfile $(ARGS)
 
 check: .venv/ready  ## lint, format, types, import contracts
 	$(PY) -m ruff check .
