@@ -44,7 +44,7 @@ def finetune(settings: FinetuneSettings) -> str:
         recipe = recipe.of_network(prepared.model.config.num_layers)
         n_rows = {"train": settings.num_samples, "test": settings.num_test_samples}
         chosen = choose_rows(prepared, recipe.labels, n_rows, missing=settings.missing_labels)
-        spec = {**spec_of(prepared, recipe, n_rows), **chosen.for_spec()}
+        spec = spec_of(prepared, recipe, n_rows, n_processes=machine.n_processes) | chosen.for_spec()
         name = run_id(KIND, spec)
         if record_path(settings.results, name).exists() and not settings.refit:
             say(f"{name[:12]} is on record in {settings.results}; --refit trains it again")
@@ -89,6 +89,7 @@ def _write(
             f"{result['encoder_after'][:12]} after; nothing was recorded. Remove {folder} and report this"
         )
     if not module.recipe.freeze_encoder:
+        encoder.origin = "checkpoint"  # trained by now, also one that began with random weights
         save_checkpoint(encoder, folder / FINETUNED)
     write_record(
         settings.results,
