@@ -55,7 +55,7 @@ class Pretrained:
 
 
 class _Training:
-    """What a snapshot holds: network, optimiser, steps done, history."""
+    """What a snapshot holds: network, optimiser, steps done, history, losses since its last entry."""
 
     def __init__(self, recipe: Recipe, device: str) -> None:
         self.recipe = recipe
@@ -67,6 +67,7 @@ class _Training:
         self.step = 0
         self.seconds = 0.0
         self.history: list[dict[str, Any]] = []
+        self.since_report: list[float] = []
 
     def save(self, path: Path) -> None:
         content = {
@@ -76,6 +77,7 @@ class _Training:
             "step": self.step,
             "seconds": self.seconds,
             "history": self.history,
+            "since_report": self.since_report,
         }
         with replacing(path) as temporary:
             torch.save(content, temporary)
@@ -92,6 +94,7 @@ class _Training:
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.step, self.seconds, self.history = content["step"], content["seconds"], content["history"]
+        self.since_report = content.get("since_report", [])  # snapshots of before had none
 
 
 def pretrain(recipe: Recipe, watch: Watch) -> Pretrained:
@@ -127,20 +130,19 @@ def _loop(training: _Training, feeder: Feeder | AheadFeeder, validation: Batch, 
     training.model.train()
     total = training.recipe.steps
     started = time.monotonic() - training.seconds
-    since_report: list[float] = []
     while training.step < total:
-        since_report.append(train_step(training, feeder.batch(training.step)))
+        training.since_report.append(train_step(training, feeder.batch(training.step)))
         training.step += 1
         watch.advance(1)
         if training.step % watch.report_every == 0 or training.step == total:
             entry = {
                 "step": training.step,
-                "loss": math.fsum(since_report) / len(since_report),
+                "loss": math.fsum(training.since_report) / len(training.since_report),
                 "lr": learning_rate(training.recipe, training.step - 1),
                 **_scores(training.model, validation),
                 "seconds": round(time.monotonic() - started, 1),
             }
-            since_report = []
+            training.since_report = []
             training.history.append(entry)
             watch.report(entry)
         if training.step % watch.snapshot_every == 0 or training.step == total:
