@@ -9,7 +9,8 @@ from finetune_fakes import CutOff, cut_off_after, settings
 from survey_fakes import CHECKPOINT, LAYER, POOLING, YAML
 from test_training_finetune import opened
 
-from cache.errors import ConfigError, Damaged
+from cache.errors import Busy, ConfigError, Damaged
+from cache.locks import exclusive
 from cache.records import read_record
 from extract.checkpoint import load_encoder
 from extract.prepare import prepare
@@ -92,6 +93,17 @@ def test_best_weights_of_another_epoch_than_the_curve_chooses_are_refused(survey
     ):
         finetune(settings(survey, tmp_path))
     assert not (tmp_path / "results").exists()
+
+
+def test_two_commands_do_not_train_in_one_folder(survey, tmp_path):
+    name = finetune(settings(survey, tmp_path, max_epochs=1))
+    assert [path.name for path in (tmp_path / "finetune").iterdir()] == [name[:16]]
+    with (
+        exclusive(tmp_path / "finetune" / f"{name[:16]}.lock", what="this training"),
+        pytest.raises(Busy, match=r"lock: process \d+ on .* is computing this training; wait for it"),
+    ):
+        finetune(settings(survey, tmp_path, max_epochs=1, refit=True))
+    assert (tmp_path / "finetune" / name[:16] / "best.ckpt").exists()
 
 
 def test_attention_is_made_where_the_encoder_is():
