@@ -56,14 +56,14 @@ def finetune(settings: FinetuneSettings) -> str:
             say(f"{name[:12]} is on record in {settings.results}; --refit trains it again")
             return name
         folder = settings.out / name[:DIGITS]
-        held.enter_context(_alone(folder))
-        if settings.refit and record_path(settings.results, name).exists() and rank_zero_only.rank == 0:
-            shutil.rmtree(folder, ignore_errors=True)
         splits = load_splits(prepared, recipe.labels, chosen.rows)
         check_splits(splits)
         before = weights_digest(prepared.model)
         data = FinetuneData(prepared, splits, recipe, n_workers=machine.n_workers)
         module = make_module(prepared, data, recipe, machine)
+        held.enter_context(_alone(folder))
+        if settings.refit and record_path(settings.results, name).exists() and rank_zero_only.rank == 0:
+            shutil.rmtree(folder, ignore_errors=True)
         leads = fit(module, data, recipe, machine, folder=folder, loggers=loggers_of(settings, folder, name))
         if leads:
             files = {split: data_name(spectra.files) for split, spectra in prepared.spectra.items()}
