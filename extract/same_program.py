@@ -2,26 +2,37 @@
 
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from cache.canonical import digest_json, sha256
 from cache.errors import ConfigError
 from cache.provenance import NUMERICS, SCHEMA
-from cache.runlog import git_commit, versions
+from cache.runlog import versions
 
 from .noise import NOISE_VERSION
+
+PACKAGES = ("cache", "extract")
+"""What features are computed and stored by."""
+DIGITS = 12
 
 
 @functools.cache  # a process stays with the program that it has begun with, whatever the files are later
 def program() -> Mapping[str, Any]:
-    """What names the program that this process runs; a commit or version is None where none is known."""
-    commit = git_commit()
+    """What names the program that this process runs: its versions, and the digest of its files at the first call."""
     return {
         "store schema": SCHEMA,
         "numerics": NUMERICS,
         "noise": NOISE_VERSION,
         "blindspot-probes": versions().get("blindspot-probes"),
-        "commit": commit and commit.rstrip("+"),
+        "source files": source_digest(Path(__file__).parents[1])[:DIGITS],
     }
+
+
+def source_digest(folder: Path) -> str:
+    """sha256 over names and contents of the Python files of `PACKAGES` below `folder`, hex."""
+    files = sorted(path for package in PACKAGES for path in (folder / package).rglob("*.py"))
+    return digest_json({path.relative_to(folder).as_posix(): sha256(path.read_bytes()) for path in files})
 
 
 def check_program(asked_by: Mapping[str, Any], *, worker: str, advice: str) -> None:
@@ -31,9 +42,6 @@ def check_program(asked_by: Mapping[str, Any], *, worker: str, advice: str) -> N
         f"{name} {asked_by.get(name)!r} here, {here.get(name)!r} there"
         for name in {**here, **asked_by}
         if asked_by.get(name) != here.get(name)
-        and not (
-            name == "commit" and None in (asked_by.get(name), here.get(name))
-        )  # one of them is not known
     ]
     if told:
         raise ConfigError(f"{worker} runs another program: {', '.join(told)}; {advice}")

@@ -29,7 +29,7 @@ from extract.dask_scheduler import _compute, _told_losses
 from extract.pipeline import extract_features
 from extract.plan import open_writer, row_table
 from extract.prepare import prepare
-from extract.same_program import check_program, program
+from extract.same_program import PACKAGES, program, source_digest
 from extract.schedulers import runner
 
 BLOCK_ROWS = 3
@@ -225,17 +225,23 @@ def test_a_worker_without_the_device_says_so(task):
     assert f"the worker on {platform.node()} cannot use cuda:63: " in str(found)
 
 
-@pytest.mark.parametrize("name", ["store schema", "numerics", "noise", "blindspot-probes", "commit"])
+@pytest.mark.parametrize("name", ["store schema", "numerics", "noise", "blindspot-probes", "source files"])
 def test_a_worker_that_runs_another_program_is_refused_even_when_mixed(task, name):
-    client = {**program(), "commit": program()["commit"] or "1" * 12, name: "other"}
-    found = _compute(mixed_too(task), 0, client)
-    assert isinstance(found, ConfigError) or (name == "commit" and program()["commit"] is None)
+    found = _compute(mixed_too(task), 0, {**program(), name: "other"})
+    assert isinstance(found, ConfigError)
     assert f"the dask worker on {platform.node()} runs another program: {name} 'other' here, " in str(found)
     assert "restart the workers after an update" in str(found)
 
 
-def test_a_commit_that_is_not_known_is_not_compared(task):
-    assert check_program({**program(), "commit": None}, worker="a worker", advice="") is None
+def test_another_program_is_known_by_its_files_whether_committed_or_not(tmp_path):
+    for package in PACKAGES:
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "one.py").write_text("ONE = 1")
+    first = source_digest(tmp_path)
+    (tmp_path / "extract/notes.md").write_text("no program")
+    assert source_digest(tmp_path) == first
+    (tmp_path / "extract/one.py").write_text("ONE = 2")
+    assert source_digest(tmp_path) != first
 
 
 def test_worker_processes_of_an_updated_program_are_refused(files, tmp_path, monkeypatch):
