@@ -29,7 +29,7 @@ def _grid(table: Table) -> list[str]:
         [
             _bold(text) if (index, column.key) in table.emphasis else text
             for column in table.columns
-            for text in (_shown(row.get(column.key), column),)
+            for text in (_escaped(shown(row.get(column.key), column)),)
         ]
         for index, row in enumerate(table.rows)
     ]
@@ -50,16 +50,17 @@ def _padded(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[in
     ]
 
 
-def _shown(cell: Cell, column: Column) -> str:
+def shown(cell: Cell, column: Column) -> str:
+    """A cell as text, numbers with the digits of the column, several values parted by semicolons."""
     if cell is None or cell == "":
         return EMPTY
     if isinstance(cell, tuple):
-        return "; ".join(_shown(one, column) for one in cell) or EMPTY
+        return "; ".join(shown(one, column) for one in cell) or EMPTY
     if isinstance(cell, Estimate):
         return estimate_text(cell, column.digits)
     if isinstance(cell, float):
         return number_text(cell, column.digits)
-    return _escaped(_shortened(str(cell)))
+    return _shortened(str(cell))
 
 
 def estimate_text(estimate: Estimate, digits: int) -> str:
