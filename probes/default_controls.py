@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Any
 
 from cache.arrays import PSEUDO_LAYERS, stored_directions
@@ -11,7 +10,7 @@ from cache.header import read_header
 from cache.provenance import family
 from cache.store_folders import store_paths
 
-from .cells import ALL, JOIN, NONE, CellChoices, train_size
+from .cells import ALL, JOIN, NONE, CellChoices, columns, train_size
 from .extract_command import extract_command
 from .spec import RANDOM_ORIGIN
 from .stores import Arrays, StoreChoice
@@ -57,11 +56,12 @@ def accompanied(choices: CellChoices, stores: StoreChoice) -> Accompanied:
         return Accompanied(batches=(Batch(choices=choices, stores=stores),))
     asked = tuple(dict.fromkeys((NONE, *(name for name in choices.controls if name != DEFAULT))))
     once = _once(choices)
+    layer, direction, pooling = next(columns(choices))
     baseline = replace(
         once,
-        layers=choices.layers[:1],
-        poolings=choices.poolings[:1],
-        directions=choices.directions[:1],
+        layers=(layer,),
+        poolings=(pooling,),
+        directions=(direction,),
         heads=("mean",),
         params=(),
         mix=NONE,
@@ -169,7 +169,7 @@ def _untrained(once: CellChoices, stores: StoreChoice, view: FeatureView) -> Fou
 
 def _arrays(choices: CellChoices) -> Iterator[Arrays]:
     """What the probes of some choices read, feature set by feature set."""
-    for layer, direction, pooling in product(choices.layers, choices.directions, choices.poolings):
+    for layer, direction, pooling in columns(choices):
         yield tuple((part, direction, pooling) for part in layer.split(JOIN))
 
 
