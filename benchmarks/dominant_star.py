@@ -20,7 +20,7 @@ Cells with k of 3, 4.25, 5 and 6, those of 2000 and of 12 stars and of predictio
 added after a first look, as the hardest; they ruled out a floor of a third and equal tails. What is used now was tried
 after that, and judged by the same rule on all cells.
 
-Prints machine, versions, a line for each cell and one for each kind; about eight minutes on one core. `--sets 20` for
+Prints machine, versions, a line for each cell and one for each kind; about ten minutes on one core. `--sets 20` for
 a quick look.
 """
 
