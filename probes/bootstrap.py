@@ -87,16 +87,24 @@ def percentile_ends(replicates: Array, *, level: float = LEVEL) -> Array:
 
 
 def studentised_ends(
-    value: Array, error: Array, replicates: Array, errors: Array, *, level: float = LEVEL
+    value: Array,
+    error: Array,
+    replicates: Array,
+    errors: Array,
+    *,
+    level: float = LEVEL,
+    most: float = np.inf,
 ) -> Array:
     """Lower and upper end, (2, k), of the symmetric bootstrap-t interval; NaN where it is not defined.
 
     value, error (k,): estimate and its standard error; replicates, errors (b, k): the same of every resample. The ends
     are value -+ q error, where a share `level` of |replicate - value| / error of replicate is not above q (Hall 1988,
-    Annals of Statistics 16, 927: of the bootstrap intervals, the one whose coverage errs least).
+    Annals of Statistics 16, 927: of the bootstrap intervals, the one whose coverage errs least); q counts as `most` at
+    most.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         (reach,) = _quantiles(np.abs(replicates - value) / errors, [level])
+        reach = np.minimum(reach, most)
         ends = np.stack([value - reach * error, value + reach * error])
     return np.where((error > 0) & np.isfinite(ends).all(axis=0), ends, np.nan)
 

@@ -27,8 +27,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 KIND = "ceiling"
 CEILING_METHOD = (
-    "version 1; bootstrap over stars, the wider of percentile and symmetric studentised (percentile alone for the "
-    "median, and where one star holds a fifth of the squared error or half of a gap), 95 %, 1000 resamples, seed 0"
+    "version 2; bootstrap over stars, the wider of percentile and symmetric studentised (of a gap 4 standard errors at "
+    "most; percentile alone for the median, and where one star holds a fifth of the squared error or half of a gap), "
+    "95 %, 1000 resamples, seed 0"
 )
 """What a record says about how it was made; the version is raised when a figure changes its meaning."""
 FORMULA = (

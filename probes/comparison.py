@@ -18,11 +18,12 @@ from .rounding import DIGITS
 from .statistics import PAIRED_METHOD, Resamples, spread
 
 KIND = "comparison"
-VERSION = 5
+VERSION = 6
 """Raised when pairs are judged otherwise or more is said of them: older comparisons are made anew.
 
 2: how many stars carry a difference; 3: flips fine enough for all pairs (`flips.FLIPS_PER_PAIR`); 4 and 5: what stands
-without the stars that speak most for it (`carried.carrying_stars`).
+without the stars that speak most for it (`carried.carrying_stars`); 6: how far an interval reaches where a star or two
+hold its standard error (`paired.MOST_ERRORS`).
 """
 
 

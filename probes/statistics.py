@@ -48,8 +48,9 @@ INTERVAL_METHOD = (
 """What a record says about its intervals: the defaults of this package in words."""
 
 PAIRED_METHOD = (
-    "paired bootstrap over stars, the wider of percentile and symmetric studentised (percentile alone where one star "
-    "holds half of the difference), 95 %, 1000 resamples, seed 0; sign flips by star, 9999 flips, seed 0, Holm"
+    "paired bootstrap over stars, the wider of percentile and symmetric studentised (4 standard errors at most; "
+    "percentile alone where one star holds half of the difference), 95 %, 1000 resamples, seed 0; sign flips by star, "
+    "9999 flips, seed 0, Holm"
 )
 """What a comparison says about its intervals and p-values."""
 

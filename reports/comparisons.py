@@ -11,8 +11,9 @@ from .rows import SCORED_KINDS, Row
 from .table import Estimate
 
 METHOD = (
-    "paired bootstrap over stars, the wider of percentile and symmetric studentised (percentile alone where one star "
-    "holds half of the difference), 95 %, 1000 resamples, seed 0; sign flips by star, 9999 flips, seed 0, Holm"
+    "paired bootstrap over stars, the wider of percentile and symmetric studentised (4 standard errors at most; "
+    "percentile alone where one star holds half of the difference), 95 %, 1000 resamples, seed 0; sign flips by star, "
+    "9999 flips, seed 0, Holm"
 )
 """The method of today's comparisons, as their spec says it; those of another are asked last."""
 KIND = "comparison"

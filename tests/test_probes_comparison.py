@@ -14,7 +14,7 @@ from cache.records import read_predictions, read_records, write_record
 from probes.bins import quantile_bins
 from probes.carried import LEAST_EFFECTIVE
 from probes.comparable import comparable, without_repeats
-from probes.comparison import binned, described, n_holding, paired
+from probes.comparison import VERSION, binned, described, n_holding, paired
 from probes.metrics import r2
 from probes.statistics import PAIRED_METHOD, intervals, paired_difference
 from reports.comparisons import METHOD as REPORTED_METHOD
@@ -275,12 +275,13 @@ def test_a_comparison_of_an_older_version_is_made_anew_in_its_place(tmp_path, ca
     assert probes("run", *flags(tmp_path / "f", tmp_path / "r"), "--heads", "ols,ridge") == 0
     assert probes("compare", "--results", tmp_path / "r") == 0
     first = compared(tmp_path / "r", "log_g")
-    older = {name: value for name, value in first.result.items() if name not in ("version", "n_eff")}
-    write_record(tmp_path / "r", kind=first.kind, spec=first.spec, result=older, run=first.run)
-    capsys.readouterr()
-    assert probes("compare", "--results", tmp_path / "r") == 0
-    assert "(on record)" not in capsys.readouterr().out
-    assert compared(tmp_path / "r", "log_g").result == first.result
+    oldest = {name: value for name, value in first.result.items() if name not in ("version", "n_eff")}
+    for older in (oldest, {**first.result, "version": VERSION - 1, "lo": [-9.0], "hi": [9.0]}):
+        write_record(tmp_path / "r", kind=first.kind, spec=first.spec, result=older, run=first.run)
+        capsys.readouterr()
+        assert probes("compare", "--results", tmp_path / "r") == 0
+        assert "(on record)" not in capsys.readouterr().out
+        assert compared(tmp_path / "r", "log_g").result == first.result
 
 
 def test_what_holds_has_a_small_p_an_interval_on_one_side_and_many_stars_behind_it():
