@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .arrays import stored_directions
 from .errors import CacheError
-from .extract_command import EXTRACTS, flag_value, with_flags
+from .extract_command import EXTRACTS, extracts, flag_value, with_flags
 from .header import Header, rebuild_command
 from .runlog import SPLIT_FOLDERS
 from .store_folders import stores_of
@@ -101,11 +101,7 @@ def _made_by(root: Path, split: str, want: Want) -> dict[tuple[str, str], str]:
         for path, header in stores
         if want.admits(header)
     }
-    return {key: text for key, text in commands.items() if _extracts(shlex.split(text))}
-
-
-def _extracts(words: Sequence[str]) -> bool:
-    return words[: len(EXTRACTS)] == EXTRACTS and words[len(EXTRACTS) :] != ["--help"]
+    return {key: text for key, text in commands.items() if extracts(shlex.split(text))}
 
 
 def _names_a_folder(command: str, split: str) -> bool:

@@ -28,6 +28,11 @@ def with_flags(command: str, flags: Mapping[str, str], *, without: Collection[st
     return shlex.join([*changed, *(word for pair in flags.items() for word in pair)])
 
 
+def extracts(words: Sequence[str]) -> bool:
+    """Whether a command line is an extraction that can be run again."""
+    return words[: len(EXTRACTS)] == EXTRACTS and words[len(EXTRACTS) :] != ["--help"]
+
+
 def flag_value(words: Sequence[str], flag: str) -> str | None:
     """The value of a flag of a command line; None where it is not given."""
     for word, following in pairwise((*words, "")):

@@ -40,7 +40,9 @@ SLAB = 4 * BATCH  # rows written at once
 N_WORDS = 10  # random words per row: 5 labels, magnitude, 4 for the night
 
 Magnitude = float | tuple[float, float]
-Progress = Callable[[int], None]  # called with the number of rows that have been finished since the last call
+Progress = Callable[
+    [int], object
+]  # called with the number of rows that have been finished since the last call
 Report = Callable[[str, Path, str], None]  # split, file, 'made' or 'kept'
 
 
