@@ -19,7 +19,7 @@ from .samples import Sample
 from .spec import ProbeRequest, spec_of
 from .splits import Views
 from .statistics import INTERVAL_METHOD, Resamples, doubts, intervals_on
-from .views import Array
+from .views import Array, store_digests
 from .wavelengths import Windows
 
 if TYPE_CHECKING:
@@ -126,12 +126,7 @@ def _bare_result(request: ProbeRequest, views: Views, samples: Samples) -> dict[
         "weights": encoder.get("weights"),
         "architecture": digest_json(encoder.get("config")),
         "model": None,
-        "stores": {
-            key: digest
-            for members in views.values()
-            for view in members
-            for key, digest in view.stores.items()
-        },
+        "stores": store_digests(views),
         **told_kept(request, views, samples),
     }
 
