@@ -1,6 +1,6 @@
 """Result records: what was asked, what came out, and the predictions behind it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,11 @@ def read_arrays(root: Path | str, name: str) -> dict[str, Array]:
     """The array sidecar of a record; empty when it has none. Damaged when it is not what the record names."""
     content = _read_sidecar(Path(root), read_record(root, name), "arrays")
     return {} if content is None else npz_arrays(content)
+
+
+def prediction_columns(labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Names of the columns (truth, prediction) of each label: y, y_hat; of several y_<label>, y_hat_<label>."""
+    return [("y", "y_hat")] if len(labels) == 1 else [(f"y_{label}", f"y_hat_{label}") for label in labels]
 
 
 def read_predictions(root: Path | str, name: str) -> dict[str, Array]:

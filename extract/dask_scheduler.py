@@ -17,7 +17,7 @@ from cache.runlog import git_commit, versions
 from cache.writer import StoreWriter
 
 from .block_task import BlockDone, BlockTask, computed_with
-from .blocks import compute_block
+from .blocks import Results, compute_block
 from .noise import NOISE_VERSION
 
 LOOK_SECONDS = 5.0
@@ -29,9 +29,7 @@ NOT_OF_THE_HOST = ("micro_batch",)
 WORKERS_NEED = "workers need the environment of this machine, and the same paths (a shared file system)"
 
 
-def dask_run(
-    task: BlockTask, n_blocks: int, cluster: Cluster
-) -> Callable[[list[int]], Iterator[tuple[int, BlockDone]]]:
+def dask_run(task: BlockTask, n_blocks: int, cluster: Cluster) -> Callable[[list[int]], Results]:
     """A function that computes blocks on a cluster and yields (block, what became of it).
 
     A block whose worker dies is computed by another one. Raises what `Cluster` and `compute_block` raise, and
@@ -42,7 +40,7 @@ def dask_run(
     # what is unpickled is our own task, and dask itself runs whatever a client sends (docs/cluster.md)
     shared = client.submit(pickle.loads, pickle.dumps(_with_whole_paths(task)), pure=False)
 
-    def run(blocks: list[int]) -> Iterator[tuple[int, BlockDone]]:
+    def run(blocks: list[int]) -> Results:
         with _told_losses(task):
             asked = {client.submit(_compute, shared, block, program(), pure=False): block for block in blocks}
             for future in _as_completed(client, set(asked)):
@@ -100,9 +98,8 @@ def _check_program(asked_by: Mapping[str, Any]) -> None:
         f"{name} {asked_by.get(name)!r} here, {here.get(name)!r} there"
         for name in {**here, **asked_by}
         if asked_by.get(name) != here.get(name)
-        and not (
-            name == "commit" and None in (asked_by.get(name), here.get(name))
-        )  # one of them is not known
+        # a commit that one of them does not know is none
+        and not (name == "commit" and None in (asked_by.get(name), here.get(name)))
     ]
     if told:
         raise ConfigError(

@@ -114,9 +114,8 @@ def _draw_heat(panels: Panels, words: Words) -> Figure:
     figure = new_figure(width, height)
     grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
     values = [row["test_r2"] for row in rows]
-    scale = Normalize(
-        FLOOR, 1.0
-    )  # whatever the scores are: a colour is the same score everywhere, 0.16 does not glow
+    # whatever the scores are: a colour is the same score everywhere, 0.16 does not glow
+    scale = Normalize(FLOOR, 1.0)
     for axes, (name, panel) in zip(grid.flat, panels.items(), strict=False):
         _draw_panel(axes, panel, layers, poolings, scale)
         axes.set_title("\n".join(headings[name]), fontsize=SMALL)
