@@ -47,6 +47,6 @@ step 'a few spectra, and what the network reacts to'
 
 step 'compare all records of a label in pairs; tables, figures, page'
 "$PY" -m probes compare --results "$OUT/results"
-"$PY" -m reports tables --results "$OUT/results" --features "$OUT/features" --out "$OUT/reports" --show layers,heads,controls,progress,labels,audit,ceiling
+"$PY" -m reports tables --results "$OUT/results" --features "$OUT/features" --out "$OUT/reports" --show controls,labels,audit
 "$PY" -m reports page --results "$OUT/results" --features "$OUT/features" --out "$OUT/reports/report.html"
 step 'done: open reports/report.html'

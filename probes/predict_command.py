@@ -18,8 +18,8 @@ from .kinship import check_kin
 from .predict import parts_of, predictions_of
 from .predicted_files import check_out, write_predictions
 from .runner import head_folder
+from .stores import FEATURES
 
-FEATURES = Path("artifacts/features")
 NO_CONTROL = "none"
 
 

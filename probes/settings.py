@@ -10,7 +10,7 @@ from cache.commandline import Command
 
 from .cells import CellChoices
 from .default_controls import DEFAULT
-from .stores import StoreChoice
+from .stores import FEATURES, StoreChoice
 
 
 class ProbeSettings(Command):
@@ -58,9 +58,7 @@ class ProbeSettings(Command):
         "joint fit those without any of its labels); told in the record, and another test set in tables",
     )
     selection: Path | None = Field(None, description="file written by extract run --selection")
-    features: Path = Field(
-        Path("artifacts/features"), description="folder of the stores, without --selection"
-    )
+    features: Path = Field(FEATURES, description="folder of the stores, without --selection")
     family: str | None = Field(None, description="first digits of the family, where several are stored")
     noise_level: float | None = Field(None, description="of the stores, where several are stored")
     test_noise_level: float | None = Field(

@@ -20,6 +20,8 @@ Arrays = tuple[tuple[str, str, str], ...]
 DEVELOPMENT_SPLITS = ("train", "test")
 """Splits without which nothing can be scored; val is needed by heads that choose."""
 ALL_LAYERS = ("all",)
+FEATURES = Path("artifacts/features")
+"""Folder of the stores unless flags say otherwise."""
 
 
 def check_all_alone(layers: tuple[str, ...]) -> None:
@@ -63,9 +65,17 @@ class StoreChoice:
         test_error_input: str | None = None,
         test_draw: int = 0,
     ) -> Self:
-        """The choice that flags name; a selection file is read, and its folder wins."""
+        """The choice that flags name; a selection file is read.
+
+        Raises what reading it raises, ConfigError where `features` is another folder than that of its stores.
+        """
         chosen = None if selection is None else read_selection(selection)
         root = features if chosen is None else chosen.root
+        if features != FEATURES and features.resolve() != root.resolve():
+            raise ConfigError(
+                f"--features {features} beside --selection {selection}, whose stores lie in {root}; "
+                "leave one of them away"
+            )
         return cls(
             root=root,
             selection=chosen,

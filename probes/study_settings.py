@@ -8,7 +8,7 @@ from pydantic import Field
 from cache.commandline import Command
 
 from .cells import CellChoices, with_alpha_on_val
-from .stores import StoreChoice
+from .stores import FEATURES, StoreChoice
 
 
 class StudySettings(Command):
@@ -34,9 +34,7 @@ class StudySettings(Command):
         "joint fit those without any of its labels); told in the record, and another test set in tables",
     )
     selection: Path | None = Field(None, description="file written by extract run --selection")
-    features: Path = Field(
-        Path("artifacts/features"), description="folder of the stores, without --selection"
-    )
+    features: Path = Field(FEATURES, description="folder of the stores, without --selection")
     family: str | None = Field(None, description="first digits of the family, where several are stored")
     noise_level: float | None = Field(None, description="of the stores, where several are stored")
     results: Path = Field(Path("artifacts/results"), description="folder of records, predictions and heads")

@@ -1,6 +1,7 @@
 """The verbs of `python -m reports`."""
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,9 @@ from pydantic_settings import CliPositionalArg
 
 from cache.commandline import Command, Verb
 from cache.errors import ConfigError, UnknownName
+
+WIDTH = 120
+"""Characters of a line where there is no terminal and COLUMNS is not set."""
 
 
 class _OfRecords(Command):
@@ -28,6 +32,8 @@ class TablesSettings(_OfRecords):
     Markdown to read, CSV and ECSV (with units) to compute with, tex (AASTeX deluxetable) and mrt (machine-readable
     format of the AAS journals) for a paper, and tidy.parquet, one row per number of all tables, for pandas. Equal
     records give the same bytes. A score whose feature store is gone or has changed is marked, never hidden.
+
+    What is printed is as much of the tables of --show as the terminal is wide (120 characters where there is none).
     """
 
     out: Path = Field(Path("artifacts/reports"), description="folder to write into")
@@ -36,32 +42,34 @@ class TablesSettings(_OfRecords):
         ("md", "csv", "ecsv", "tex", "mrt", "parquet"), description="formats to write: any of these"
     )
     show: tuple[str, ...] = Field(
-        ("layers", "controls"),
+        ("grid", "controls"),
         description=(
             "tables to print: layers, grid, heads, controls, sizes, noise, draws, pca, bins, importance, audit, "
             "ceiling, progress, published, labels"
         ),
     )
+    rows: int = Field(16, ge=1, description="most rows of a table to print; the files hold all")
 
 
 def run_tables(settings: TablesSettings) -> None:
     """Write all tables and print those asked for."""
-    from .generate import BUILDERS, SUMMARY, left_over, make_tables  # noqa: PLC0415  pandas is needed only now
+    from .formats import check_formats  # noqa: PLC0415  pandas is needed only now
+    from .generate import BUILDERS, SUMMARY, build_tables, left_over, write_tables  # noqa: PLC0415
+    from .render_terminal import terminal  # noqa: PLC0415
+    from .source import read_source  # noqa: PLC0415
 
-    known = (*BUILDERS, SUMMARY)
     for name in settings.show:
-        if name not in known:
-            raise UnknownName("table", name, known)
-    paths = make_tables(
-        settings.results,
-        settings.features,
-        out=settings.out,
-        label=settings.label,
-        formats=settings.formats,
-    )
-    for path in paths:
-        if path.suffix == ".md" and path.stem.split("_")[0] in settings.show:
-            sys.stdout.write(path.read_text() + "\n")
+        if name not in (*BUILDERS, SUMMARY):
+            raise UnknownName("table", name, (*BUILDERS, SUMMARY))
+    check_formats(settings.formats)
+    source = read_source(settings.results, settings.features)
+    documents = build_tables(source, label=settings.label)
+    paths = write_tables(source, documents, out=settings.out, label=settings.label, formats=settings.formats)
+    width = shutil.get_terminal_size((WIDTH, 24)).columns
+    for name, tables in documents.items():
+        if name.split("_")[0] in settings.show:
+            for table in tables:
+                sys.stdout.write(terminal(table, width=width, most_rows=settings.rows) + "\n")
     first = paths[0].suffix
     sys.stdout.write("".join(f"{path}\n" for path in paths if path.suffix == first))
     endings = dict.fromkeys(

@@ -88,7 +88,18 @@ def make_tables(
     """
     check_formats(formats)
     source = read_source(results_root, features_root)
-    documents = build_tables(source, label=label)
+    return write_tables(source, build_tables(source, label=label), out=out, label=label, formats=formats)
+
+
+def write_tables(
+    source: Source,
+    documents: Mapping[str, Sequence[Table]],
+    *,
+    out: Path,
+    label: str | Sequence[str] | None = None,
+    formats: Sequence[str] = FORMATS,
+) -> list[Path]:
+    """Write the documents of a source (see `build_tables`) as `make_tables` does; return the paths."""
     paths = []
     for name, content in build_files(source, documents, label=label, formats=formats).items():
         publish_bytes(out / name, content)

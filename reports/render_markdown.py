@@ -29,7 +29,7 @@ def _grid(table: Table) -> list[str]:
         [
             _bold(text) if (index, column.key) in table.emphasis else text
             for column in table.columns
-            for text in (_shown(row.get(column.key), column),)
+            for text in (_escaped(shown(row.get(column.key), column)),)
         ]
         for index, row in enumerate(table.rows)
     ]
@@ -50,10 +50,11 @@ def _padded(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[in
     ]
 
 
-def _shown(cell: Cell, column: Column) -> str:
+def shown(cell: Cell, column: Column) -> str:
+    """A cell as text, numbers with the digits of the column, several values parted by semicolons."""
     if isinstance(cell, tuple):
-        return "; ".join(_shown(one, column) for one in cell) or EMPTY
-    return _escaped(_shortened(value_text(cell, column)))
+        return "; ".join(shown(one, column) for one in cell) or EMPTY
+    return _shortened(value_text(cell, column))
 
 
 def value_text(value: Value, column: Column) -> str:

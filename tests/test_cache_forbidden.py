@@ -26,10 +26,10 @@ def closed(monkeypatch):
     real = {name: getattr(Path, name) for name in ("exists", "read_bytes", "is_dir", "glob")}
 
     def guarded(name):
-        def method(path, *args):
+        def method(path, *args, **how):
             if folders & set(path.absolute().parents):
                 raise PermissionError(errno.EACCES, "Permission denied", str(path))
-            return real[name](path, *args)
+            return real[name](path, *args, **how)
 
         return method
 

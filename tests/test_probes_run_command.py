@@ -128,6 +128,10 @@ def test_a_selection_names_the_stores(features, tmp_path, capsys):
     assert record.run["encoder"] == "chosen"
     assert FeatureStore.open(other).key not in record.result["stores"]
     assert record.spec["draws"] == {"train": [0, 1], "test": [0]}
+    capsys.readouterr()
+    assert probes("run", *argv, "--selection", selection, "--features", tmp_path / "elsewhere") == 2
+    told = capsys.readouterr().err
+    assert f"--features {tmp_path / 'elsewhere'} beside --selection {selection}, whose stores lie in" in told
     write_selection(selection, select(tmp_path / "f", {"test": stores["test"]}, encoder="chosen"))
     assert probes("run", *argv, "--selection", selection, "--layers", "all") == 2
     assert "the selection holds test, not 'train'" in capsys.readouterr().err
