@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from cache.errors import ConfigError
 
-from ..encoder import NEGATIVE_SLOPE, BlindspotModel1D, Block
+from ..encoder import NEGATIVE_SLOPE, BlindspotModel1D, Block, shift_right
 
 
 def forward(model: BlindspotModel1D, x: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ def forward(model: BlindspotModel1D, x: Tensor) -> Tensor:
             "a network without blindspot sees the pixel it predicts; only blind-spot ones are trained"
         )
     both = torch.cat([x, x.flip(-1)]).unsqueeze(2).contiguous(memory_format=torch.channels_last)
-    left_to_right, right_to_left = _shift_right(_unet(model, both)).chunk(2)
+    left_to_right, right_to_left = shift_right(_unet(model, both)).chunk(2)
     mixed = torch.cat([left_to_right, right_to_left.flip(3)], dim=1)
     for block in model.nin_layers:
         mixed = _block(block, mixed)
@@ -36,7 +36,7 @@ def _unet(model: BlindspotModel1D, x: Tensor) -> Tensor:
     depth = model.config.num_layers
     x = _block(model.encoders[0], x)
     for index in range(1, depth):
-        x = functional.max_pool2d(_shift_right(_block(model.encoders[index], x)), (1, 2))
+        x = functional.max_pool2d(shift_right(_block(model.encoders[index], x)), (1, 2))
         skips.append(x)
     skips.pop()  # the deepest pool is no skip
     x = _block(model.encoders[depth], x)
@@ -67,7 +67,3 @@ def _norm(norm: nn.Module | None, x: Tensor) -> Tensor:
             x, norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.training, momentum, norm.eps
         )
     return x if norm is None else norm(x)
-
-
-def _shift_right(x: Tensor) -> Tensor:
-    return functional.pad(x[..., :-1], (1, 0))
