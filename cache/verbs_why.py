@@ -14,6 +14,7 @@ from .errors import ConfigError
 from .header import read_header
 from .inventory import look, store_folders
 from .lookup import explain, explanation_lines
+from .near_stores import LISTED
 from .nearest import difference_json, field_differences, nearest, relation
 from .plan_file import read_plan
 from .provenance import Provenance, store_key
@@ -23,7 +24,8 @@ class WhySettings(Command):
     """Tell how two stores differ and what they may be used for together, or why a plan's stores are no hits.
 
     A and B are folders of stores or plan files (python -m extract plan ... --plan FILE). With a plan alone, each of
-    its stores is looked up under --root: a hit, or the store that comes nearest and the fields that differ.
+    its stores is looked up where the plan puts it, or under --root: a hit, or the store that comes nearest and the
+    fields that differ.
     Example: python -m cache why artifacts/features/test/0123456789abcdef artifacts/features/test/fedcba9876543210
     Example: python -m cache why plan.json --root artifacts/features
     """
@@ -32,7 +34,10 @@ class WhySettings(Command):
         None, validate_default=True, description="folder of a store, or a plan file"
     )
     b: CliPositionalArg[Path | None] = Field(None, description="another; not needed when A is a plan")
-    root: Path = Field(Path("artifacts/features"), description="folder of the stores a plan is looked up in")
+    root: Path | None = Field(
+        None,
+        description="folder of the stores a plan is looked up in (default: where the plan puts its stores)",
+    )
     as_json: bool = Field(
         default=False, description="one JSON object per pair of stores, or store of the plan"
     )
@@ -96,11 +101,11 @@ def _pair_lines(answer: Mapping[str, Any]) -> Iterator[str]:
     yield f"key {key}, family {family}: {answer['meaning']}\n"
 
 
-def _look_up(plan: Path, root: Path) -> Iterator[dict[str, Any]]:
-    """For every store of the plan the stores that meet it, or the nearest one."""
-    stores = read_plan(plan).stores
-    there = [look(path) for path in store_folders(root)]
-    for split, planned in stores.items():
+def _look_up(path: Path, root: Path | None) -> Iterator[dict[str, Any]]:
+    """For every store of the plan at `path` the stores that meet it, or the nearest one."""
+    plan = read_plan(path)
+    there = [look(store) for store in store_folders(root or Path(plan.request.get("out", LISTED)))]
+    for split, planned in plan.stores.items():
         for store in planned:
             yield {
                 "split": split,

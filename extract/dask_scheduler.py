@@ -1,7 +1,6 @@
 """Row blocks on a dask cluster: one task each, given by dask to one worker at a time and again when that one dies."""
 
 import contextlib
-import functools
 import pickle
 import platform
 from collections.abc import Callable, Iterator, Mapping
@@ -12,13 +11,11 @@ from typing import Any
 from cache.dask_cluster import Cluster
 from cache.errors import BlindspotError, CacheError, ConfigError, InputError, UnknownName
 from cache.header import read_header
-from cache.provenance import NUMERICS, SCHEMA
-from cache.runlog import git_commit, versions
 from cache.writer import StoreWriter
 
 from .block_task import BlockDone, BlockTask, computed_with
 from .blocks import Results, compute_block
-from .noise import NOISE_VERSION
+from .same_program import check_program, program
 
 LOOK_SECONDS = 5.0
 """Between two looks at the cluster while no block comes back."""
@@ -61,19 +58,6 @@ def _with_whole_paths(task: BlockTask) -> BlockTask:
     )
 
 
-@functools.cache  # a worker stays with the program that it has begun with, whatever the files are later
-def program() -> Mapping[str, Any]:
-    """What names the program that this process runs; a commit or version is None where none is known."""
-    commit = git_commit()
-    return {
-        "store schema": SCHEMA,
-        "numerics": NUMERICS,
-        "noise": NOISE_VERSION,
-        "blindspot-probes": versions().get("blindspot-probes"),
-        "commit": commit and commit.rstrip("+"),
-    }
-
-
 def _compute(
     task: BlockTask, block: int, asked_by: Mapping[str, Any]
 ) -> BlockDone | BlindspotError | OSError:
@@ -82,30 +66,17 @@ def _compute(
     Errors are returned: a raised one would be logged there with the whole task.
     """
     try:
-        _check_program(asked_by)
+        check_program(
+            asked_by,
+            worker=f"the dask worker on {platform.node()}",
+            advice="restart the workers after an update, in the environment of this machine",
+        )
         _check_paths(task)
         return compute_block(_of_this_host(task), block)
     except UnknownName as error:  # cannot be sent
         return ConfigError(str(error))
     except (BlindspotError, OSError) as error:
         return error
-
-
-def _check_program(asked_by: Mapping[str, Any]) -> None:
-    """Refuse to compute for another program than this worker's, whatever mixture is accepted."""
-    here = program()
-    told = [
-        f"{name} {asked_by.get(name)!r} here, {here.get(name)!r} there"
-        for name in {**here, **asked_by}
-        if asked_by.get(name) != here.get(name)
-        # a commit that one of them does not know is none
-        and not (name == "commit" and None in (asked_by.get(name), here.get(name)))
-    ]
-    if told:
-        raise ConfigError(
-            f"the dask worker on {platform.node()} runs another program: {', '.join(told)}; restart the workers after "
-            "an update, in the environment of this machine"
-        )
 
 
 def _check_paths(task: BlockTask) -> None:

@@ -62,6 +62,8 @@ def to_request(settings: FewSpectra, **changes: Any) -> ExtractConfig:
         )
     if "," in settings.split:
         raise ConfigError(f"--split {settings.split}: name one split")
+    if "," in settings.device:
+        raise ConfigError(f"--device {settings.device}: a few spectra need one GPU; name one of them")
     taken = set(FewSpectra.model_fields) - {"config", "print_config", "data", "split", "results"}
     fields = {name: getattr(settings, name) for name in taken} | changes
     return ExtractConfig(data=find_data(settings.data, settings.split), command=command_line(), **fields)

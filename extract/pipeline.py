@@ -22,6 +22,7 @@ from .plan import StorePlan, arrays_of, block_rows_of, check_room, open_writer, 
 from .prepare import Prepared, Say, prepare
 from .rates import Rates, write_stats
 from .request import ExtractConfig, without_part
+from .same_program import program
 from .schedulers import runner
 
 WAIT_SECONDS = 1.0
@@ -38,6 +39,8 @@ def extract_features(
     encoder's parameters and buffers are hashed before and after, and a change is an error.
     """
     check_named_files(config)
+    if config.scheduler != "local":
+        program()  # as it is now: an update of its files while ours are checked is noticed by the workers
     for folder in (config.digests, config.encoders, *(config.out / split for split in config.data)):
         sweep(folder.glob(f"{TEMPORARY_PREFIX}*"))
     with prepare(config, say=say, begun=begun) as prepared:

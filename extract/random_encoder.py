@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from cache.atomic import publish_first
+from cache.atomic import publish_first, writing
 from cache.canonical import digest_json
 from cache.errors import CheckpointError, ConfigError
 
@@ -59,7 +59,8 @@ def random_encoder(
         _calibrate(model, config, train=train, fingerprint=fingerprint, mask=mask)
         # other processors round otherwise: whoever else made it meanwhile, one file holds for all
         ours = {"origin": config.checkpoint, IDENTITY: named, WEIGHTS: weights_digest(model)}
-        save_checkpoint(model, path, extra={OURS: ours}, publish=publish_first)
+        with writing(f"{path}: the random encoder"):
+            save_checkpoint(model, path, extra={OURS: ours}, publish=publish_first)
     model = load_encoder(path)
     _check_identity(path, model, read_weights(path).ours.get(IDENTITY), template, config.checkpoint, named)
     model.error_profile = template.error_profile

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cache.errors import FileChanged
+from cache.errors import FileChanged, InputError
 
 from .mask import Mask, mask_digest
 from .sidecar import sidecar_path
@@ -19,12 +19,19 @@ def forgotten_if_changed(
     """Within it a FileChanged has what is remembered of all the files removed, so that the next pass reads them.
 
     A file with other rows than those remembered may have the size, time and inode of before: its time was put back.
+    Where something may not be removed the next pass would find the same: InputError says so.
     """
     try:
         yield
-    except FileChanged:
-        for path in (path for spectra in files for path in sidecars(spectra, remember, mask=mask)):
-            path.unlink(missing_ok=True)
+    except FileChanged as error:
+        try:
+            for path in (path for spectra in files for path in sidecars(spectra, remember, mask=mask)):
+                path.unlink(missing_ok=True)
+        except OSError as refused:
+            raise InputError(
+                f"{error}; {refused.filename} still tells of the old rows and cannot be removed ({refused.strerror}): "
+                "have it removed, or name another folder with --digests"
+            ) from error
         raise
 
 

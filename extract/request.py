@@ -213,7 +213,8 @@ def find_data(data: str, split: str | None = None) -> dict[str, tuple[Path, ...]
         return {asked[0] if asked else "test": tuple(Path(part) for part in data.split(","))}
     found: dict[str, tuple[Path, ...]] = {}
     for name in asked or SPLITS:
-        paths = [folder / name / file for file in DATA_NAMES if (folder / name / file).exists()]
+        # a link to nothing too: it is opened, and refused, and not passed over
+        paths = [folder / name / file for file in DATA_NAMES if os.path.lexists(folder / name / file)]
         if paths:
             found[name] = (_only(*paths),)
         elif asked:

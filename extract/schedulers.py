@@ -6,11 +6,12 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextvars import ContextVar
 from multiprocessing.connection import wait
+from typing import Any
 
 from cache.dask_cluster import Cluster
 from cache.errors import CacheError
@@ -19,10 +20,14 @@ from cache.progress import Advance
 from .block_task import BlockDone, BlockTask
 from .blocks import Results, compute_block, compute_blocks
 from .dask_scheduler import dask_run
+from .same_program import check_program, program
 
 Run = Callable[[list[int]], Results]
 """Computes blocks and yields (block, what became of it) as they come."""
 
+_ASKED: ContextVar[tuple[bytes, Mapping[str, Any]]] = ContextVar(
+    "the task of this worker process, pickled; for whom"
+)
 _TASK: ContextVar[BlockTask] = ContextVar("the task of this worker process")
 
 
@@ -48,7 +53,7 @@ def _processes(task: BlockTask, workers: int) -> Iterator[Run]:
     """Worker processes, each with one compute task at a time."""
     context = multiprocessing.get_context("spawn")
     # pickled here and once: the pool would do it for every worker, and put tensors into memory that all share
-    of_worker = (pickle.dumps(task),)
+    of_worker = (pickle.dumps(task), program())
     with ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=of_worker) as pool:
 
         def run(blocks: list[int]) -> Results:
@@ -68,12 +73,12 @@ def _processes(task: BlockTask, workers: int) -> Iterator[Run]:
             raise
 
 
-def _begin_worker(pickled: bytes) -> None:
-    """Ready this process for the blocks of a task, which stays here."""
+def _begin_worker(pickled: bytes, asked_by: Mapping[str, Any]) -> None:
+    """Ready this process for the blocks of a task, which stays here, of the program `asked_by`."""
     # Ctrl-C reaches all processes of a terminal; the parent ends the pool, a traceback per worker helps nobody
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    _TASK.set(pickle.loads(pickled))  # noqa: S301  from our parent
+    _ASKED.set((pickled, asked_by))
 
 
 def _end_with_the_parent() -> None:
@@ -85,4 +90,10 @@ def _end_with_the_parent() -> None:
 
 
 def _compute(block: int) -> BlockDone:
+    """Compute a block; ConfigError where the files of the program, read anew by this process, are others by now."""
+    if _TASK.get(None) is None:
+        pickled, asked_by = _ASKED.get()
+        advice = "its files were updated meanwhile: run the same command again"
+        check_program(asked_by, worker="a worker process", advice=advice)
+        _TASK.set(pickle.loads(pickled))  # noqa: S301  from our parent
     return compute_block(_TASK.get(), block)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cache.atomic import publish_json
+from cache.atomic import publish_json, writing
 from cache.canonical import digest_json, read_sealed, sha256
 from cache.errors import ConfigError, SchemaVersion
 from cache.progress import Advance, progress
@@ -96,7 +96,8 @@ def saved_train_error(
 ) -> tuple[TrainError, Path]:
     """Find `train-error-<digest>.json` of this train split in `folder`, or make it; what it holds, and where it is.
 
-    The digest is that of the versions, the input, the rows kept and the mask.
+    The digest is that of the versions, the input, the rows kept and the mask. Raises ConfigError for a file of others
+    under this name.
     """
     identity = {
         "version": TRAIN_ERROR_VERSION,
@@ -110,11 +111,24 @@ def saved_train_error(
         with progress(len(known.kept), "errors of train", unit="spectra") as advance:
             fitted = fit_train_error(train, known, mask=mask, advance=advance)
         arrays = {name: getattr(fitted, name).tolist() for name in _ARRAYS}
-        publish_json(
-            path,
-            {"kind": KIND, **identity, "wave": wave_digest(train.wave), "n_rows": len(known.kept), **arrays},
+        with writing(f"{path}: the errors of train"):
+            publish_json(
+                path,
+                {
+                    "kind": KIND,
+                    **identity,
+                    "wave": wave_digest(train.wave),
+                    "n_rows": len(known.kept),
+                    **arrays,
+                },
+            )
+    found, told = load_train_error(path, wave=train.wave, mask=mask), read_sealed(path)
+    if other := [name for name, value in identity.items() if told[name] != value]:
+        raise ConfigError(
+            f"{path}: is of another train split ({', '.join(other)} differ): it was renamed or replaced; take it away, "
+            "and the next run makes it anew"
         )
-    return load_train_error(path, wave=train.wave, mask=mask), path
+    return found, path
 
 
 def load_train_error(path: Path, *, wave: Float64s, mask: Mask | None) -> TrainError:

@@ -158,6 +158,16 @@ def test_why_of_two_stores(tmp_path, capsys):
     assert told["differences"][1] == {"field": "error_input", "a": "true", "b": "zero"}
 
 
+def test_a_plan_is_looked_up_where_it_puts_its_stores(tmp_path, capsys, monkeypatch):
+    hit = make_store(tmp_path / "features", provenance(arrays=(FORWARD, BACKWARD)))
+    path = tmp_path / "plan.json"
+    request = {"out": str(tmp_path / "features")}
+    write_plan(path, Plan("made up", {"train": (planned(provenance("train")),)}, request))
+    monkeypatch.chdir(tmp_path)
+    assert cache("why", path) == 0
+    assert f"hit: {hit}" in capsys.readouterr().out
+
+
 def test_why_of_a_plan_tells_hits_and_the_nearest(tmp_path, capsys):
     root = tmp_path / "features"
     hit = make_store(root, provenance(arrays=(FORWARD, BACKWARD)))

@@ -114,3 +114,8 @@ def test_what_is_on_record_is_left_as_it_is_until_what_it_rests_on_changes(
     again = read_arrays(tmp_path / "results", name)
     assert set(again) == set(arrays)
     assert all(np.array_equal(again[array], arrays[array]) for array in arrays)
+
+
+def test_several_gpus_are_refused(survey, tmp_path):
+    with pytest.raises(ConfigError, match="--device cuda:0,1: a few spectra need one GPU"):
+        make_examples(settings(survey, tmp_path, device="cuda:0,1"))

@@ -181,6 +181,9 @@ def test_train_errors_are_those_of_a_plain_loop(opened, tmp_path, masked):
         saved_train_error(tmp_path, spectra, dropped, mask=np.arange(N_PIXELS) % 2 == 0)[1],
     ]
     assert len({path, *others}) == 3
+    others[0].replace(path)
+    with pytest.raises(ConfigError, match=r"is of another train split \(rows differ\): it was renamed"):
+        saved_train_error(tmp_path, spectra, dropped, mask=mask)
 
 
 def test_files_of_train_errors_that_do_not_fit_are_refused(opened, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 from cache.errors import ConfigError, InputError, UnknownName
 from extract.request import ExtractConfig, find_data
+from extract.spectra import open_spectra
 
 DATA = {"test": (Path("a.h5"),)}
 
@@ -84,6 +85,15 @@ def test_a_folder_gives_the_splits_it_holds(folder):
     assert find_data(str(folder)) == found
     assert find_data(str(folder), "train") == {"train": found["train"]}
     assert find_data(str(folder), "test,train") == found
+
+
+def test_a_split_whose_file_is_a_link_to_nothing_is_not_passed_over(folder):
+    (folder / "val").mkdir()
+    (folder / "val/dataset.h5").symlink_to(folder / "gone.h5")
+    found = find_data(str(folder))
+    assert found["val"] == (folder / "val/dataset.h5",)
+    with pytest.raises(InputError, match=r"val/dataset.h5: does not exist"):
+        open_spectra(found["val"])
 
 
 def test_an_index_that_leaves_out_the_file_beside_it_is_refused(folder):

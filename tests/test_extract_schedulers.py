@@ -24,11 +24,12 @@ from cache.dask_cluster import Cluster
 from cache.errors import CacheError, ConfigError, InputError, Stale, UnknownName
 from cache.new_cluster import make_cluster
 from cache.writer import StoreWriter
-from extract import dask_scheduler, pipeline
-from extract.dask_scheduler import _compute, _told_losses, program
+from extract import dask_scheduler, pipeline, schedulers
+from extract.dask_scheduler import _compute, _told_losses
 from extract.pipeline import extract_features
 from extract.plan import open_writer, row_table
 from extract.prepare import prepare
+from extract.same_program import PACKAGES, program, source_digest
 from extract.schedulers import runner
 
 BLOCK_ROWS = 3
@@ -222,17 +223,34 @@ def test_a_worker_without_the_device_says_so(task):
     assert f"the worker on {platform.node()} cannot use cuda:63: " in str(found)
 
 
-@pytest.mark.parametrize("name", ["store schema", "numerics", "noise", "blindspot-probes", "commit"])
+@pytest.mark.parametrize("name", ["store schema", "numerics", "noise", "blindspot-probes", "source files"])
 def test_a_worker_that_runs_another_program_is_refused_even_when_mixed(task, name):
-    client = {**program(), "commit": program()["commit"] or "1" * 12, name: "other"}
-    found = _compute(mixed_too(task), 0, client)
-    assert isinstance(found, ConfigError) or (name == "commit" and program()["commit"] is None)
+    found = _compute(mixed_too(task), 0, {**program(), name: "other"})
+    assert isinstance(found, ConfigError)
     assert f"the dask worker on {platform.node()} runs another program: {name} 'other' here, " in str(found)
     assert "restart the workers after an update" in str(found)
 
 
-def test_a_commit_that_is_not_known_is_not_compared(task):
-    assert dask_scheduler._check_program({**program(), "commit": None}) is None
+def test_another_program_is_known_by_its_files_whether_committed_or_not(tmp_path):
+    for package in PACKAGES:
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "one.py").write_text("ONE = 1")
+    first = source_digest(tmp_path)
+    (tmp_path / "extract/notes.md").write_text("no program")
+    assert source_digest(tmp_path) == first
+    (tmp_path / "extract/one.py").write_text("ONE = 2")
+    assert source_digest(tmp_path) != first
+
+
+def test_worker_processes_of_an_updated_program_are_refused(files, tmp_path, monkeypatch):
+    """They import its files anew, which an update may have changed since the command began."""
+    monkeypatch.setattr(schedulers, "program", lambda: {**program(), "numerics": 0})
+    with pytest.raises(
+        ConfigError, match=r"worker process runs another program: numerics 0 here, \d+ there; its"
+    ):
+        extract_features(asked({"test": files["test"]}, tmp_path, scheduler="processes", jobs=2, mixed=True))
+    (store,) = (tmp_path / "features/test").iterdir()
+    assert len(StoreWriter.open(store).pending()) == 6
 
 
 def test_lost_clusters_are_told_with_what_is_committed(task):
@@ -355,7 +373,7 @@ from concurrent.futures import ProcessPoolExecutor
 from extract.schedulers import _begin_worker
 
 context = multiprocessing.get_context("spawn")
-pool = ProcessPoolExecutor(1, context, initializer=_begin_worker, initargs=(pickle.dumps(None),))
+pool = ProcessPoolExecutor(1, context, initializer=_begin_worker, initargs=(pickle.dumps(None), {}))
 assert pool.submit(os.getpid).result() != os.getpid()
 print("ready", flush=True)
 signal.pause()

@@ -1,6 +1,7 @@
 """A file that changed and had its time put back: every command says so once, and then reads it anew."""
 
 import os
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -9,6 +10,7 @@ from hdf5_fixtures import write_flat_layout
 from survey_fakes import CHECKPOINT, LAYER, POOLING, SIZES, YAML, stars
 
 from cache.commandline import main
+from cache.errors import FileChanged, InputError
 from extract.cli import VERBS
 from extract.fingerprint import fingerprint
 from extract.remembered import forgotten_if_changed, sidecars
@@ -91,3 +93,23 @@ def test_only_a_change_has_digests_forgotten(tmp_path):
         with pytest.raises(KeyboardInterrupt), forgotten_if_changed([spectra], tmp_path, mask=None):
             raise KeyboardInterrupt
         assert all(sidecar.exists() for sidecar in sidecars(spectra, tmp_path, mask=None))
+
+
+def test_digests_that_may_not_be_removed_are_named(tmp_path, monkeypatch):
+    """The change is told all the same, and why the next run would tell it again."""
+    path = write_flat_layout(tmp_path / "x.h5", stars(3, 0))
+
+    def refuse(self, *, missing_ok):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    with open_spectra(path) as spectra:
+        fingerprint(spectra, remember=tmp_path)
+        (sidecar,) = sidecars(spectra, tmp_path, mask=None)
+        monkeypatch.setattr(Path, "unlink", refuse)
+        told = rf"row 1 differs; the file changed .*{sidecar.name} still tells .*\(Permission denied\).*--digests"
+        with (
+            pytest.raises(InputError, match=told) as caught,
+            forgotten_if_changed([spectra], tmp_path, mask=None),
+        ):
+            raise FileChanged("row 1 differs")
+    assert isinstance(caught.value.__cause__, FileChanged)

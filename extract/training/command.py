@@ -13,10 +13,10 @@ from pydantic import Field
 from cache.atomic import publish_json
 from cache.canonical import read_sealed
 from cache.commandline import Command, Verb
-from cache.errors import ConfigError
+from cache.errors import CheckpointError, ConfigError
 from cache.progress import progress
 
-from ..checkpoint import save_checkpoint, weights_digest
+from ..checkpoint import load_encoder, save_checkpoint, weights_digest
 from ..choices import devices_of
 from ..engine import choose_device
 from .allocator import keep_freed_memory
@@ -85,7 +85,8 @@ class PretrainSettings(Command):
 def run(settings: PretrainSettings) -> None:
     """Train, or go on training; write the encoder and its papers; say how well it denoises.
 
-    A finished encoder of the same recipe is kept as it is. Raises ConfigError when --out holds one of another recipe.
+    A finished encoder of the same recipe is kept as it is. Raises ConfigError when --out holds one of another recipe,
+    CheckpointError when its weights are not those of its record.
     """
     recipe = settings.recipe()
     recipe.check()
@@ -144,7 +145,14 @@ def _finished(out: Path, recipe: Recipe, *, half: bool) -> bool:
             + "\n  ".join(differences)
             + "\nname another --out"
         )
-    return (out / CHECKPOINT).exists() and (out / YAML).exists()
+    if not (out / CHECKPOINT).exists() or not (out / YAML).exists():
+        return False
+    if (found := weights_digest(load_encoder(out / CHECKPOINT))) != record["weights"]:
+        raise CheckpointError(
+            f"{out / CHECKPOINT}: its weights are {found:.16}, and {out / RECORD} tells of {record['weights']:.16}: "
+            "one of them was replaced; remove the folder to train again, or name another --out"
+        )
+    return True
 
 
 def _say(entry: dict[str, Any]) -> None:

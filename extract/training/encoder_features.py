@@ -74,7 +74,8 @@ class EncoderFeatures(nn.Module):
     def make_attention(self, x: Tensor) -> None:
         """Make the attention, if any, for feature maps of the size that input like x (B, C_in, L) gives."""
         if self._n_heads:
-            for stream, feature_map in self._maps(x[:1]).items():
+            device = next(self.encoder.parameters()).device  # x is not yet there
+            for stream, feature_map in self._maps(x[:1].to(device)).items():
                 _, n_channels, n_cells = feature_map.shape
                 self.attention[_attention_of(stream)] = AttentionPooling(n_channels, n_cells, self._n_heads)
 

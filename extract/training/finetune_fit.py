@@ -13,12 +13,13 @@ import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from numpy.typing import NDArray
 
+from cache.atomic import sync
 from cache.errors import ConfigError, Damaged
 from cache.progress import Advance, progress
 
 from ..prepare import Prepared
 from .encoder_features import EncoderFeatures
-from .finetune import Scaling, column_scaling, label_scaling, torch_threads
+from .finetune import LearningCurve, Scaling, column_scaling, label_scaling, torch_threads
 from .finetune_module import EndToEnd, curve_of
 from .finetune_order import EpochBatches, FinetuneData
 from .finetune_recipe import FinetuneRecipe, Machine
@@ -47,7 +48,9 @@ class KeepState(lightning.Callback):  # type: ignore[misc]  # lightning is not l
             # False: the optimiser's state too, which a resumed training needs; it is read with weights_only=True
             trainer.save_checkpoint(temporary, weights_only=False)
             if trainer.is_global_zero:
+                sync(temporary)
                 temporary.replace(self._folder / name)
+                sync(self._folder)
         if stalled(pl_module):
             trainer.should_stop = True
 
@@ -148,6 +151,7 @@ def fit(
             except SystemExit as stop:  # what Lightning makes of Ctrl-C
                 raise KeyboardInterrupt from stop
     best = _read_state(folder / BEST)
+    _check_best(folder / BEST, curve_of(best), module.curve)
     module.load_state_dict(best["state_dict"])
     return bool(trainer.is_global_zero)
 
@@ -186,6 +190,18 @@ def _read_state(path: Path) -> dict[str, Any]:
             f"{path}: not a whole training state ({error}); remove its folder, the training starts anew"
         ) from error
     return state
+
+
+def _check_best(path: Path, kept: LearningCurve, curve: LearningCurve) -> None:
+    """Refuse weights that are not those of the epoch that the curve chooses (Damaged).
+
+    So it is when a kill came between the two files and the epoch, computed once more, came out otherwise (on a GPU).
+    """
+    if kept.mean_val_r2 != curve.mean_val_r2[: curve.best + 1]:
+        raise Damaged(
+            f"{path}: holds epoch {len(kept.mean_val_r2) - 1} of a training, and val R2 of this one chooses epoch "
+            f"{curve.best} of {len(curve.mean_val_r2)}; remove its folder, the training starts anew"
+        )
 
 
 @contextlib.contextmanager

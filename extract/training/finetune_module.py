@@ -145,7 +145,7 @@ class EndToEnd(lightning.LightningModule):  # type: ignore[misc]  # lightning is
         self._masks = make_masks([self.recipe.seed + rank], [self.recipe.dropout], self.device)
         if self._resumed is not None:
             self._plateau.load_state_dict(self._resumed["plateau"])
-            self._masks.restore(self._resumed["masks"])
+            self._masks.restore([self._resumed["masks"], *self._resumed.get("masks_of_others", ())][rank])
             self._resumed = None
 
     def on_train_epoch_start(self) -> None:
@@ -185,16 +185,27 @@ class EndToEnd(lightning.LightningModule):  # type: ignore[misc]  # lightning is
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put in what Lightning does not know of: plain values and tensors alone, for loading with weights_only."""
+        masks = of_every_process(self._masks.state())
         checkpoint[STATE] = {
             "curve": {name: torch.from_numpy(values) for name, values in self.curve.state().items()},
             "plateau": {name: plain(value) for name, value in self._plateau.state_dict().items()},
-            "masks": self._masks.state(),
+            "masks": masks[0],
+            "masks_of_others": masks[1:],
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the curve at once, the rest when training starts."""
         self._resumed = checkpoint[STATE]
         self.curve = curve_of(checkpoint)
+
+
+def of_every_process(own: dict[str, Any]) -> list[dict[str, Any]]:
+    """What each of the processes that train together gives, by rank; every one must call this."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [own]
+    found: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(found, own)
+    return found
 
 
 def curve_of(checkpoint: dict[str, Any]) -> LearningCurve:

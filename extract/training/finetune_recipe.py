@@ -135,6 +135,11 @@ class Machine:
     n_workers: int
 
     @property
+    def n_processes(self) -> int:
+        """Processes that share each batch: one for each GPU, or as many as asked for on the processor."""
+        return self.devices if isinstance(self.devices, int) else len(self.devices)
+
+    @property
     def first_device(self) -> str:
         """Where what is not Lightning's runs: features before the training, scores after it."""
         return "cpu" if self.accelerator == "cpu" else f"cuda:{self.devices[0]}"

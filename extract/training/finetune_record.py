@@ -37,16 +37,22 @@ Float64s = NDArray[np.float64]
 Splits = Mapping[str, SplitSpectra]
 
 
-def spec_of(prepared: Prepared, recipe: FinetuneRecipe, n_rows: Mapping[str, int | None]) -> dict[str, Any]:
-    """What names the record: everything that determines the training, under the names of a probe's spec."""
+def spec_of(
+    prepared: Prepared, recipe: FinetuneRecipe, n_rows: Mapping[str, int | None], *, n_processes: int = 1
+) -> dict[str, Any]:
+    """What names the record: everything that determines the training, under the names of a probe's spec.
+
+    Of several processes each drops units of its own, and its norms go by its share of the batch, so their number is
+    told where there are more than one. A random encoder is a control while it is frozen; one that learns is trained.
+    """
     provenance = {split: plans[0].provenance for split, plans in prepared.plans.items()}
     first, config, choice = provenance["train"], prepared.config, recipe.choice
     drawn = config.noise == "draw"
     draws = "fresh" if recipe.train_draws is None else recipe.train_draws
-    random = is_random(str(first["encoder"]["origin"]))
+    untrained = is_random(str(first["encoder"]["origin"])) and recipe.freeze_encoder
     return {
         "head": recipe.head,
-        "params": recipe.params(),
+        "params": recipe.params() | ({"processes": n_processes} if n_processes > 1 else {}),
         "probe_version": VERSION,
         "labels": list(recipe.labels),
         "features": {
@@ -71,7 +77,7 @@ def spec_of(prepared: Prepared, recipe: FinetuneRecipe, n_rows: Mapping[str, int
         "test_size": n_rows.get("test"),
         "seed": recipe.seed,
         "error_input": first["error_input"],
-        "control": "random_encoder" if random else "none",
+        "control": "random_encoder" if untrained else "none",
         "selection": "val_r2",
         "data_kind": "mock" if "mock" in {p["data_kind"] for p in provenance.values()} else "real",
         "cross": [],

@@ -48,7 +48,12 @@ def _draws(settings: FinetuneSettings) -> int | None:
         return None
     if not settings.train_draws.isdigit():
         raise ConfigError(f"--train-draws {settings.train_draws}: expected fresh, or a number of draws")
-    return int(settings.train_draws)
+    draws = int(settings.train_draws)
+    if settings.noise != "draw" and draws > 1:
+        raise ConfigError(
+            f"--noise {settings.noise} has one realisation; --train-draws {draws} makes no sense with it: leave it out"
+        )
+    return draws
 
 
 def machine_of(settings: FinetuneSettings) -> Machine:

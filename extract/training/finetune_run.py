@@ -1,13 +1,18 @@
 """One end-to-end training from its settings to its record."""
 
+import contextlib
 import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_only
+
+from cache.atomic import make_folders
 from cache.commandline import say
 from cache.errors import CheckpointError
+from cache.locks import exclusive
 from cache.records import record_path, run_id, write_record
 from cache.runlog import data_name, run_log
 
@@ -34,30 +39,32 @@ def finetune(settings: FinetuneSettings) -> str:
 
     A learning encoder is written beside its state, for `extract run --checkpoint`. Float32 is exact on a GPU too, where
     torch's own default rounds the inputs of convolutions to TF32. Raises ConfigError, CheckpointError,
-    InputError, LeakError and ProbeError before training for whatever cannot be meant.
+    InputError, LeakError and ProbeError before training for whatever cannot be meant, Busy where another command
+    is at it.
     """
     recipe, machine = recipe_of(settings), machine_of(settings)
     request = request_of(settings)
     started = time.time()
-    with prepare(request, say=say) as prepared, exact_float32():
+    with prepare(request, say=say) as prepared, exact_float32(), contextlib.ExitStack() as held:
         if settings.model:
             check_model(settings.model, prepared.model.config, settings.encoder_ckpt)
         recipe = recipe.of_network(prepared.model.config.num_layers)
         n_rows = {"train": settings.num_samples, "test": settings.num_test_samples}
         chosen = choose_rows(prepared, recipe.labels, n_rows, missing=settings.missing_labels)
-        spec = {**spec_of(prepared, recipe, n_rows), **chosen.for_spec()}
+        spec = spec_of(prepared, recipe, n_rows, n_processes=machine.n_processes) | chosen.for_spec()
         name = run_id(KIND, spec)
         if record_path(settings.results, name).exists() and not settings.refit:
             say(f"{name[:12]} is on record in {settings.results}; --refit trains it again")
             return name
         folder = settings.out / name[:DIGITS]
-        if settings.refit and record_path(settings.results, name).exists():
-            shutil.rmtree(folder, ignore_errors=True)
         splits = load_splits(prepared, recipe.labels, chosen.rows)
         check_disjoint({split: source.stars for split, source in splits.items()})
         before = weights_digest(prepared.model)
         data = FinetuneData(prepared, splits, recipe, n_workers=machine.n_workers)
         module = make_module(prepared, data, recipe, machine)
+        held.enter_context(_alone(folder))
+        if settings.refit and record_path(settings.results, name).exists() and rank_zero_only.rank == 0:
+            shutil.rmtree(folder, ignore_errors=True)
         leads = fit(module, data, recipe, machine, folder=folder, loggers=loggers_of(settings, folder, name))
         if leads:
             files = {split: data_name(spectra.files) for split, spectra in prepared.spectra.items()}
@@ -69,6 +76,15 @@ def finetune(settings: FinetuneSettings) -> str:
             told = {**result_of(module, splits, y_hat, weights=before), **chosen.for_result()}
             _write(settings, module, splits, y_hat, spec=spec, result=told, about=about, folder=folder)
     return name
+
+
+def _alone(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Keep a training from the same command elsewhere (Busy); processes that share it follow the first."""
+    if rank_zero_only.rank != 0:
+        return contextlib.nullcontext()
+    make_folders(folder.parent)
+    lock = folder.with_name(f"{folder.name}.lock")
+    return exclusive(lock, what="this training", without_locks="go on")
 
 
 def _write(
@@ -90,6 +106,7 @@ def _write(
             f"{result['encoder_after'][:12]} after; nothing was recorded. Remove {folder} and report this"
         )
     if not module.recipe.freeze_encoder:
+        encoder.origin = "checkpoint"  # trained by now, also one that began with random weights
         save_checkpoint(encoder, folder / FINETUNED)
     write_record(
         settings.results,

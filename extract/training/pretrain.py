@@ -54,7 +54,7 @@ class Pretrained:
 
 
 class _Training:
-    """What a snapshot holds: network, optimiser, steps done, history."""
+    """What a snapshot holds: network, optimiser, steps done, history, losses since its last entry."""
 
     def __init__(self, recipe: Recipe, device: str) -> None:
         self.recipe = recipe
@@ -66,6 +66,7 @@ class _Training:
         self.step = 0
         self.seconds = 0.0
         self.history: list[dict[str, Any]] = []
+        self.since_report: list[float] = []
 
     def save(self, path: Path) -> None:
         content = {
@@ -75,6 +76,7 @@ class _Training:
             "step": self.step,
             "seconds": self.seconds,
             "history": self.history,
+            "since_report": self.since_report,
         }
         with replacing(path) as temporary:
             torch.save(content, temporary)
@@ -91,6 +93,7 @@ class _Training:
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.step, self.seconds, self.history = content["step"], content["seconds"], content["history"]
+        self.since_report = content.get("since_report", [])  # snapshots of before had none
 
 
 def pretrain(recipe: Recipe, watch: Watch) -> Pretrained:
@@ -126,20 +129,19 @@ def _loop(training: _Training, feeder: Feeder | AheadFeeder, validation: Batch, 
     training.model.train()
     total = training.recipe.steps
     started = time.monotonic() - training.seconds
-    since_report: list[float] = []
     while training.step < total:
-        since_report.append(train_step(training, feeder.batch(training.step)))
+        training.since_report.append(train_step(training, feeder.batch(training.step)))
         training.step += 1
         watch.advance(1)
         if training.step % watch.report_every == 0 or training.step == total:
             entry = {
                 "step": training.step,
-                "loss": math.fsum(since_report) / len(since_report),
+                "loss": math.fsum(training.since_report) / len(training.since_report),
                 "lr": learning_rate(training.recipe, training.step - 1),
                 **val_scores(training.model, validation),
                 "seconds": round(time.monotonic() - started, 1),
             }
-            since_report = []
+            training.since_report = []
             training.history.append(entry)
             watch.report(entry)
         if training.step % watch.snapshot_every == 0 or training.step == total:
