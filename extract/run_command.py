@@ -61,7 +61,11 @@ class RunSettings(Command):
         ("seg_mean_K8",), description="global_mean, mean_max, seg_mean_K8 (any K); none for the pseudo-layers"
     )
     directions: tuple[str, ...] = Field(("forward",), description="forward, backward")
-    noise: Literal["draw", "stored", "none"] = Field("draw", description="where the noise comes from")
+    noise: Literal["draw", "stored", "none"] = Field(
+        "draw",
+        description="where the noise comes from: drawn onto the flux, stored (the file's noisy flux, as it is), or "
+        "none; flux below 0 is taken as 0 with draw and none",
+    )
     noise_level: float = Field(1.0, description="noise in units of the file's error")
     draws: int = Field(1, description="noise realisations 0, 1, ... of every spectrum")
     seed: int = Field(0, description="of the noise")

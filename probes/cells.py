@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from cache.arrays import PSEUDO_LAYERS
 from cache.errors import ConfigError, UnknownName
 
 from .features import FeaturePart, n_segments
@@ -22,6 +23,7 @@ EACH = "each"
 ALL_BUT_EACH = "all-but-each"
 """Stands for all segments of a pooling but one, for every one."""
 NONE = "none"
+FORWARD = "forward"
 SOFTMAX = "softmax"
 MIXES = (NONE, SOFTMAX)
 
@@ -107,6 +109,31 @@ def arrays_of(request: ProbeRequest) -> tuple[tuple[str, str, str], ...]:
     return tuple((part.layer, part.direction, part.pooling) for part in request.features)
 
 
+def columns(choices: CellChoices) -> Iterator[tuple[str, str, str]]:
+    """The (layers, direction, pooling) of the product that `extract run` stores; layers may be joined by '+'.
+
+    Pooling `none` is for inputs (PSEUDO_LAYERS) alone, and these have the direction forward, whichever are asked for.
+    Raises ConfigError for layers of which nothing is left.
+    """
+    for layer in choices.layers:
+        parts = layer.split(JOIN)
+        network = [part for part in parts if part not in PSEUDO_LAYERS]
+        poolings = [name for name in choices.poolings if name != NONE or not network]
+        if not poolings:
+            raise ConfigError(
+                f"--layers {layer} with --poolings {NONE}: pooling {NONE!r} is for {', '.join(PSEUDO_LAYERS)}; "
+                f"{', '.join(network)} needs another, such as seg_mean_K8"
+            )
+        directions = choices.directions if len(network) == len(parts) else (FORWARD,)
+        if network and not set(directions) <= set(choices.directions):
+            raise ConfigError(
+                f"--layers {layer} with --directions {','.join(choices.directions)}: inputs of the network are stored "
+                f"forward alone; join layers of the network with them as --directions {FORWARD}"
+            )
+        for direction, pooling in itertools.product(directions, poolings):
+            yield layer, direction, pooling
+
+
 def _seed_matters(request: ProbeRequest) -> bool:
     """Whether another seed may give another answer: of the head, the shuffling, or the choice of stars."""
     return (
@@ -119,7 +146,7 @@ def _seed_matters(request: ProbeRequest) -> bool:
 def _features(choices: CellChoices) -> Iterator[_Features]:
     """Every choice of columns, those of one store beside each other."""
     axes = [_number("--pca", k, NONE) for k in choices.pca]
-    for layer, direction, pooling in itertools.product(choices.layers, choices.directions, choices.poolings):
+    for layer, direction, pooling in columns(choices):
         parts = tuple(
             FeaturePart(layer=part, pooling=pooling, direction=direction) for part in layer.split(JOIN)
         )

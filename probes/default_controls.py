@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Any
+
+import numpy as np
 
 from cache.arrays import PSEUDO_LAYERS
 from cache.errors import BlindspotError, NotExtracted
@@ -12,8 +13,9 @@ from cache.header import read_header
 from cache.provenance import family
 from cache.store_folders import store_paths
 
-from .cells import ALL, JOIN, NONE, CellChoices, train_size
+from .cells import ALL, JOIN, NONE, CellChoices, columns, train_size
 from .extract_command import extract_command
+from .samples import DROP
 from .spec import RANDOM_ORIGIN
 from .stores import Arrays, StoreChoice
 from .views import FeatureView
@@ -58,11 +60,12 @@ def accompanied(choices: CellChoices, stores: StoreChoice) -> Accompanied:
         return Accompanied(batches=(Batch(choices=choices, stores=stores),))
     asked = tuple(dict.fromkeys((NONE, *(name for name in choices.controls if name != DEFAULT))))
     once = _once(choices)
+    layer, direction, pooling = next(columns(choices))
     baseline = replace(
         once,
-        layers=choices.layers[:1],
-        poolings=choices.poolings[:1],
-        directions=choices.directions[:1],
+        layers=(layer,),
+        poolings=(pooling,),
+        directions=(direction,),
         heads=("mean",),
         params=(),
         mix=NONE,
@@ -118,15 +121,21 @@ def _inputs(once: CellChoices, stores: StoreChoice, view: FeatureView) -> Found:
         except NotExtracted:
             absent.append(layer)
             continue
-        chosen = replace(
-            once,
-            layers=(layer,),
-            poolings=("none",),
-            directions=("forward",),
-            mix=NONE,
-            pca=(NONE, *(_flux_axes(once, train) if layer == FLUX else ())),
-        )
-        batches.append(Batch(choices=chosen, stores=stores))
+        by_axes: dict[tuple[int, ...], list[str]] = {}
+        for labels in once.labels:
+            axes = _flux_axes(once, train, labels) if layer == FLUX else ()
+            by_axes.setdefault(axes, []).append(labels)
+        for axes, alike in by_axes.items():
+            chosen = replace(
+                once,
+                layers=(layer,),
+                poolings=("none",),
+                directions=("forward",),
+                labels=tuple(alike),
+                mix=NONE,
+                pca=(NONE, *axes),
+            )
+            batches.append(Batch(choices=chosen, stores=stores))
     if not absent:
         return batches, []
     flags = array_flags((layer, "forward", "none") for layer in absent)
@@ -134,12 +143,24 @@ def _inputs(once: CellChoices, stores: StoreChoice, view: FeatureView) -> Found:
     return batches, [f"{named}: not stored; {extract_command(view, flags)}"]
 
 
-def _flux_axes(once: CellChoices, train: Sequence[FeatureView]) -> tuple[int, ...]:
-    """The largest of FLUX_AXES that flux and train rows have; none where they have fewer than the first."""
+def _flux_axes(once: CellChoices, train: Sequence[FeatureView], labels: str) -> tuple[int, ...]:
+    """The largest of FLUX_AXES that flux and the train rows of these labels have; none where they have too few.
+
+    n rows vary in n - 1 directions at most.
+    """
     (size,) = once.train_sizes
-    n_rows = sum(member.rows.size for member in train) if size == ALL else int(size)
+    n_rows = sum(_n_whole(member, labels.split(JOIN), once.missing_labels) for member in train)
+    n_rows = n_rows if size == ALL else min(n_rows, int(size))
     n_pixels = train[0].coordinates(FLUX, "none", "forward")["channel"].size
-    return tuple(number for number in FLUX_AXES if number <= min(n_rows, n_pixels))[-1:]
+    return tuple(number for number in FLUX_AXES if number <= min(n_rows - 1, n_pixels))[-1:]
+
+
+def _n_whole(member: FeatureView, labels: Sequence[str], missing: str) -> int:
+    """How many rows take part in a fit of these labels; one that is not stored is left to the fit to refuse."""
+    there = [label for label in labels if label in member.label_names]
+    if missing != DROP or not there:
+        return member.rows.size
+    return int(np.isfinite([member.labels(label) for label in there]).all(axis=0).sum())
 
 
 def _untrained(once: CellChoices, stores: StoreChoice, view: FeatureView) -> Found:
@@ -165,7 +186,7 @@ def _untrained(once: CellChoices, stores: StoreChoice, view: FeatureView) -> Fou
 
 def _arrays(choices: CellChoices) -> Iterator[Arrays]:
     """What the probes of some choices read, feature set by feature set."""
-    for layer, direction, pooling in product(choices.layers, choices.directions, choices.poolings):
+    for layer, direction, pooling in columns(choices):
         yield tuple((part, direction, pooling) for part in layer.split(JOIN))
 
 

@@ -87,12 +87,12 @@ def _advice(fields: set[str], mode: str) -> Iterator[str]:
     elif fields & {DATA_KIND} and mode == DRAWN:
         yield (
             "simulated spectra of another kind (mock or real) need a head that was trained on that kind; spectra that "
-            "carry their own noise are extracted with --noise none and said by --observed"
+            "carry their own noise are extracted with --noise none or stored and said by --observed"
         )
     elif fields & set(_OF_OBSERVED):
         yield (
             "simulated spectra need the --noise of the training; spectra that carry their own noise are extracted with "
-            "--noise none and said by --observed"
+            "--noise none or stored and said by --observed"
         )
     crossed = {field for field in fields if _is_error_input(field)}
     if crossed:
@@ -142,6 +142,12 @@ def _notes(saved: SavedHead, view: FeatureView, *, observed: bool) -> Iterator[s
             f"note: observed spectra: they carry their own noise, none was drawn (noise mode {mode!r}{of_training}); "
             f"the head was trained at noise level {level}; nothing checks that the noise of these spectra is like that"
         )
+        if mode == "none":
+            yield (
+                "note: --noise none takes flux below 0 as 0, and the noisy flux of the training was not cut off: where "
+                "these spectra have such pixels, copy their flux to dataset/arrays/noisy/value (flat files: noisy) and "
+                "extract them with --noise stored, which takes it as it is"
+            )
         if trained is not None and trained[DATA_KIND] != here[DATA_KIND]:
             yield f"note: the head was trained on {trained[DATA_KIND]} spectra, these are {here[DATA_KIND]}"
     if observed and here[DATA_KIND] == "mock" and mode == "none":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .comparisons import NOT_COMPARED, Judge
 from .rows import Row
 from .table import Estimate
-from .vocabulary import CLEAN_FLUX
+from .vocabulary import CLEAN_FLUX, SHUFFLED_LABELS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +35,21 @@ def scored(rows: Sequence[Row]) -> list[Row]:
 
 
 def competing(rows: Sequence[Row]) -> list[Row]:
-    """The rows of `scored` but those that see the flux without noise: these are references, no rivals."""
-    return [row for row in scored(rows) if CLEAN_FLUX not in row["role"]]
+    """The rows of `_led` but those that see the flux without noise: these are references, no rivals."""
+    return [row for row in _led(rows) if CLEAN_FLUX not in row["role"]]
+
+
+def _led(rows: Sequence[Row]) -> list[Row]:
+    """The rows of `scored`, shuffled labels last: they are scored on other labels, and lead nothing."""
+    return sorted(scored(rows), key=lambda row: row["role"] == SHUFFLED_LABELS)
 
 
 def contest(rows: Sequence[Row], paired: Judge = NOT_COMPARED) -> Contest | None:
-    """The best row and its strongest rival; None when no row has a score."""
-    ranking = scored(rows)
+    """The best row and its strongest rival; None when no row has a score.
+
+    Shuffled labels are best only of their like, so that a rival of theirs may score above the best.
+    """
+    ranking = _led(rows)
     if not ranking:
         return None
     best, *others = ranking
@@ -49,7 +57,7 @@ def contest(rows: Sequence[Row], paired: Judge = NOT_COMPARED) -> Contest | None
         return Contest(best=best, rival=None, clear=False)
     unbeaten = [other for other in others if not beats_clearly(best, other, paired)]
     n_paired = sum(paired.between(best, other) is not None for other in others)
-    return Contest(best=best, rival=(unbeaten or others)[0], clear=not unbeaten, n_paired=n_paired)
+    return Contest(best=best, rival=scored(unbeaten or others)[0], clear=not unbeaten, n_paired=n_paired)
 
 
 def beats_clearly(row: Row, other: Row, paired: Judge = NOT_COMPARED) -> bool:

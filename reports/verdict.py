@@ -106,6 +106,8 @@ def _margin(result: Contest) -> str:
         return "is the only row with a score"
     if result.clear:
         return "wins, clear of every other row"
+    if result.rival["test_r2"] > result.best["test_r2"]:
+        return f"is the best row with true labels, but not above {scored_name(result.rival)}"
     return f"scores highest, but is not told apart from {scored_name(result.rival)}"
 
 

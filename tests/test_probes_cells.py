@@ -152,3 +152,39 @@ def test_mixed_layers_are_a_parameter_of_heads_that_learn_weights(monkeypatch):
         list(requests(choices(heads=("mlp_1",), mix="softmax", layers=("a",))))
     with pytest.raises(ConfigError, match="heads that do: mlp_1"):
         list(requests(choices(heads=("ridge",), mix="softmax", layers=("a+b",))))
+
+
+# --- what extract run stores of a product, and no more ---
+
+
+def test_the_product_is_what_an_extraction_stores():
+    asked = choices(
+        layers=("enc_last", "input_flux", "input_flux+input_error"),
+        poolings=("none", "mean_max"),
+        directions=("concat", "forward"),
+    )
+    inputs = [("forward", pooling) for pooling in ("none", "mean_max")]
+    assert [arrays_of(request) for request in requests(asked)] == [
+        (("enc_last", "concat", "mean_max"),),
+        (("enc_last", "forward", "mean_max"),),
+        *((("input_flux", *how),) for how in inputs),
+        *((("input_flux", *how), ("input_error", *how)) for how in inputs),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"layers": ("input_flux", "enc_last"), "poolings": ("none",)},
+            "--layers enc_last with --poolings none: .* enc_last needs another, such as seg_mean_K8",
+        ),
+        (
+            {"layers": ("enc_last+input_flux",), "directions": ("concat",)},
+            "--layers enc_last\\+input_flux with --directions concat: inputs .* stored forward alone",
+        ),
+    ],
+)
+def test_layers_of_which_nothing_can_be_stored_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        next(requests(choices(**changes)))

@@ -256,3 +256,36 @@ def test_a_forced_leak_is_flagged_in_every_record(tmp_path, capsys):
     for record in read_records(tmp_path / "r"):
         assert record.spec["allow_leak"] is True
         assert "LEAK FORCED: 10 stars stand in both train and test" in record.result["flags"]
+
+
+def flux_axes(root, **changes):
+    """By labels, the principal axes of the flux that stand beside the probes asked for."""
+    found = accompanied(choices(**changes), StoreChoice(root=root, family=family_of(root)))
+    return {
+        batch.choices.labels: batch.choices.pca[1:]
+        for batch in found.batches
+        if batch.choices.layers == (FLUX.layer,)
+    }
+
+
+@pytest.mark.parametrize(("size", "axes"), [(15, ()), (16, ()), (17, (16,)), ("all", (16,))])
+def test_the_flux_is_put_on_axes_that_so_many_stars_have(size, axes, features):
+    """n stars vary in n - 1 directions."""
+    assert flux_axes(features, train_sizes=(size,)) == {("log_g",): axes}
+
+
+def test_the_flux_is_put_on_axes_that_the_stars_with_the_label_have(tmp_path, capsys):
+    root, few = tmp_path / "f", {"train": range(16, N["train"])}
+    made = {
+        split: [
+            survey_store(root, split, lacking=few.get(split, ()), **how)
+            for how in ({}, {"arrays": (FLUX,), "width": 20})
+        ]
+        for split in N
+    }
+    write_selection(root / "selection.json", select(root, made, encoder="tiny"))
+    asked = {"labels": ("log_g", "T_eff", "log_g+T_eff"), "missing_labels": "drop"}
+    assert flux_axes(root, **asked) == {("log_g", "log_g+T_eff"): (), ("T_eff",): (16,)}
+    argv = flags(root, tmp_path / "r", "--controls", "default", "--missing-labels", "drop")
+    assert probes("run", *argv, "--selection", root / "selection.json", "--labels", "log_g,T_eff") == 0
+    capsys.readouterr()

@@ -77,14 +77,16 @@ def test_observed_spectra_are_taken_when_it_is_said_and_told_in_the_file(predict
     assert about["observed"] is True
     assert all(note in said for note in about["notes"])
     assert "nothing checks that the noise of these spectra is like that" in about["notes"][0]
-    assert about["notes"][1:] == ["note: the head was trained on mock spectra, these are real"]
+    assert about["notes"][2:] == ["note: the head was trained on mock spectra, these are real"]
 
 
 @pytest.mark.parametrize("mode", ["none", "stored"])
 def test_own_noise_may_be_that_of_the_flux_or_a_stored_draw(mode, predict, tmp_path, capsys):
+    """The first is cut off below 0, other than in training, which is told with what to do."""
     store = survey_store(tmp_path / "f", "test", **{**OBSERVED, "noise": {**OBSERVED["noise"], "mode": mode}})
     assert predict("--store", store, "--observed") == 0
-    capsys.readouterr()
+    told = "takes flux below 0 as 0" in capsys.readouterr().out
+    assert told == (mode == "none")
 
 
 def test_noise_drawn_onto_spectra_that_are_no_mocks_is_spoken_of(predict, tmp_path, capsys):

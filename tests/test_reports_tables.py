@@ -331,6 +331,27 @@ def test_shuffled_labels_far_below_0_are_no_sound_control(controls, words):
     assert ("far below 0" in text) == bool(words)
 
 
+@settings(deadline=None, max_examples=20)
+@given(
+    st.lists(st.floats(-2, 0.5), min_size=2, max_size=4), st.lists(st.floats(-2, 0.5), min_size=1, max_size=2)
+)
+def test_shuffled_labels_never_lead_rows_with_true_labels(scores, shuffled):
+    """A label in another unit in test, say, puts every probe below the shuffled labels: those are other labels."""
+    layers = ("enc_0", "enc_1", "enc_2", "enc_3")
+    plain = [record(r2, layer=layer) for r2, layer in zip(scores, layers, strict=False)]
+    controls = [
+        record(r2, layer=layer, control="shuffled_labels")
+        for r2, layer in zip(shuffled, layers, strict=False)
+    ]
+    rows = frame(*plain, *controls)
+    result = contest(rows_of(rows))
+    assert result.best["test_r2"] == max(scores)
+    table = controls_table(rows, "log_g")
+    assert all(row["role"] == "latent" for row in bold_rows(table))
+    above = result.rival["test_r2"] > max(scores)
+    assert ("is the best row with true labels, but not above shuffled" in table.lead[0]) == above
+
+
 def test_the_verdict_when_the_latents_win():
     records = [record(0.6), record(0.5, layer="input_flux"), record(0.58, layer="input_error")]
     text = " ".join(said_of(frame(*records)))
