@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .arrays import stored_directions
 from .errors import CacheError
-from .extract_command import EXTRACTS, flag_value, with_flags
+from .extract_command import EXTRACTS, array_flags, extracts, flag_value, with_flags
 from .header import Header, rebuild_command
 from .runlog import SPLIT_FOLDERS
 from .store_folders import stores_of
@@ -42,11 +41,8 @@ def absent(root: Path, split: str, want: Want, *, partial: Sequence[Header], oth
 
 
 def _flags(root: Path, want: Want) -> dict[str, str]:
-    directions = (stored for _, asked, _ in want.arrays for stored in stored_directions(asked))
     return {
-        "--layers": ",".join(dict.fromkeys(layer for layer, _, _ in want.arrays)),
-        "--poolings": ",".join(dict.fromkeys(pooling for _, _, pooling in want.arrays)),
-        "--directions": ",".join(dict.fromkeys(directions)),
+        **array_flags(want.arrays),
         **({} if want.noise_level is None else {"--noise-level": str(want.noise_level)}),
         **({"--draws": str(want.draw + 1)} if want.draw else {}),
         "--out": str(root),
@@ -101,11 +97,7 @@ def _made_by(root: Path, split: str, want: Want) -> dict[tuple[str, str], str]:
         for path, header in stores
         if want.admits(header)
     }
-    return {key: text for key, text in commands.items() if _extracts(shlex.split(text))}
-
-
-def _extracts(words: Sequence[str]) -> bool:
-    return words[: len(EXTRACTS)] == EXTRACTS and words[len(EXTRACTS) :] != ["--help"]
+    return {key: text for key, text in commands.items() if extracts(shlex.split(text))}
 
 
 def _names_a_folder(command: str, split: str) -> bool:

@@ -3,15 +3,13 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import google_crc32c
 import numpy as np
 
 from .canonical import sha256
 from .errors import Damaged
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from .npz import Array
 
 CRC_BYTES = 4
 """Length of the checksum at the end of a chunk (zarr v3 codec `crc32c`)."""
@@ -37,9 +35,8 @@ def write_chunk(path: Path, values: Array, chunk_rows: int) -> ChunkSeal:
     tail = _checksum(body)
     path.parent.mkdir(exist_ok=True)
     with path.open("wb") as stream:
-        if hasattr(
-            os, "posix_fallocate"
-        ):  # room in one piece: faster, and a full disk is told before the write
+        if hasattr(os, "posix_fallocate"):
+            # room in one piece: faster, and a full disk is told before the write
             os.posix_fallocate(stream.fileno(), 0, len(body) + len(tail))
         stream.write(body)
         stream.write(tail)

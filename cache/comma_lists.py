@@ -23,12 +23,8 @@ def split_values(text: str) -> tuple[str, ...]:
 
 def _parts(text: str) -> list[str]:
     """`text` between the commas that part it."""
-    parts, start, awaited, previous = (
-        [],
-        0,
-        "",
-        " ",
-    )  # `awaited`: what closes all that is open, the innermost last
+    parts, start, previous = [], 0, " "
+    awaited = ""  # what closes all that is open, the innermost last
     for at, letter in enumerate(text):
         if awaited and letter == awaited[-1]:
             awaited = awaited[:-1]

@@ -11,9 +11,10 @@ from typing import Any
 from .arrays import ArrayName
 from .atomic import publish_json
 from .canonical import read_sealed
-from .chunks import Array, ChunkSeal, check_tail, read_chunk
+from .chunks import ChunkSeal, check_tail, read_chunk
 from .errors import Damaged
 from .header import COMMIT_FOLDER, Header, chunk_path, rebuild_command
+from .npz import Array
 
 
 @dataclass(frozen=True)

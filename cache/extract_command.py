@@ -4,6 +4,8 @@ import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
+from .arrays import stored_directions
+
 SHAPED_AS = "shipped"
 """The encoder whose shape a random one has where no YAML gives another (`extract run --checkpoint`)."""
 EXTRACTS = ["python", "-m", "extract", "run"]
@@ -26,6 +28,22 @@ def with_flags(command: str, flags: Mapping[str, str], *, without: Collection[st
     ):
         changed += ["--config-model", "YAML_OF_THE_ENCODER"]
     return shlex.join([*changed, *(word for pair in flags.items() for word in pair)])
+
+
+def array_flags(arrays: Iterable[tuple[str, str, str]]) -> dict[str, str]:
+    """The flags that extract arrays (layer, direction, pooling), of any direction of reading; order is kept."""
+    arrays = list(arrays)
+    directions = (stored for _, asked, _ in arrays for stored in stored_directions(asked))
+    return {
+        "--layers": ",".join(dict.fromkeys(layer for layer, _, _ in arrays)),
+        "--poolings": ",".join(dict.fromkeys(pooling for _, _, pooling in arrays)),
+        "--directions": ",".join(dict.fromkeys(directions)),
+    }
+
+
+def extracts(words: Sequence[str]) -> bool:
+    """Whether a command line is an extraction that can be run again."""
+    return words[: len(EXTRACTS)] == EXTRACTS and words[len(EXTRACTS) :] != ["--help"]
 
 
 def flag_value(words: Sequence[str], flag: str) -> str | None:

@@ -7,7 +7,6 @@ The key is the sha256 of the canonical provenance: whatever changes a matrix. Bo
 description last, and never edited. `run` (command, host, versions, seconds) is outside the key.
 """
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from .arrays import safe_name
 from .atomic import publish_bytes, publish_json
 from .canonical import digest_json, read_sealed, sha256
 from .errors import CacheError, ConfigError, Damaged, NotExtracted, SchemaVersion
+from .npz import npz_arrays, npz_bytes
 from .provenance import KEY_DIGITS, Provenance
 
 KIND = "fisher"
@@ -88,16 +88,16 @@ def write_fisher(root: Path | str, matrices: FisherMatrices, *, run: Mapping[str
     for name, (found, expected) in shapes.items():
         if found != expected:
             raise CacheError(f"Fisher matrices: {name} has shape {found}, expected {expected}")
-    buffer = io.BytesIO()
-    arrays: dict[str, Any] = {
-        "matrices": matrices.matrices.astype("<f8"),
-        "row": matrices.rows.astype("<i8"),
-        "star": matrices.stars.astype("<u8"),
-        **{f"{_LABEL}{name}": values.astype("<f8") for name, values in matrices.labels.items()},
-    }
-    np.savez(buffer, allow_pickle=False, **arrays)
+    archive = npz_bytes(
+        {
+            "matrices": matrices.matrices.astype("<f8"),
+            "row": matrices.rows.astype("<i8"),
+            "star": matrices.stars.astype("<u8"),
+            **{f"{_LABEL}{name}": values.astype("<f8") for name, values in matrices.labels.items()},
+        }
+    )
     path = fisher_path(root, matrices.provenance)
-    publish_bytes(path.with_suffix(".npz"), buffer.getvalue())
+    publish_bytes(path.with_suffix(".npz"), archive)
     publish_json(
         path,
         {
@@ -105,7 +105,7 @@ def write_fisher(root: Path | str, matrices: FisherMatrices, *, run: Mapping[str
             "kind": KIND,
             "key": fisher_key(matrices.provenance),
             "provenance": matrices.provenance,
-            "arrays": sha256(buffer.getvalue()),
+            "arrays": sha256(archive),
             "run": run,
         },
     )
@@ -126,15 +126,15 @@ def read_fisher(path: Path | str) -> FisherMatrices:
         raise Damaged(f"{path.with_suffix('.npz')}: is gone, though {path} names it; {again}") from None
     if sha256(archive) != content["arrays"]:
         raise Damaged(f"{path.with_suffix('.npz')}: is not what {path} names; {again}")
-    with np.load(io.BytesIO(archive), allow_pickle=False) as stored:
-        return FisherMatrices(
-            provenance=content["provenance"],
-            key=content["key"],
-            matrices=stored["matrices"],
-            rows=stored["row"],
-            stars=stored["star"],
-            labels={n.removeprefix(_LABEL): stored[n] for n in stored.files if n.startswith(_LABEL)},
-        )
+    stored = npz_arrays(archive)
+    return FisherMatrices(
+        provenance=content["provenance"],
+        key=content["key"],
+        matrices=stored["matrices"],
+        rows=stored["row"],
+        stars=stored["star"],
+        labels={n.removeprefix(_LABEL): stored[n] for n in stored if n.startswith(_LABEL)},
+    )
 
 
 def find_fisher(

@@ -9,7 +9,7 @@ from typing import Any
 from .arrays import CHUNKS, FEATURES, ArrayName
 from .canonical import check_seal, read_sealed
 from .errors import Damaged, NotExtracted, SchemaVersion
-from .extract_command import EXTRACTS, flag_value, with_flags
+from .extract_command import EXTRACTS, extracts, flag_value, with_flags
 from .near_stores import LISTED, meant
 from .provenance import SCHEMA, family, store_key
 from .static import StaticFiles
@@ -144,7 +144,7 @@ def rebuild_command(store: Path) -> str:
     """
     command, root = str(last_run(store).get("command", f"{shlex.join(EXTRACTS)} --help")), store.parent.parent
     words = shlex.split(command)
-    if words[: len(EXTRACTS)] != EXTRACTS or words[len(EXTRACTS) :] == ["--help"]:
+    if not extracts(words):
         return command
     written_to = Path(flag_value(words, "--out") or LISTED)
     return with_flags(command, {} if written_to.absolute() == root.absolute() else {"--out": str(root)})

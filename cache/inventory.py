@@ -70,19 +70,14 @@ def store_folders(root: Path) -> Iterator[Path]:
 
 def look(path: Path) -> StoreInfo:
     """The state of one store from its header and commit records; never raises for what is wrong with it."""
-    age = _age(path)
+    age, header = _age(path), None
     try:
         header = read_header(path)
+        found = read_commits(path, header)
     except SchemaVersion as error:
         # a flipped bit in the number of the format must not pass for an old format, which is pruned more freely
         state: StoreState = "outdated" if _is_sealed(path) else "damaged"
         return StoreInfo(path=path, state=state, reason=str(error), age=age)
-    except PermissionError as error:
-        return StoreInfo(path=path, state="forbidden", reason=str(error), age=age)
-    except (BlindspotError, OSError) as error:
-        return StoreInfo(path=path, state="damaged", reason=str(error), age=age)
-    try:
-        found = read_commits(path, header)
     except PermissionError as error:
         return StoreInfo(path=path, state="forbidden", reason=str(error), header=header, age=age)
     except (BlindspotError, OSError) as error:

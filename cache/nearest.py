@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .provenance import Provenance, differences, family, group, store_key
+from .provenance import Provenance, differences, family, group, store_key, without_arrays
 
 ARRAYS = "arrays"
 SHOWN_DIGITS = 12
@@ -62,7 +62,7 @@ class Held:
 
 def field_differences(one: Provenance, two: Provenance) -> tuple[Difference, ...]:
     """Every leaf field at which two provenances differ, by name; the arrays count as one field."""
-    found = [Difference(*leaf) for leaf in differences(_without_arrays(one), _without_arrays(two))]
+    found = [Difference(*leaf) for leaf in differences(without_arrays(one), without_arrays(two))]
     first, second = _widths(one), _widths(two)
     if first != second:
         found.append(Difference(ARRAYS, _besides(first, second), _besides(second, first)))
@@ -115,10 +115,6 @@ def held_by(wanted: Provenance, finished: Iterable[tuple[str, Provenance]]) -> H
 def difference_json(found: Sequence[Difference], one: str, two: str) -> list[dict[str, Any]]:
     """The differences for JSON; `one` and `two` are the names of the sides."""
     return [{"field": d.field, one: d.one, two: d.two} for d in found]
-
-
-def _without_arrays(provenance: Provenance) -> Mapping[str, Any]:
-    return {name: value for name, value in provenance.items() if name != ARRAYS}
 
 
 def _widths(provenance: Provenance) -> dict[str, int]:

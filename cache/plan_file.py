@@ -29,13 +29,7 @@ class PlannedStore:
 
     def to_json(self) -> dict[str, Any]:
         """The form of the file."""
-        return {
-            "provenance": self.provenance,
-            "rows": self.rows,
-            "path": None if self.path is None else str(self.path),
-            "finished": self.finished,
-            "blocks_left": self.blocks_left,
-        }
+        return {**asdict(self), "path": None if self.path is None else str(self.path)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 SECONDS_BETWEEN_LINES = 10.0
 INSTANT_SECONDS = 0.1
 
-Advance = Callable[[int], None]
+Advance = Callable[[int], object]
 Told = Callable[[int, int, str], None]
 """Called with how many steps are done, of how many at most, and their name, a plural."""
 
@@ -25,11 +25,7 @@ def progress(total: int, label: str, *, unit: str = "rows") -> Iterator[Advance]
     """Yield a function to call with the number of newly done units; `unit` is a plural. Writes to standard error."""
     if sys.stderr.isatty():
         with tqdm(total=total, desc=label, unit=unit, unit_scale=False, dynamic_ncols=True) as bar:
-
-            def update(done: int) -> None:
-                bar.update(done)
-
-            yield update
+            yield bar.update
         return
     started = last = time.monotonic()
     finished = 0
@@ -93,9 +89,7 @@ def steps(label: str) -> Iterator[Told]:
 
 def _line(label: str, finished: int, total: int, unit: str, seconds: float) -> None:
     told = f"{label}: {finished}/{total} {unit}"
-    if (
-        finished < total or seconds >= INSTANT_SECONDS
-    ):  # else it was known already: a rate would tell of nothing
+    if finished < total or seconds >= INSTANT_SECONDS:  # else it was known already
         rate = finished / seconds if seconds > 0 else 0.0
         left = (total - finished) / rate if rate > 0 else 0.0
         ending = f"{left:.0f} s left" if finished < total else f"{seconds:.1f} s"

@@ -63,7 +63,12 @@ def family(provenance: Provenance) -> str:
 
 def group(provenance: Provenance) -> str:
     """sha256 of the provenance without its arrays: stores of one group have the same rows, row by row."""
-    return digest_json({name: value for name, value in provenance.items() if name != "arrays"})
+    return digest_json(without_arrays(provenance))
+
+
+def without_arrays(provenance: Provenance) -> dict[str, Any]:
+    """All of the provenance but its arrays."""
+    return {name: value for name, value in provenance.items() if name != "arrays"}
 
 
 def differences(found: Any, wanted: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -1,7 +1,6 @@
 """Result records: what was asked, what came out, and the predictions behind it."""
 
-import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,12 @@ from .arrays import safe_name
 from .atomic import publish_bytes, publish_json
 from .canonical import digest_json, read_sealed, sha256
 from .errors import Damaged, NotExtracted, SchemaVersion, UnknownName
+from .npz import Array, npz_arrays, npz_bytes
 
 RECORD_SCHEMA = 1
 KINDS = ("probe", "finetune", "audit", "ceiling", "examples", "comparison", "importance")
 SIDECARS = {"arrays": ".npz", "predictions": ".parquet"}
 """What may stand beside a record, with the suffix of its file."""
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def write_record(
     root = Path(root)
     name = run_id(kind, spec)
     contents = {
-        "arrays": _npz(arrays) if arrays else b"",
+        "arrays": npz_bytes(arrays) if arrays else b"",
         "predictions": _parquet(predictions) if predictions else b"",
     }
     for sidecar, content in contents.items():
@@ -136,10 +134,12 @@ def unchanged(root: Path, name: str, about: Mapping[str, Any]) -> Record | None:
 def read_arrays(root: Path | str, name: str) -> dict[str, Array]:
     """The array sidecar of a record; empty when it has none. Damaged when it is not what the record names."""
     content = _read_sidecar(Path(root), read_record(root, name), "arrays")
-    if content is None:
-        return {}
-    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        return {key: stored[key] for key in stored.files}
+    return {} if content is None else npz_arrays(content)
+
+
+def prediction_columns(labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Names of the columns (truth, prediction) of each label: y, y_hat; of several y_<label>, y_hat_<label>."""
+    return [("y", "y_hat")] if len(labels) == 1 else [(f"y_{label}", f"y_hat_{label}") for label in labels]
 
 
 def read_predictions(root: Path | str, name: str) -> dict[str, Array]:
@@ -171,12 +171,6 @@ def _read_sidecar(root: Path, record: Record, kind: str) -> bytes | None:
     if sha256(content) != digest:
         raise Damaged(f"{path}: is not what its record names; remove it, and make the record again")
     return content
-
-
-def _npz(arrays: Mapping[str, Array]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **{key: np.asarray(value) for key, value in arrays.items()})
-    return buffer.getvalue()
 
 
 def _parquet(columns: Mapping[str, Array], about: Mapping[str, str] | None = None) -> bytes:

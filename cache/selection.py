@@ -1,7 +1,7 @@
 """A selection: the stores that one extraction stands for, handed from `extract run` to `probes run`."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +77,7 @@ def select(root: Path, stores: Mapping[str, Iterable[Path]], *, encoder: str) ->
 
 def write_selection(path: Path, selection: Selection) -> None:
     """Write a selection whole; the root is kept as it was given."""
-    splits = {
-        s: {"input": c.input, "noise_level": c.noise_level, "draws": list(c.draws)}
-        for s, c in selection.splits.items()
-    }
+    splits = {split: asdict(chosen) for split, chosen in selection.splits.items()}
     publish_json(
         path,
         {

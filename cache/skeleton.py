@@ -12,9 +12,10 @@ import numpy as np
 from .arrays import CHUNKS, COORDINATES, FEATURES, STATISTICS, ArrayName, safe_name
 from .atomic import sync
 from .canonical import seal
-from .chunks import Array, with_checksum
+from .chunks import with_checksum
 from .errors import Damaged
 from .header import ATTRIBUTE, COMMIT_FOLDER, RUNS_FOLDER
+from .npz import Array
 from .provenance import SCHEMA, family, store_key
 from .static import StaticFiles
 

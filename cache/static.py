@@ -4,15 +4,13 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .arrays import CHUNKS, FEATURES
 from .canonical import digest_json, sha256
 from .errors import Damaged
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from .npz import Array
 
 
 @dataclass(frozen=True)

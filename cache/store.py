@@ -8,10 +8,10 @@ import numpy as np
 
 from .arrays import COORDINATES, ArrayName, stored_directions
 from .canonical import digest_json
-from .chunks import Array
 from .commits import Commit, check_chunk, read_block, read_commits
 from .errors import Incomplete, NotExtracted, Stale, UnknownName
 from .header import Header, check_static, last_run, read_header, rebuild_command
+from .npz import Array
 from .provenance import differences
 from .static import StaticFiles
 

@@ -19,10 +19,9 @@ STORES = "folders of stores; python -m cache ls lists them"
 class _Stores(Command):
     """Several stores, by their folders."""
 
-    paths: CliPositionalArg[tuple[str, ...]] = (
-        Field(  # as paths, a name such as 12e4 would be read as a number
-            (), min_length=1, validate_default=True, description=STORES
-        )
+    # as paths, a name such as 12e4 would be read as a number
+    paths: CliPositionalArg[tuple[str, ...]] = Field(
+        (), min_length=1, validate_default=True, description=STORES
     )
 
 

@@ -112,17 +112,8 @@ def _text(found: Found, settings: PruneSettings, failed: dict[Path, str]) -> str
 
 def _command(settings: PruneSettings) -> str:
     """The command that removes what was shown: every flag that chooses is repeated."""
-    words = [
-        "python",
-        "-m",
-        "cache",
-        "prune",
-        "--root",
-        str(settings.root),
-        "--results",
-        str(settings.results),
-    ]
-    words += ["--what", ",".join(settings.what)]
+    words = ["python", "-m", "cache", "prune", "--root", str(settings.root)]
+    words += ["--results", str(settings.results), "--what", ",".join(settings.what)]
     if settings.older_than is not None:
         words += ["--older-than", repr(settings.older_than)]
     return shlex.join([*words, "--yes"])

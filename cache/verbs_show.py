@@ -13,6 +13,7 @@ from .commandline import Command
 from .errors import CacheError
 from .header import last_run, read_header
 from .inventory import look
+from .provenance import without_arrays
 from .store import FeatureStore
 from .texts import age_text, size_text
 from .verbs_check import ONE_STORE
@@ -91,7 +92,7 @@ def _lines(shown: Mapping[str, Any]) -> Iterator[str]:
         }
     )
     yield "made from\n"
-    yield from _fields(dict(_leaves({n: v for n, v in shown["provenance"].items() if n != "arrays"})))
+    yield from _fields(dict(_leaves(without_arrays(shown["provenance"]))))
     yield "arrays\n"
     yield from _fields(
         {

@@ -81,12 +81,12 @@ def _compare(
             if near is None:
                 raise ConfigError(f"{name}: nothing of split {provenance['split']!r} to compare it with")
             other, found = near.name, dict(two)[near.name]
-        related = relation(provenance, found)
+        related, differing = relation(provenance, found), field_differences(provenance, found)
         yield {
             "a": name,
             "b": other,
-            "differences": difference_json(field_differences(provenance, found), "a", "b"),
-            "texts": [d.text("A", "B") for d in field_differences(provenance, found)],
+            "differences": difference_json(differing, "a", "b"),
+            "texts": [d.text("A", "B") for d in differing],
             "same_key": related.same_key,
             "same_family": related.same_family,
             "meaning": related.meaning,

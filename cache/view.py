@@ -7,10 +7,10 @@ from typing import Any
 from .absent import absent
 from .ambiguity import ambiguous
 from .arrays import PSEUDO_LAYERS, ArrayName, canonical_in, check_spelling, stored_directions
-from .chunks import Array
 from .commits import is_finished
 from .errors import ConfigError, NotExtracted
 from .header import Header
+from .npz import Array
 from .provenance import group
 from .store import FeatureStore, combine_coordinates, combine_directions
 from .store_folders import stores_of

@@ -10,11 +10,12 @@ import numpy as np
 
 from .arrays import ArrayName, safe_name
 from .atomic import TEMPORARY_PREFIX, building, publish_json, sync, writing
-from .chunks import Array, write_chunk
+from .chunks import write_chunk
 from .commits import Commit, commit_path, computed_with_text, publish_commit, read_commit, read_commits
 from .errors import CacheError, Damaged, Stale
 from .header import COMMIT_FOLDER, RUNS_FOLDER, Header, check_static, chunk_path, read_header
 from .locks import exclusive, in_turn
+from .npz import Array
 from .provenance import KEY_DIGITS, store_key
 from .skeleton import Coordinates, RowTable, write_skeleton
 

@@ -14,7 +14,7 @@ from cache.header import read_header
 from cache.writer import StoreWriter
 
 from .block_task import BlockDone, BlockTask, computed_with
-from .blocks import compute_block
+from .blocks import Results, compute_block
 from .same_program import check_program, program
 
 LOOK_SECONDS = 5.0
@@ -26,9 +26,7 @@ NOT_OF_THE_HOST = ("micro_batch",)
 WORKERS_NEED = "workers need the environment of this machine, and the same paths (a shared file system)"
 
 
-def dask_run(
-    task: BlockTask, n_blocks: int, cluster: Cluster
-) -> Callable[[list[int]], Iterator[tuple[int, BlockDone]]]:
+def dask_run(task: BlockTask, n_blocks: int, cluster: Cluster) -> Callable[[list[int]], Results]:
     """A function that computes blocks on a cluster and yields (block, what became of it).
 
     A block whose worker dies is computed by another one. Raises what `Cluster` and `compute_block` raise, and
@@ -39,7 +37,7 @@ def dask_run(
     # what is unpickled is our own task, and dask itself runs whatever a client sends (docs/cluster.md)
     shared = client.submit(pickle.loads, pickle.dumps(_with_whole_paths(task)), pure=False)
 
-    def run(blocks: list[int]) -> Iterator[tuple[int, BlockDone]]:
+    def run(blocks: list[int]) -> Results:
         with _told_losses(task):
             asked = {client.submit(_compute, shared, block, program(), pure=False): block for block in blocks}
             for future in _as_completed(client, set(asked)):

@@ -7,11 +7,11 @@ import numpy.typing as npt
 from pydantic import Field
 
 from cache.arrays import ArrayName
-from cache.commandline import Verb, say
+from cache.commandline import Verb
 
-from .few_spectra import FewSpectra, Rows, about_rows, batches_of, recorded, spec_of, spread, to_request
+from .few_spectra import FewSpectra, Rows, batches_of, masked_wave, recorded, to_request
 from .named_engine import NamedEngine
-from .prepare import Prepared, prepare
+from .prepare import Prepared
 
 N_ROWS = 8
 LAYERS = {
@@ -36,29 +36,24 @@ class ExamplesSettings(FewSpectra):
 
 def make_examples(settings: ExamplesSettings) -> str:
     """Write the record, unless it is there and unchanged, and return its run id; raises what `prepare` raises."""
-    request = to_request(settings, layers=tuple(LAYERS.values()), poolings=("none",))
-    with prepare(request, say=say) as prepared:
-        (split,) = prepared.spectra
-        rows = spread(prepared.fingerprints[split].kept, settings.rows)
-        return recorded(
-            settings.results,
-            spec={**spec_of(prepared, split, rows), "view": "spectra"},
-            result=about_rows(prepared, split, rows),
-            arrays=lambda: _arrays(prepared, split, rows),
-            command=request.command,
-        )
+    return recorded(
+        to_request(settings, layers=tuple(LAYERS.values()), poolings=("none",)),
+        settings.results,
+        n_rows=settings.rows,
+        view=lambda *_: {"view": "spectra"},
+        arrays=_arrays,
+    )
 
 
 def _arrays(prepared: Prepared, split: str, rows: Rows) -> dict[str, npt.NDArray[Any]]:
     names = {ArrayName(layer, "forward", "none"): name for name, layer in LAYERS.items()}
     engine = NamedEngine(prepared.model, names, config=prepared.config, device=prepared.device)
     parts: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in LAYERS}
-    for _, batch in batches_of(prepared, split, rows):
+    for batch in batches_of(prepared, split, rows):
         for array, values in engine.features(batch):
             parts[names[array]].append(values.numpy())
-    wave = prepared.spectra[split].wave
     return {
-        "wave": wave if prepared.mask is None else wave[prepared.mask],
+        "wave": masked_wave(prepared, split),
         **{name: np.concatenate(part) for name, part in parts.items()},
         "row": rows,
         "star": prepared.fingerprints[split].stars[rows],

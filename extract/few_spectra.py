@@ -11,11 +11,12 @@ from pydantic import Field
 
 from cache.commandline import Command, say
 from cache.errors import ConfigError
+from cache.provenance import without_arrays
 from cache.records import record_path, run_id, unchanged, write_record
 from cache.runlog import command_line, run_log
 
 from .batches import Batch, make_batch, read_batches
-from .prepare import Prepared
+from .prepare import Prepared, prepare
 from .request import ExtractConfig, find_data
 
 KIND = "examples"
@@ -74,33 +75,29 @@ def spread(kept: Rows, wanted: int) -> Rows:
     return kept[places]
 
 
-def batches_of(prepared: Prepared, split: str, rows: Rows) -> Iterator[tuple[Rows, Batch]]:
+def batches_of(prepared: Prepared, split: str, rows: Rows) -> Iterator[Batch]:
     """The rows, ascending, as the network is fed them in draw 0 (or without drawing), in micro-batches."""
     config, fed = prepared.config, prepared.fed[split]
     for group in read_batches(prepared.spectra[split], rows, prepared.fingerprints[split], config, fed):
-        yield (
-            group.rows,
-            make_batch(
-                group,
-                split=split,
-                draw=config.draw_numbers[0],
-                mask=prepared.mask,
-                error_mode=str(prepared.model.config.error_mode),
-                profile=prepared.model.error_profile,
-                config=config,
-                fed=fed,
-            ),
+        yield make_batch(
+            group,
+            split=split,
+            draw=config.draw_numbers[0],
+            mask=prepared.mask,
+            error_mode=str(prepared.model.config.error_mode),
+            profile=prepared.model.error_profile,
+            config=config,
+            fed=fed,
         )
 
 
-def spec_of(prepared: Prepared, split: str, rows: Rows) -> dict[str, Any]:
-    """What a record of these rows is named by: the provenance of a store of them without its arrays, and the rows."""
-    provenance = dict(prepared.plans[split][0].provenance)
-    del provenance["arrays"]
-    return {**provenance, "view_version": VIEW_VERSION, "shown_rows": rows.tolist()}
+def masked_wave(prepared: Prepared, split: str) -> npt.NDArray[np.float64]:
+    """Wavelengths of the pixels that the network sees."""
+    wave = prepared.spectra[split].wave
+    return wave if prepared.mask is None else wave[prepared.mask]
 
 
-def about_rows(prepared: Prepared, split: str, rows: Rows) -> dict[str, Any]:
+def _about_rows(prepared: Prepared, split: str, rows: Rows) -> dict[str, Any]:
     """Rows, stars (16 hex digits) and labels (None where missing) of the spectra shown, for a record's result."""
     spectra, stars = prepared.spectra[split], prepared.fingerprints[split].stars
     labels = {
@@ -118,24 +115,30 @@ def about_rows(prepared: Prepared, split: str, rows: Rows) -> dict[str, Any]:
 
 
 def recorded(
+    request: ExtractConfig,
     results: Path,
     *,
-    spec: Mapping[str, Any],
-    result: Mapping[str, Any],
-    arrays: Callable[[], Arrays],
-    command: str,
+    n_rows: int,
+    view: Callable[[Prepared, str], Mapping[str, Any]],
+    arrays: Callable[[Prepared, str, Rows], Arrays],
 ) -> str:
-    """Run id of the record of this spec; left as it is where it holds the result already, else made now.
+    """Run id of the record of some rows; left as it is where it holds the result already, else made now.
 
-    The spec names everything that the arrays are made from, so they are not computed again; prints which it is.
+    Named by the provenance of a store of the rows without its arrays, the rows, and what `view` adds: everything that
+    `arrays` are made from, so they are not computed again. Prints which it is; raises what `prepare` raises.
     """
-    name = run_id(KIND, spec)
-    path, started = record_path(results, name), time.time()
-    if unchanged(results, name, result) is not None:
-        say(f"{path} is on record and unchanged; remove it to have it made again")
-        return name
-    made = arrays()
-    _, run = run_log(started=started, command=command, about={})
-    write_record(results, kind=KIND, spec=spec, result=result, run=run, arrays=made)
+    with prepare(request, say=say) as prepared:
+        (split,) = prepared.spectra
+        rows = spread(prepared.fingerprints[split].kept, n_rows)
+        about = without_arrays(prepared.plans[split][0].provenance)
+        spec = {**about, "view_version": VIEW_VERSION, "shown_rows": rows.tolist(), **view(prepared, split)}
+        result, name = _about_rows(prepared, split, rows), run_id(KIND, spec)
+        path, started = record_path(results, name), time.time()
+        if unchanged(results, name, result) is not None:
+            say(f"{path} is on record and unchanged; remove it to have it made again")
+            return name
+        made = arrays(prepared, split, rows)
+        _, run = run_log(started=started, command=request.command, about={})
+        write_record(results, kind=KIND, spec=spec, result=result, run=run, arrays=made)
     say(f"wrote {path}")
     return name

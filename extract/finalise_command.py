@@ -6,17 +6,16 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pydantic import Field
 
 from cache.commandline import MENDABLE, Verb
 from cache.commits import Commit, computed_with_text, read_commits
 from cache.errors import CacheError, ConfigError
+from cache.grouping import grouped
 from cache.header import read_header
 from cache.plan_file import PlannedStore, read_plan
 from cache.runlog import command_line
-from cache.selection import select, write_selection
 from cache.store import FeatureStore
 
 from .dry_run import computing
@@ -24,7 +23,7 @@ from .plan import block_rows_of
 from .planned import folder_of
 from .prepare import prepare
 from .request import ExtractConfig
-from .run_command import RunSettings, to_request
+from .run_command import RunSettings, to_request, write_stores
 
 
 class FinaliseSettings(RunSettings):
@@ -63,10 +62,7 @@ class _Left:
 
     def parts(self, n_parts: int) -> dict[int, list[int]]:
         """Missing blocks by the part that owns them."""
-        owned: dict[int, list[int]] = {}
-        for block in self.missing:
-            owned.setdefault(block % n_parts + 1, []).append(block)
-        return owned
+        return grouped(self.missing, by=lambda block: block % n_parts + 1)
 
 
 def run(settings: FinaliseSettings) -> int:
@@ -88,13 +84,10 @@ def run(settings: FinaliseSettings) -> int:
         return MENDABLE
     if not sound:
         return MENDABLE
-    if settings.selection is not None:
-        paths = {
-            s: [p for store in stores if (p := folder_of(store, request.out))]
-            for s, stores in planned.items()
-        }
-        name = request.checkpoint if ":" in request.checkpoint else Path(request.checkpoint).stem
-        write_selection(settings.selection, select(request.out, paths, encoder=name))
+    paths = {
+        s: [p for store in stores if (p := folder_of(store, request.out))] for s, stores in planned.items()
+    }
+    write_stores(settings.selection, request, paths)
     return 0
 
 

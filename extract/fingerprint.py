@@ -6,7 +6,7 @@ input digest = sha256(canonical JSON of version, n_rows, wave digest, label name
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from .row_checks import REASONS, STORED_DRAW
 from .row_digests import LabelRows, canonical_floats, row_digests_of
 from .row_scan import scan_rows
 from .sidecar import FileScan, check_can_remember, file_identity, recall, remember_scan
-from .slabs import RawRows
+from .slabs import RawRows, SlabReader, runs_of
 from .spectra import SpectraFile, open_spectra
 
 FINGERPRINT_VERSION = 1
@@ -129,6 +129,21 @@ def check_unchanged(spectra: SpectraFile, raw: RawRows, known: Fingerprint) -> N
             f"{path}: row {local} (row {row} of all) is not what it was when the input digest was made, nor are "
             f"{differs.size - 1} others of rows {raw.rows[0]} to {raw.rows[-1] + 1}"
         )
+
+
+def read_unchanged(
+    spectra: SpectraFile, rows: Rows, known: Fingerprint, *, at_once: int
+) -> Iterator[RawRows]:
+    """Yield ascending `rows` in stretches of `at_once` at most, each compared with the fingerprint (FileChanged).
+
+    The memory of a stretch is that of the next ones: copy what is kept.
+    """
+    reader = SlabReader(spectra, at_once)
+    for bounds in runs_of(rows, at_once):
+        raw = reader.read(bounds)
+        check_unchanged(spectra, raw, known)
+        yield raw
+        reader.give_back(raw)
 
 
 def open_again(files: Sequence[Path], known: Fingerprint) -> SpectraFile:

@@ -33,10 +33,8 @@ def start_fork(work: Callable[..., object], *arguments: Any, daemon: bool) -> Fo
     A daemon may not fork in its turn. Nothing is pickled.
     """
     fork = multiprocessing.get_context("fork").Process(target=_deaf, args=(work, *arguments), daemon=daemon)
-    with (
-        _no_interrupts(),
-        warnings.catch_warnings(),
-    ):  # that we have threads; none of them holds a lock of ours
+    with _no_interrupts(), warnings.catch_warnings():
+        # that we have threads; none of them holds a lock of ours
         warnings.simplefilter("ignore", DeprecationWarning)
         fork.start()
     return fork

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,14 @@ import torch
 from pydantic import Field
 
 from cache.arrays import PSEUDO_LAYERS, ArrayName
-from cache.commandline import Verb, say
+from cache.commandline import Verb
 from cache.errors import ConfigError
 from cache.progress import progress
 
 from .batches import Batch
-from .few_spectra import FewSpectra, Rows, about_rows, batches_of, recorded, spec_of, spread, to_request
+from .few_spectra import FewSpectra, Rows, batches_of, masked_wave, recorded, to_request
 from .named_engine import NamedEngine
-from .prepare import Prepared, prepare
+from .prepare import Prepared
 
 WINDOW = 32
 MOST_ROWS = 512
@@ -53,36 +54,27 @@ def make_occlusion(settings: OccludeSettings) -> str:
         raise ConfigError(
             f"--layers {','.join(pseudo)}: no layer of the network, nothing to learn by covering"
         )
-    request = to_request(
-        settings, layers=settings.layers, poolings=settings.poolings, directions=settings.directions
-    )
-    with prepare(request, say=say) as prepared:
-        (split,) = prepared.spectra
-        rows = spread(prepared.fingerprints[split].kept, settings.rows)
-        names = sorted(name.path for name in _names(prepared, split))
-        spec = {
-            **spec_of(prepared, split, rows),
+    chosen = {name: getattr(settings, name) for name in ("layers", "poolings", "directions")}
+    return recorded(
+        to_request(settings, **chosen),
+        settings.results,
+        n_rows=settings.rows,
+        view=lambda prepared, split: {
             "view": "occlusion",
             "window": settings.window,
-            "features": names,
-        }
-        return recorded(
-            settings.results,
-            spec=spec,
-            result=about_rows(prepared, split, rows),
-            arrays=lambda: _arrays(prepared, split, rows, settings.window),
-            command=request.command,
-        )
+            "features": sorted(name.path for name in _names(prepared, split)),
+        },
+        arrays=partial(_arrays, window=settings.window),
+    )
 
 
 def _names(prepared: Prepared, split: str) -> set[ArrayName]:
     return {name for plan in prepared.plans[split] for name in plan.arrays.coordinates}
 
 
-def _arrays(prepared: Prepared, split: str, rows: Rows, window: int) -> dict[str, npt.NDArray[Any]]:
+def _arrays(prepared: Prepared, split: str, rows: Rows, *, window: int) -> dict[str, npt.NDArray[Any]]:
     names, config = _names(prepared, split), prepared.config
-    wave = prepared.spectra[split].wave
-    wave = wave if prepared.mask is None else wave[prepared.mask]
+    wave = masked_wave(prepared, split)
     starts = range(0, wave.size, window)
     engine = NamedEngine(prepared.model, names, config=config, device=prepared.device)
     squares: dict[ArrayName, Float64s] = {}
@@ -92,7 +84,7 @@ def _arrays(prepared: Prepared, split: str, rows: Rows, window: int) -> dict[str
         progress(len(rows) * len(starts), "occlude", unit="spectra") as advance,
         ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(config.n_threads,)) as pool,
     ):
-        for _, batch in batches_of(prepared, split, rows):
+        for batch in batches_of(prepared, split, rows):
             before = pool.submit(_features, engine, batch).result()
             for name, values in before.items():
                 plain[name].append(values)

@@ -2,10 +2,9 @@
 
 import contextlib
 import time
-from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from cache.atomic import TEMPORARY_PREFIX, sweep
 from cache.dask_cluster import Cluster
@@ -25,8 +24,6 @@ from .rates import Rates, write_stats
 from .request import ExtractConfig, without_part
 from .same_program import program
 from .schedulers import runner
-
-T = TypeVar("T")
 
 WAIT_SECONDS = 1.0
 """Between two looks at blocks that other processes are computing."""
@@ -194,7 +191,7 @@ def _compute(task: BlockTask, rows: dict[int, int], say: Say, cluster: Cluster) 
     ):
         while left:
             held = []
-            with _ended(run(left)) as results:
+            with contextlib.closing(run(left)) as results:
                 for block, done in results:
                     if done.holder is not None:
                         held.append(block)
@@ -212,16 +209,6 @@ def _compute(task: BlockTask, rows: dict[int, int], say: Say, cluster: Cluster) 
                 time.sleep(WAIT_SECONDS)
             left = held
     return replace(rates, seconds=time.monotonic() - started), micro_batch
-
-
-@contextlib.contextmanager
-def _ended(results: Iterator[T]) -> Iterator[Iterator[T]]:
-    """End a generator that is left early, so that none of its threads outlives an interruption."""
-    try:
-        yield results
-    finally:
-        if isinstance(results, Generator):
-            results.close()
 
 
 def _too_little_memory(task: BlockTask, block: int, micro_batch: int) -> str:

@@ -95,7 +95,7 @@ def prepare(
         wanted = _wanted(config, model, wave, say)
         check_network_input(config, model, len(wave))
         check_noise(config, spectra)
-        named_error = _named_train_error(config, first.wave, mask)
+        train_error = _named_train_error(config, first.wave, mask)
         if plan is not None:
             check_inputs(plan, config, spectra, mask=mask)
         prints = {split: _fingerprint(s, split, config, mask, begun) for split, s in spectra.items()}
@@ -108,7 +108,11 @@ def prepare(
             )
             say(f"random encoder {saved}")
             name = config.checkpoint
-        train_error = named_error or _train_error(config, spectra, prints, mask, say)
+        if config.error_input in FROM_TRAIN and train_error is None:
+            train_error, path = saved_train_error(
+                config.encoders, spectra["train"], prints["train"], mask=mask
+            )
+            say(f"train error {path}")
         fed = {
             split: fed_error(
                 config.error_input, known=known, seed=config.seed, split=split, train=train_error
@@ -230,18 +234,3 @@ def _named_train_error(
             f"train first, then name the file it saved: --train-error {config.encoders}/train-error-....json"
         )
     return None
-
-
-def _train_error(
-    config: ExtractConfig,
-    spectra: dict[str, SpectraFile],
-    prints: dict[str, Fingerprint],
-    mask: NDArray[np.bool_] | None,
-    say: Say,
-) -> TrainError | None:
-    """What error inputs that are fitted on train need, of the train split of this run."""
-    if config.error_input not in FROM_TRAIN:
-        return None
-    found, path = saved_train_error(config.encoders, spectra["train"], prints["train"], mask=mask)
-    say(f"train error {path}")
-    return found

@@ -115,9 +115,8 @@ class ExtractConfig:
                 f"--micro-batch is {self.micro_batch}; at most {MOST_TOGETHER} spectra go through the network "
                 "together: every batch is filled up to that size, in memory"
             )
-        if (
-            type(self.seed) is not int
-        ):  # the noise is keyed by its text: 0, 0.0 and False would be three seeds
+        # the noise is keyed by its text: 0, 0.0 and False would be three seeds
+        if type(self.seed) is not int:
             raise ConfigError(f"the seed is {self.seed!r}; it must be a plain integer")
         if self.seed < 0:
             raise ConfigError(f"--seed is {self.seed}; it must be at least 0")

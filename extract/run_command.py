@@ -201,9 +201,14 @@ def run(settings: RunSettings) -> None:
             from .pipeline import extract_features  # noqa: PLC0415  imports torch
 
         paths = extract_features(request, say=say, begun=begun)
-    if settings.selection is not None:
+    write_stores(settings.selection, request, paths)
+
+
+def write_stores(selection: Path | None, request: ExtractConfig, paths: Mapping[str, Sequence[Path]]) -> None:
+    """Write the selection of the stores of a request, where that is asked for."""
+    if selection is not None:
         name = request.checkpoint if ":" in request.checkpoint else Path(request.checkpoint).stem
-        write_selection(settings.selection, select(request.out, paths, encoder=name))
+        write_selection(selection, select(request.out, paths, encoder=name))
 
 
 VERB = Verb(RunSettings, run)

@@ -18,11 +18,11 @@ from cache.errors import CacheError
 from cache.progress import Advance
 
 from .block_task import BlockDone, BlockTask
-from .blocks import compute_block, compute_blocks
+from .blocks import Results, compute_block, compute_blocks
 from .dask_scheduler import dask_run
 from .same_program import check_program, program
 
-Run = Callable[[list[int]], Iterator[tuple[int, BlockDone]]]
+Run = Callable[[list[int]], Results]
 """Computes blocks and yields (block, what became of it) as they come."""
 
 _ASKED: ContextVar[tuple[bytes, Mapping[str, Any]]] = ContextVar(
@@ -56,7 +56,7 @@ def _processes(task: BlockTask, workers: int) -> Iterator[Run]:
     of_worker = (pickle.dumps(task), program())
     with ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=of_worker) as pool:
 
-        def run(blocks: list[int]) -> Iterator[tuple[int, BlockDone]]:
+        def run(blocks: list[int]) -> Results:
             tasks = {pool.submit(_compute, block): block for block in blocks}
             for done in as_completed(tasks):
                 yield tasks[done], done.result()

@@ -22,8 +22,7 @@ import numpy.typing as npt
 
 from cache.errors import ConfigError
 
-from .fingerprint import Fingerprint, check_unchanged
-from .slabs import SlabReader, runs_of
+from .fingerprint import Fingerprint, read_unchanged
 from .spectra import SpectraFile
 from .stored_slab import repair_edges
 
@@ -88,14 +87,10 @@ def donor_errors(spectra: SpectraFile, rows: Rows, known: Fingerprint) -> Float6
     """
     order = np.argsort(rows)
     ascending = rows[order]
-    reader = SlabReader(spectra, len(rows))
     errors = np.empty((len(rows), spectra.wave.size))
     start = 0
-    for bounds in runs_of(ascending, len(rows)):
-        raw = reader.read(bounds)
-        check_unchanged(spectra, raw, known)
+    for raw in read_unchanged(spectra, ascending, known, at_once=len(rows)):
         errors[order[start : start + len(raw.rows)]] = raw.slab.error
         start += len(raw.rows)
-        reader.give_back(raw)
     repair_edges(errors)
     return errors

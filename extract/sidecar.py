@@ -4,7 +4,6 @@ One file per spectra file, mask and set of labels: 32 bytes of sha256, then an `
 Whatever does not match its digest, or tells of another file, size, time or inode, counts as not there.
 """
 
-import io
 import json
 import os
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from cache.atomic import publish_bytes
 from cache.canonical import canonical_json, digest_json, sha256
 from cache.errors import ConfigError
+from cache.npz import npz_arrays, npz_bytes
 
 SIDECAR_VERSION = 2
 """Bump when digests, checks or their thresholds change meaning."""
@@ -70,13 +70,13 @@ def recall(folder: Path, about: Mapping[str, Any], identity: Mapping[str, int]) 
     payload = _payload(sidecar_path(folder, about))
     if payload is None:
         return None
-    with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-        told = json.loads(arrays["about"].tobytes())
-        labels = told.pop("labels")
-        if told != {**about, "identity": dict(identity)}:
-            return None
-        bad = {name.removeprefix("bad/"): arrays[name] for name in arrays.files if name.startswith("bad/")}
-        return FileScan(arrays["row_digests"], arrays["stars"], labels, bad)
+    arrays = npz_arrays(payload)
+    told = json.loads(arrays["about"].tobytes())
+    labels = told.pop("labels")
+    if told != {**about, "identity": dict(identity)}:
+        return None
+    bad = {name.removeprefix("bad/"): arrays[name] for name in arrays if name.startswith("bad/")}
+    return FileScan(arrays["row_digests"], arrays["stars"], labels, bad)
 
 
 def check_can_remember(folder: Path) -> None:
@@ -94,11 +94,12 @@ def remember_scan(
 ) -> None:
     """Write the scan, whole or not at all; ConfigError when the folder cannot be written to."""
     told = canonical_json({**about, "identity": dict(identity), "labels": scan.labels}).encode()
-    arrays = {"row_digests": scan.row_digests, "stars": scan.stars}
-    arrays |= {f"bad/{reason}": rows for reason, rows in scan.bad.items()}
-    buffer = io.BytesIO()
-    np.savez(buffer, about=np.frombuffer(told, dtype=np.uint8), **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its switch
-    payload = buffer.getvalue()
+    arrays = {
+        "about": np.frombuffer(told, dtype=np.uint8),
+        "row_digests": scan.row_digests,
+        "stars": scan.stars,
+    }
+    payload = npz_bytes({**arrays, **{f"bad/{reason}": rows for reason, rows in scan.bad.items()}})
     path = sidecar_path(folder, about)
     try:
         publish_bytes(path, bytes.fromhex(sha256(payload)) + payload)

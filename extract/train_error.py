@@ -22,11 +22,10 @@ from cache.canonical import digest_json, read_sealed, sha256
 from cache.errors import ConfigError, SchemaVersion
 from cache.progress import Advance, progress
 
-from .fingerprint import Fingerprint, check_unchanged
+from .fingerprint import Fingerprint, read_unchanged
 from .mask import Mask, mask_digest
 from .noise import NOISE_VERSION, standard_normal
 from .row_digests import canonical_floats
-from .slabs import SlabReader, runs_of
 from .spectra import SpectraFile
 
 KIND = "train-error"
@@ -58,15 +57,11 @@ def fit_train_error(
     keep: Any = slice(None) if mask is None else mask
     n_pixels = train.wave.size
     sums = np.zeros((5, train.wave[keep].size))
-    reader = SlabReader(train, FIT_ROWS)
-    for lo, hi in runs_of(known.kept, FIT_ROWS):
-        raw = reader.read((lo, hi))
-        check_unchanged(train, raw, known)
+    for raw in read_unchanged(train, known.kept, known, at_once=FIT_ROWS):
         error = raw.slab.repaired_error()
         z = standard_normal(seed=0, split="train", rows=raw.rows, draw=0, n_pixels=n_pixels)
         noisy = np.maximum(np.maximum(raw.slab.flux, 0) + z * error, 0)[:, keep]
         error = error[:, keep]
-        reader.give_back(raw)
         square = error**2
         sums += np.stack([v.sum(axis=0) for v in (error, square, noisy, noisy**2, noisy * square)])
         advance(len(raw.rows))

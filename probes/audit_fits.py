@@ -14,9 +14,9 @@ from .cross_fit import Samples, cross_fit, fitted, predictions
 from .features import FeaturePart
 from .groups import with_all_of
 from .registry import make_probe
-from .samples import Sample, load_sample
+from .samples import Sample, load_samples
 from .spec import ProbeRequest
-from .splits import SPLITS, Views
+from .splits import Views
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Requests = Sequence[ProbeRequest]
@@ -108,8 +108,11 @@ def leftover(requests: Requests, views: AuditViews, *, n_folds: int, seed: int, 
     for a label that is not there or not finite, for flux of other rows or stars, and for what a head refuses.
     """
     labels = [request.labels[0] for request in requests]
-    samples = _samples(
-        views.inputs["input_error"], INPUT_PARTS["input_error"], labels, missing=requests[0].missing_labels
+    samples = load_samples(
+        views.inputs["input_error"],
+        [INPUT_PARTS["input_error"]],
+        labels=labels,
+        missing=requests[0].missing_labels,
     )
     _refuse_constant(labels, samples["test"].y)
     crossed = cross_fit(_heads(requests), samples, n_folds=n_folds, seed=seed, advance=advance)
@@ -174,18 +177,10 @@ def latent_fits(requests: Requests, views: AuditViews, left: Leftover, *, advanc
     return LatentFits(label_hat=hats[:, :t], residual_hat=hats[:, t:], refit=refit, apply=apply, flags=flags)
 
 
-def _samples(views: Views, part: FeaturePart, labels: Sequence[str], *, missing: str) -> dict[str, Sample]:
-    """Features and labels of the rows that take part."""
-    return {
-        split: load_sample(views[split], [part], labels=labels, split=split, missing=missing)
-        for split in SPLITS
-        if views.get(split)
-    }
-
-
 def _aligned(views: Views, part: FeaturePart, requests: Requests, of_error: Samples) -> dict[str, Sample]:
     """Features row by row of the same stars as the labels and errors that were read."""
-    samples = _samples(views, part, with_all_of(requests[0]), missing=requests[0].missing_labels)
+    first = requests[0]
+    samples = load_samples(views, [part], labels=with_all_of(first), missing=first.missing_labels)
     for split, known in of_error.items():
         found = samples.get(split)
         if found is None or not (

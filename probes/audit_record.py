@@ -16,6 +16,7 @@ from .rounding import all_significant, significant
 from .spec import ProbeRequest, spec_of
 from .statistics import PAIRED_METHOD, Resamples, doubts
 from .survival import Survival, survival
+from .views import store_digests
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -66,14 +67,7 @@ def audit_spec(request: ProbeRequest, views: AuditViews, *, n_folds: int) -> dic
 
 def store_digests_of(views: AuditViews) -> dict[str, str]:
     """Digest by key of every store that an audit rests on."""
-    return {
-        key: digest
-        for sources in _sources(views).values()
-        for source in sources
-        for members in source.values()
-        for view in members
-        for key, digest in view.stores.items()
-    }
+    return store_digests(*(source for sources in _sources(views).values() for source in sources))
 
 
 def _sources(views: AuditViews) -> dict[str, list[Mapping[str, Any]]]:

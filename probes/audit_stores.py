@@ -7,12 +7,13 @@ import numpy as np
 
 from cache import Want, find
 from cache.errors import ConfigError, NotExtracted, UnknownName
-from cache.provenance import family
+from cache.extract_command import array_flags
 from cache.store_folders import stores_of
 
+from .ceiling_applies import NO_VARIANCE
 from .extract_command import extract_command
 from .features import FeaturePart
-from .splits import ERROR_INPUT, Views, check_views
+from .splits import ERROR_INPUT, Views, check_views, same_but_error_input
 from .stores import Arrays, StoreChoice
 from .views import draw_of, noise_level_of
 
@@ -28,8 +29,6 @@ NOT_FED: Mapping[str, str] = {
     "clean_flux": "the flux without noise, which no error input changes",
 }
 """Stored arrays that do not come out of the network."""
-MEAN_ALONE = 1
-"""Output channels of a network that gives the mean alone: its denoised flux is that mean (REFERENCE 2)."""
 INPUT_ARRAYS: Mapping[str, Arrays] = {layer: ((layer, "forward", "none"),) for layer in INPUTS}
 
 
@@ -81,16 +80,16 @@ def audit_views(stores: StoreChoice, arrays: Arrays, error_inputs: Sequence[str]
         try:
             features[_plain(name)] = _beside(stores, true, arrays, _family_of(stores, true, arrays, name))
         except NotExtracted:
-            missing += _commands(true, f"error input {name}", _flags(arrays, name))
+            flags = {**array_flags(arrays), "--error-input": _plain(name)}
+            missing += _commands(true, f"error input {name}", flags)
     if missing:
         raise NotExtracted(
             "the audit needs stores that are not there (`make audit` makes them):\n" + "\n".join(missing)
         )
     for name, views in {**inputs, **features}.items():
         crossed = (ERROR_INPUT,) if views["test"][0].family != true["train"][0].family else ()
-        check_views(
-            {**views, "train": true["train"]}, (), crossed
-        )  # of the same files: on the same wavelengths
+        # no parts: files that are the same lie on the same wavelengths
+        check_views({**views, "train": true["train"]}, (), crossed)
         _check_rows(true, views, name)
     return AuditViews(features=features, inputs=inputs)
 
@@ -109,7 +108,7 @@ def check_audited(layers: Sequence[str], error_inputs: Sequence[str]) -> None:
 def _refuse_denoised(arrays: Arrays, true: Views) -> None:
     """Refuse denoised flux into which the star's error enters behind the network."""
     n_outputs = true["train"][0].provenance["encoder"]["config"].get("output_channels")
-    if n_outputs != MEAN_ALONE and any(layer == "denoised" for layer, _, _ in arrays):
+    if n_outputs != NO_VARIANCE and any(layer == "denoised" for layer, _, _ in arrays):
         raise ConfigError(
             f"--layers denoised: this network gives a variance too (output_channels {n_outputs}), so its mean is "
             "weighed against the noisy flux by the true error, whatever the network is fed: an audit would acquit what "
@@ -165,8 +164,7 @@ def _family_of(stores: StoreChoice, true: Views, arrays: Arrays, name: str) -> s
     held: dict[str, str] = {}
     for _, header in stores_of(stores.root, "train").readable:
         fed = str(header.provenance["error_input"])
-        aligned = {**header.provenance, "error_input": TRUE}
-        if fed.startswith(name) and family(aligned) == first.family:
+        if fed.startswith(name) and same_but_error_input(first.provenance, header.provenance):
             held[header.family] = fed
     complete = {}
     for one, fed in held.items():
@@ -184,17 +182,6 @@ def _family_of(stores: StoreChoice, true: Views, arrays: Arrays, name: str) -> s
         )
     (only,) = complete
     return only
-
-
-def _flags(arrays: Arrays, name: str) -> dict[str, str]:
-    layers, directions, poolings = (dict.fromkeys(names) for names in zip(*arrays, strict=True))
-    stored = ("forward", "backward") if {"mean", "concat"} & set(directions) else tuple(directions)
-    return {
-        "--layers": ",".join(layers),
-        "--poolings": ",".join(poolings),
-        "--directions": ",".join(stored),
-        "--error-input": _plain(name),
-    }
 
 
 def _commands(true: Views, what: str, flags: Mapping[str, str]) -> list[str]:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cache.texts import table
+
 from .audit_rows import A2
 from .audit_verdict import percent
 
@@ -27,10 +29,8 @@ def audit_lines(spec: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[
     yield f"{audit_title(spec)}"
     yield f"  shortcut: {verdict['shortcut']}. {verdict['headline']}"
     shares = {(item["how"], item["error_input"]): item for item in result["survival"]}
-    cells = [HEADINGS, *(_cells(row, shares) for row in result["rows"])]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        yield "    " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+    for line in table(HEADINGS, [_cells(row, shares) for row in result["rows"]]).splitlines():
+        yield f"    {line}"
     for sentence in verdict["words"]:
         yield f"  - {sentence}"
     for flag in result["flags"]:

@@ -39,12 +39,8 @@ class StoreAxes:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Study:
-    """One product: cells on stores."""
-
-    choices: CellChoices
-    axes: StoreAxes
+Study = tuple[CellChoices, StoreAxes]
+"""One product: cells on stores."""
 
 
 def along_axes(
@@ -60,7 +56,9 @@ def along_axes(
     """
     axes.check(stores)
     found = [
-        batch_of for study in _studies(choices, axes, combine=combine) for batch_of in _batches(study, stores)
+        batch_of
+        for cells, of_study in _studies(choices, axes, combine=combine)
+        for batch_of in _batches(cells, of_study, stores)
     ]
     missing: dict[str, str] = {}
     for words in (words for part in found for words in part.missing):
@@ -85,37 +83,34 @@ def _flags(level: float | None, draws: tuple[int, ...]) -> str:
     return " ".join([*words, *([f"--draws {max(draws)}"] if draws else [])])
 
 
-def _studies(choices: CellChoices, axes: StoreAxes, *, combine: Combine) -> Iterator[_Study]:
+def _studies(choices: CellChoices, axes: StoreAxes, *, combine: Combine) -> Iterator[Study]:
     """One product of everything; or the first value of all that is varied, then each of these by itself."""
     if combine == "product":
-        yield _Study(choices=choices, axes=axes)
+        yield choices, axes
         return
     first = replace(
         choices, train_sizes=choices.train_sizes[:1], pca=choices.pca[:1], segments=choices.segments[:1]
     )
     alone = StoreAxes(noise_levels=axes.noise_levels[:1], draws=axes.draws[:1])
-    yield _Study(choices=first, axes=alone)
-    yield _Study(choices=first, axes=replace(alone, noise_levels=axes.noise_levels))
-    yield _Study(choices=first, axes=replace(alone, draws=axes.draws))
-    for varied in (
-        replace(first, train_sizes=choices.train_sizes),
-        replace(first, pca=choices.pca),
-        replace(first, segments=choices.segments),
-    ):
-        yield _Study(choices=varied, axes=alone)
+    yield first, alone
+    yield first, replace(alone, noise_levels=axes.noise_levels)
+    yield first, replace(alone, draws=axes.draws)
+    yield replace(first, train_sizes=choices.train_sizes), alone
+    yield replace(first, pca=choices.pca), alone
+    yield replace(first, segments=choices.segments), alone
 
 
-def _batches(study: _Study, stores: StoreChoice) -> Iterator[Accompanied]:
+def _batches(cells: CellChoices, axes: StoreAxes, stores: StoreChoice) -> Iterator[Accompanied]:
     """The cells of a study on every store that it names."""
-    levels = study.axes.noise_levels
+    levels = axes.noise_levels
     pairs = list(product(levels, levels)) if levels else [(stores.noise_level, stores.test_noise_level)]
-    for (train, test), n_draws in product(pairs, study.axes.draws or (stores.draws,)):
+    for (train, test), n_draws in product(pairs, axes.draws or (stores.draws,)):
         crossed = bool(levels) and test != train
-        choices, on = study.choices, replace(stores, draws=n_draws, noise_level=train, test_noise_level=test)
+        choices, on = cells, replace(stores, draws=n_draws, noise_level=train, test_noise_level=test)
         if levels:  # the pair tells whether it crosses, whatever --cross says
             cross = {*choices.cross} - {NOISE_LEVEL} | ({NOISE_LEVEL} if crossed else set())
             choices = replace(choices, cross=tuple(sorted(cross)))
-        if not crossed and n_draws == max(study.axes.draws, default=n_draws):
+        if not crossed and n_draws == max(axes.draws, default=n_draws):
             yield accompanied(choices, on)
         else:
             yield Accompanied(batches=(Batch(choices=without_default(choices), stores=on),))

@@ -7,6 +7,7 @@ from typing import Any
 from cache.arrays import PSEUDO_LAYERS
 from cache.errors import NotExtracted
 from cache.records import read_record
+from cache.texts import table
 
 from .sweep_plan import Cells
 from .titles import description, r2_text
@@ -32,10 +33,8 @@ def best_lines(results: Path, cells: Cells) -> Iterator[str]:
                 test = r2_text(result, "test", label)
                 named = description(cell.request, control=cell.control) + cell.told
                 best[label] = (r2, (label, named, f"{r2:.4f}", test))
-    rows = [HEADINGS, *(row for _, row in best.values())] if best else []
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+    if best:
+        yield from table(HEADINGS, [row for _, row in best.values()]).splitlines()
 
 
 def _result(results: Path, name: str) -> dict[str, Any]:

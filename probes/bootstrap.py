@@ -81,6 +81,15 @@ def _drawn(n_stars: int, n_resamples: int, seed: int) -> Iterator[Array]:
         yield np.bincount(drawn.ravel(), minlength=size * n_stars).reshape(size, n_stars)
 
 
+def one_star_holds(share: float, by_star: Array) -> Array:
+    """Whether one star holds more than a share of the sum of values >= 0 by star (n_stars, k): (k,).
+
+    The standard error is then that star's, and a studentised interval reaches anywhere; the percentile interval is
+    left, which tells what happens with and without that star.
+    """
+    return np.asarray(by_star.max(axis=0) > share * by_star.sum(axis=0))
+
+
 def percentile_ends(replicates: Array, *, level: float = LEVEL) -> Array:
     """Lower and upper end, (2, k), of the defined replicates (b, k); NaN where less than half of them are."""
     return _quantiles(replicates, [(1 - level) / 2, (1 + level) / 2])

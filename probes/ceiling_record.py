@@ -21,7 +21,7 @@ from .ceiling import (
 )
 from .ceiling_inputs import CeilingGroup, KeptStores, fisher_of, matched, on_matrices, prior_of
 from .ceiling_scores import Bounded, binned_figures, figures, row_items
-from .rounding import DIGITS
+from .rounding import significant
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -168,7 +168,7 @@ class Ceiling:
             "van_trees": least,
         }
         return {
-            name: None if spread == 0 else float(f"{1 - variance / spread:.{DIGITS}g}")
+            name: None if spread == 0 else significant(1 - variance / spread)
             for name, variance in answers.items()
         }
 

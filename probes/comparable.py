@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from cache.canonical import canonical_json
-from cache.records import Record
+from cache.records import Record, prediction_columns
 
 from .bootstrap import Array
-from .features import prediction_columns
 
 SAME = 1e-5
 """Share of the spread of a label by which two constants may differ and be one."""

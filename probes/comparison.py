@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from cache.canonical import canonical_json
+from cache.grouping import grouped
 from cache.records import Record
 from cache.stars import count_stars
 
@@ -14,7 +15,7 @@ from .carried import LEAST_EFFECTIVE
 from .comparable import Comparable
 from .metrics import r2
 from .paired import paired_table
-from .rounding import DIGITS
+from .rounding import all_significant
 from .statistics import PAIRED_METHOD, Resamples, spread
 
 KIND = "comparison"
@@ -55,7 +56,7 @@ def described(found: Comparable, every: Sequence[Record]) -> dict[str, Any]:
         "n_rows": {"test": rows.y.size},
         "runs": [record.run_id for record in found.records],
         "predictions": {record.run_id: record.files["predictions"] for record in found.records},
-        "r2": _rounded(scores),
+        "r2": all_significant(scores),
         "seeds": list(_seeds(found.records, scores)),
         "selectivity": list(_selectivity(rows.label, found.records, scores, every)),
     }
@@ -70,12 +71,12 @@ def paired(found: Comparable) -> dict[str, Any]:
     rows = found.rows
     table = paired_table(Resamples(rows.stars), rows.y, found.y_hat)
     return {
-        "difference": _rounded(table.difference),
-        "lo": _rounded(interval.lo for interval in table.intervals),
-        "hi": _rounded(interval.hi for interval in table.intervals),
-        "p": _rounded(table.p),
-        "p_holm": _rounded(table.p_holm),
-        "n_eff": _rounded(table.n_eff),
+        "difference": all_significant(table.difference),
+        "lo": all_significant(interval.lo for interval in table.intervals),
+        "hi": all_significant(interval.hi for interval in table.intervals),
+        "p": all_significant(table.p),
+        "p_holm": all_significant(table.p_holm),
+        "n_eff": all_significant(table.n_eff),
     }
 
 
@@ -99,10 +100,10 @@ def binned(found: Comparable) -> dict[str, Any]:
         bins = quantile_bins(values)
         parts = list(binned_r2(rows.y, found.y_hat, stars=rows.stars, bins=bins))
         told[name] = {
-            "edges": _rounded(bins.edges),
+            "edges": all_significant(bins.edges),
             "n": [n_stars for n_stars, _ in parts],
             "r2": {
-                record.run_id: [_rounded([value, *interval.as_list()]) for value, interval in by_bin]
+                record.run_id: [all_significant([value, *interval.as_list()]) for value, interval in by_bin]
                 for record, by_bin in zip(
                     found.records, zip(*(scores for _, scores in parts), strict=True), strict=True
                 )
@@ -111,19 +112,12 @@ def binned(found: Comparable) -> dict[str, Any]:
     return {"bins": told}
 
 
-def _rounded(values: Any) -> list[float | None]:
-    return [None if value is None else float(f"{value:.{DIGITS}g}") for value in values]
-
-
 def _seeds(records: Sequence[Record], scores: Sequence[float]) -> Iterator[dict[str, Any]]:
     """Mean and spread of records that differ in the seed alone, where there are two or more."""
-    groups: dict[str, list[int]] = {}
-    for index, record in enumerate(records):
-        groups.setdefault(_question(record, without=()), []).append(index)
-    for members in groups.values():
+    for members in grouped(range(len(records)), lambda index: _question(records[index], without=())).values():
         if len(members) > 1:
             found = spread(np.array([scores[index] for index in members]))
-            numbers = _rounded((found.mean, found.std, found.lowest, found.highest))
+            numbers = all_significant((found.mean, found.std, found.lowest, found.highest))
             yield {
                 "runs": [records[index].run_id for index in members],
                 **dict(zip(("mean", "std", "lowest", "highest"), numbers, strict=True)),
@@ -155,7 +149,7 @@ def _selectivity(
             name: {
                 "run": control.run_id,
                 "predictions": control.files.get("predictions"),
-                "difference": _rounded([score - value])[0],
+                "difference": all_significant([score - value])[0],
             }
             for name, control in controls.items()
             if control is not None and (value := control.result["scores"]["test"][label]["r2"]) is not None
@@ -166,10 +160,8 @@ def _selectivity(
 
 def _by_question(records: Sequence[Record], *, without: Sequence[str]) -> dict[str, list[Record]]:
     """The records that ask each question, by seed."""
-    found: dict[str, list[Record]] = {}
-    for record in sorted(records, key=lambda r: (r.spec["seed"], r.run_id)):
-        found.setdefault(_question(record, without=without), []).append(record)
-    return found
+    by_seed = sorted(records, key=lambda r: (r.spec["seed"], r.run_id))
+    return grouped(by_seed, lambda record: _question(record, without=without))
 
 
 def _twin(record: Record, controls: Sequence[Record]) -> Record | None:

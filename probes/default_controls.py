@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from cache.arrays import PSEUDO_LAYERS, stored_directions
+from cache.arrays import PSEUDO_LAYERS
 from cache.errors import BlindspotError, NotExtracted
+from cache.extract_command import array_flags
 from cache.header import read_header
 from cache.provenance import family
 from cache.store_folders import store_paths
@@ -137,7 +138,7 @@ def _inputs(once: CellChoices, stores: StoreChoice, view: FeatureView) -> Found:
             batches.append(Batch(choices=chosen, stores=stores))
     if not absent:
         return batches, []
-    flags = {"--layers": ",".join(absent), "--poolings": "none", "--directions": "forward"}
+    flags = array_flags((layer, "forward", "none") for layer in absent)
     named = ", ".join(INPUTS[layer] for layer in absent)
     return batches, [f"{named}: not stored; {extract_command(view, flags)}"]
 
@@ -175,13 +176,8 @@ def _untrained(once: CellChoices, stores: StoreChoice, view: FeatureView) -> Fou
     absent = [layer for layer in once.layers if layer not in there]
     missing = []
     if absent:
-        names = {
-            "--checkpoint": f"{RANDOM_ORIGIN}0",
-            "--layers": dict.fromkeys(part for layer in absent for part in layer.split(JOIN)),
-            "--poolings": dict.fromkeys(once.poolings),
-            "--directions": dict.fromkeys(s for name in once.directions for s in stored_directions(name)),
-        }
-        flags = {flag: value if isinstance(value, str) else ",".join(value) for flag, value in names.items()}
+        lacking = [array for arrays in _arrays(replace(once, layers=tuple(absent))) for array in arrays]
+        flags = {"--checkpoint": f"{RANDOM_ORIGIN}0", **array_flags(lacking)}
         missing = [f"random encoder on {', '.join(absent)}: not stored; {extract_command(view, flags)}"]
     if twin is None or not there:
         return [], missing

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from cache.commandline import Verb, say
 from cache.errors import ConfigError, UnknownName
+from cache.grouping import grouped
 from cache.records import Record, read_predictions, read_record, run_id
 
 from .cells import JOIN, arrays_of, requests, with_alpha_on_val
@@ -82,10 +83,8 @@ def _distillations(settings: DistilSettings, stores: StoreChoice) -> Iterator[Di
     if any(JOIN in layer for layer in settings.layers):
         raise ConfigError(f"{', '.join(settings.layers)}: a student learns one layer; use commas, not '+'")
     flux = FeaturePart(layer=FLUX, pooling=settings.flux_pooling)
-    probes: dict[FeaturePart, list[ProbeRequest]] = {}
     asked = replace(settings.choices(), layers=stores.layers(settings.layers, settings.poolings))
-    for probe in requests(asked):
-        probes.setdefault(probe.features[0], []).append(probe)
+    probes = grouped(requests(asked), lambda probe: probe.features[0])
     networks = requests(
         replace(
             asked,
@@ -105,12 +104,14 @@ def _distillations(settings: DistilSettings, stores: StoreChoice) -> Iterator[Di
             check_val(network, there=bool(views.get("val")), flag="--student-params")
             for probe in of_target:
                 check_val(probe, there=bool(views.get("val")))
-            for of_rows in _by_rows([settled.request(probe, views, of=arrays) for probe in of_target]):
+            known = [settled.request(probe, views, of=arrays) for probe in of_target]
+            # the network learns from the stars that its probes do not leave out
+            for of_rows in grouped(known, with_all_of).values():
                 one = Distillation(
                     flux=flux,
                     target=target,
                     views=views,
-                    probes=of_rows,
+                    probes=tuple(of_rows),
                     network=network.head,
                     network_params=network.params,
                     device=settings.device,
@@ -118,14 +119,6 @@ def _distillations(settings: DistilSettings, stores: StoreChoice) -> Iterator[Di
                 for probe in of_rows:
                     checked_spec(one.student(probe), one.views)
                 yield one
-
-
-def _by_rows(probes: Sequence[ProbeRequest]) -> list[tuple[ProbeRequest, ...]]:
-    """Probes that leave out the same stars; the network that they read learns from the others alone."""
-    groups: dict[tuple[str, ...], list[ProbeRequest]] = {}
-    for probe in probes:
-        groups.setdefault(with_all_of(probe), []).append(probe)
-    return [tuple(group) for group in groups.values()]
 
 
 def _twins(one: Distillation, stores: StoreChoice) -> list[list[tuple[ProbeRequest, Views]]]:

@@ -13,10 +13,10 @@ from .distillation import Distilled, distil
 from .distillation_scores import METHOD, LatentScores, latent_scores
 from .features import FeaturePart
 from .groups import Group, with_all_of
-from .samples import load_sample
+from .samples import load_samples
 from .scoring import ProbeOutcome, scored_outcome
 from .spec import ProbeRequest
-from .splits import SPLITS, Views
+from .splits import Views
 from .views import Array
 
 if TYPE_CHECKING:
@@ -79,17 +79,10 @@ def outcomes(asked: Distillation, *, about: Mapping[str, Any]) -> Iterator[tuple
         if refused is not None:
             raise refused
     basis = group.basis(students[0])
-    Z = {
-        split: load_sample(
-            asked.views[split],
-            [asked.target],
-            labels=with_all_of(students[0]),
-            split=split,
-            missing=students[0].missing_labels,
-        ).X
-        for split in SPLITS
-        if asked.views.get(split)
-    }
+    latents = load_samples(
+        asked.views, [asked.target], labels=with_all_of(students[0]), missing=students[0].missing_labels
+    )
+    Z = {split: sample.X for split, sample in latents.items()}
     network = _made(students[0]).make_network()
     distilled = distil(network, basis.X, Z, stars=group.samples["train"].stars)
     said = distilled.latents(basis.X["test"])

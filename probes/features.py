@@ -44,11 +44,6 @@ def n_segments(pooling: str) -> int | None:
     return None if found is None else int(found[1])
 
 
-def prediction_columns(labels: Sequence[str]) -> list[tuple[str, str]]:
-    """Names of the columns (truth, prediction) of each label: y, y_hat; of several y_<label>, y_hat_<label>."""
-    return [("y", "y_hat")] if len(labels) == 1 else [(f"y_{label}", f"y_hat_{label}") for label in labels]
-
-
 def load_features(
     view: FeatureView, parts: Sequence[FeaturePart], *, segments: Sequence[int] | None = None
 ) -> Array:

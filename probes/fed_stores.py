@@ -6,6 +6,7 @@ from pathlib import Path
 from cache import FeatureView, Want
 from cache.arrays import ArrayName
 from cache.errors import ConfigError, NotExtracted
+from cache.extract_command import array_flags
 from cache.store_folders import stores_of
 
 from .extract_command import extract_command
@@ -27,9 +28,11 @@ def family_fed(root: Path, name: str, train: FeatureView, arrays: Sequence[tuple
             fed[header.family] = error_input
     whole = sorted(of_family for of_family, there in held.items() if wanted <= there)
     if not whole:
+        stored = array_flags((array.layer, array.direction, array.pooling) for array in sorted(wanted))
+        flags = {**stored, "--error-input": name.partition(":")[0]}
         raise NotExtracted(
             f"{root}: no test features with error input {name!r} that are otherwise made as those of train (family "
-            f"{train.family[:12]}); extract them: {extract_command(train, _flags(wanted, name))}"
+            f"{train.family[:12]}); extract them: {extract_command(train, flags)}"
         )
     if len(whole) > 1:
         raise ConfigError(
@@ -37,13 +40,3 @@ def family_fed(root: Path, name: str, train: FeatureView, arrays: Sequence[tuple
             "which by more of its name in --test-error-input"
         )
     return whole[0]
-
-
-def _flags(wanted: set[ArrayName], name: str) -> dict[str, str]:
-    arrays = sorted(wanted)
-    return {
-        "--layers": ",".join(dict.fromkeys(array.layer for array in arrays)),
-        "--poolings": ",".join(dict.fromkeys(array.pooling for array in arrays)),
-        "--directions": ",".join(dict.fromkeys(array.direction for array in arrays)),
-        "--error-input": name.partition(":")[0],
-    }

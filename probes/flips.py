@@ -36,9 +36,8 @@ def flip_values(squared: Array, *, n_flips: int = N_FLIPS, level: float = LEVEL,
     p is what that gives. A test that goes on where the first flips gave the least p they can is valid at every level:
     below 2 / (1 + n_flips) it rejects only where the group does, from there on only where the first flips do.
     """
-    centred = squared - squared.min(
-        axis=1, keepdims=True
-    )  # the mean would spread the rounding of one huge residual
+    # the mean would spread the rounding of one huge residual
+    centred = squared - squared.min(axis=1, keepdims=True)
     m = squared.shape[1]
     reached = [np.zeros(m - 1 - first) for first in range(m - 1)]
     sums = [later(centred, first).sum(axis=0) for first in range(m - 1)]

@@ -8,6 +8,7 @@ from cache.records import unchanged
 from .persistence import saved_digest
 from .runner import head_folder
 from .splits import Views
+from .views import store_digests
 
 
 def is_fresh(results: Path, name: str, views: Views) -> bool:
@@ -24,10 +25,3 @@ def is_fresh(results: Path, name: str, views: Views) -> bool:
         return bool(saved_digest(head_folder(results, name)) == record.result["model"])
     except (Damaged, NotExtracted, SchemaVersion):
         return False
-
-
-def store_digests(views: Views) -> dict[str, str]:
-    """Digest by key of every store behind the views."""
-    return {
-        key: digest for members in views.values() for view in members for key, digest in view.stores.items()
-    }

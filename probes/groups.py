@@ -10,7 +10,7 @@ from cache.errors import BlindspotError, ConfigError, MissingLabel, ProbeError
 
 from .controls import shuffled_by_star, star_ranks
 from .features import part_widths
-from .samples import DROP, Sample, load_labels, load_sample
+from .samples import DROP, Sample, load_labels, load_samples
 from .spec import ProbeRequest, mixes_layers
 from .splits import SPLITS, Views, check_enough
 from .statistics import Resamples
@@ -81,11 +81,7 @@ class Group:
         self._labels = _load_labels(views, names, missing=first.missing_labels)
         self.windows = windows_of(views["train"][0], first.features)
         self._widths = part_widths(views["train"][0], first.features, segments=first.segments)
-        self.samples = {
-            split: load_sample(views[split], first.features, labels=(), split=split, segments=first.segments)
-            for split in SPLITS
-            if views.get(split)
-        }
+        self.samples = load_samples(views, first.features, labels=(), segments=first.segments)
         self._few = self._drop_missing() if with_all_of(first) else None
         self.resamples = {
             split: Resamples(sample.stars) for split, sample in self.samples.items() if split != "train"

@@ -1,7 +1,6 @@
 """Heads whose prediction is one matrix product; ordinary least squares is the plainest of them."""
 
 import abc
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -9,6 +8,7 @@ from typing import Self
 import numpy as np
 
 from cache.errors import Damaged, ProbeError
+from cache.npz import npz_arrays, npz_bytes
 
 from .base import CheckedMatrix, Head, checked_matrix
 from .least_squares import triangles
@@ -74,14 +74,12 @@ class LinearHead(Head):
 
     def to_files(self) -> dict[str, bytes]:
         """One npz with `coef` and `intercept`."""
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, coef=self.coef_, intercept=self.intercept_)
-        return {"weights.npz": buffer.getvalue()}
+        return {"weights.npz": npz_bytes({"coef": self.coef_, "intercept": self.intercept_})}
 
     def from_files(self, files: Mapping[str, bytes]) -> None:
         """Read what `to_files` gave; Damaged when the shapes are not those of the head."""
-        with np.load(io.BytesIO(files["weights.npz"]), allow_pickle=False) as stored:
-            self.coef_, self.intercept_ = stored["coef"], stored["intercept"]
+        stored = npz_arrays(files["weights.npz"])
+        self.coef_, self.intercept_ = stored["coef"], stored["intercept"]
         if self.coef_.shape != (self.n_labels_, self.n_features_in_):
             raise Damaged(
                 f"weights.npz: coef has shape {self.coef_.shape}, expected "

@@ -91,9 +91,8 @@ class Step:
             torch.matmul(delta.mT, self._inputs[k], out=self._gradients.weights[k])
             torch.sum(delta, dim=-2, out=self._gradients.biases[k])
             if k > 0:
-                passed = torch.matmul(
-                    delta, self._values.weights[k], out=self._inputs[k]
-                )  # done with as input
+                # done with as input
+                passed = torch.matmul(delta, self._values.weights[k], out=self._inputs[k])
                 if self._masks:
                     passed.mul_(self._masks[k - 1])
                 torch.ops.aten.gelu_backward.grad_input(

@@ -6,7 +6,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from .bootstrap import LEVEL, SEED, Interval, Resamples, percentile_ends, studentised_ends, widest
+from .bootstrap import (
+    LEVEL,
+    SEED,
+    Interval,
+    Resamples,
+    one_star_holds,
+    percentile_ends,
+    studentised_ends,
+    widest,
+)
 from .carried import carrying_stars
 from .flips import N_FLIPS, flip_values, later
 
@@ -63,7 +72,7 @@ def paired_table(
         replicates, errors = drawn.differences(first)
         percentile = percentile_ends(replicates, level=level)
         ends = studentised_ends(value, error, replicates, errors, level=level, most=MOST_ERRORS)
-        studentised = np.where(_one_star_decides(later(squared, first)), np.nan, ends)
+        studentised = np.where(one_star_holds(DECISIVE, np.abs(later(squared, first))), np.nan, ends)
         intervals += widest(percentile, studentised)
         differences.append(value)
         n_eff.append(carrying_stars(later(squared, first)))
@@ -128,15 +137,6 @@ class _Unexplained:
         cross = later(self.cross, first)
         error = np.sqrt(np.maximum(squared - 2 * value * cross + value**2 * self.own, 0.0)) / self.spread
         return value, error
-
-
-def _one_star_decides(differences: Array) -> Array:
-    """Whether one star holds more than DECISIVE of a difference, of its absolute values by star (n_stars, k): (k,).
-
-    The standard error is then that star's, so the percentile interval alone is left (see `one_star_dominates`).
-    """
-    size = np.abs(differences)
-    return np.asarray(size.max(axis=0) > DECISIVE * size.sum(axis=0))
 
 
 def _over_all_stars(sums: Array) -> Array:

@@ -2,18 +2,16 @@
 
 import contextlib
 import errno
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from cache.atomic import building, publish_bytes, publish_json, sync
 from cache.canonical import SELF, digest_json, read_sealed, sha256
 from cache.errors import Damaged, NotExtracted, SchemaVersion
+from cache.npz import npz_arrays, npz_bytes
 
 from .registry import make_probe
 
@@ -128,22 +126,15 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
 
 
 def _files(head: "Head", axes: "PrincipalAxes | None") -> dict[str, bytes]:
-    files = head.to_files()
-    if axes is None:
-        return files
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **vars(axes))
-    return {**files, AXES_FILE: buffer.getvalue()}
+    return {**head.to_files(), **({} if axes is None else {AXES_FILE: npz_bytes(vars(axes))})}
 
 
 def _axes_from(folder: Path, content: bytes, head: "Head") -> "PrincipalAxes":
     from .pca import PrincipalAxes  # noqa: PLC0415  imports scikit-learn
 
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            found = {
-                name: stored[name] if stored[name].ndim else stored[name].item() for name in stored.files
-            }
+        stored = npz_arrays(content)
+        found: Any = {name: value if value.ndim else value.item() for name, value in stored.items()}
         axes = PrincipalAxes(**found)
     except (TypeError, ValueError) as error:
         raise Damaged(f"{folder / AXES_FILE}: holds no principal axes ({error}); {AGAIN}") from error

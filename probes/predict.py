@@ -1,26 +1,12 @@
-"""Applying a fitted head to features without labels, after checking that they are its own kind."""
-
-from collections.abc import Collection
-from pathlib import Path
+"""Applying a fitted head to features without labels, which were checked to be its own kind (`check_kin`)."""
 
 import numpy as np
 
-from .features import FeaturePart, load_features, parts_from_json, prediction_columns
-from .kinship import check_kin
-from .persistence import SavedHead, load_head
+from cache.records import prediction_columns
+
+from .features import FeaturePart, load_features, parts_from_json
+from .persistence import SavedHead
 from .views import Array, FeatureView, draw_of
-
-
-def predict_view(
-    folder: Path, view: FeatureView, *, cross: Collection[str] = (), observed: bool = False
-) -> dict[str, Array]:
-    """Predictions of the head saved in `folder` for every row of a view, as `predictions_of` gives them.
-
-    Raises what `load_head` and `check_kin` raise, which say what `cross` and `observed` allow.
-    """
-    saved = load_head(folder)
-    check_kin(folder, saved, view, cross=cross, observed=observed)
-    return predictions_of(saved, view)
 
 
 def parts_of(saved: SavedHead) -> tuple[FeaturePart, ...]:

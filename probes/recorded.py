@@ -11,9 +11,9 @@ from cache import FeatureStore, FeatureView
 from cache.canonical import canonical_json
 from cache.errors import Stale
 from cache.provenance import KEY_DIGITS
-from cache.records import Record, read_predictions
+from cache.records import Record, prediction_columns, read_predictions
 
-from .features import FeaturePart, parts_from_json, prediction_columns
+from .features import FeaturePart, parts_from_json
 from .head_of_record import check_is_of
 from .persistence import load_head
 from .runner import head_folder

@@ -22,7 +22,6 @@ class HeadEntry:
 
     module: str
     estimator: str
-    summary: str
     version: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What this name fixes differently from the estimator's own defaults."""
@@ -39,27 +38,23 @@ HEADS: Mapping[str, HeadEntry] = MappingProxyType(
         "ols": HeadEntry(
             module="linear",
             estimator="OLS",
-            summary="ordinary least squares; nothing to choose",
             at_once=LINEAR_AT_ONCE,
         ),
         "ridge": HeadEntry(
             module="ridge",
             estimator="Ridge",
-            summary="linear with penalty alpha (0.001 as published, or alpha=val) on standardised features",
             fixed="alpha=0.001",
             at_once=LINEAR_AT_ONCE,
         ),
         "lightgbm": HeadEntry(
             module="boosting",
             estimator="LightGBM",
-            summary="boosted trees; presets conservative, default, large, full_spectrum",
             fixed="early_stopping=null",
             version=2,  # bins no longer depend on the seed
         ),
         "mlp_1": HeadEntry(
             module="mlp",
             estimator="MLP",
-            summary="one hidden layer of 256, GELU, dropout 0.1, early stopping on val",
             version=2,  # dropout masks come from another stream
             settings={"hidden": (256,)},
             n_hidden=1,
@@ -68,7 +63,6 @@ HEADS: Mapping[str, HeadEntry] = MappingProxyType(
         "mlp_2": HeadEntry(
             module="mlp",
             estimator="MLP",
-            summary="two hidden layers of 256 and 64, else as mlp_1",
             version=2,
             settings={"hidden": (256, 64)},
             n_hidden=2,
@@ -83,7 +77,6 @@ BASELINES: Mapping[str, HeadEntry] = MappingProxyType(
         "mean": HeadEntry(
             module="linear",
             estimator="Mean",
-            summary="the mean of the training labels",
             at_once=LINEAR_AT_ONCE,
         )
     }
@@ -95,7 +88,6 @@ DISTILLED: Mapping[str, HeadEntry] = MappingProxyType(
         "student": HeadEntry(
             module="student",
             estimator="Student",
-            summary="a network learns latents from flux alone, a probe reads them; fitted by `python -m probes distil`",
             version=1,  # raised also when its network or its probe comes to mean another fit
         )
     }

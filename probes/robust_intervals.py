@@ -33,11 +33,20 @@ def _replicates(resamples: Resamples, residual: Array) -> list[Array]:
     ascending, member = residual[order], resamples.member[order]
     found = []
     for counts in resamples.counts():
-        below = np.zeros((len(counts), residual.size + 1), dtype=np.int32)
-        np.cumsum(counts.take(member, axis=1), axis=1, out=below[:, 1:])
-        median = _median(ascending, below)
+        below = drawn_before(counts, member)
+        median = median_drawn(ascending, below)
         found.append(np.stack([median, NORMAL_MAD * _median_deviation(ascending, below, median)]))
     return found
+
+
+def drawn_before(counts: Array, member: Array) -> Array:
+    """How often the first 0, 1, ... n rows were drawn, (b, n + 1) int32, of stars drawn counts (b, n_stars) times.
+
+    `member` (n,) is the place of each row's star.
+    """
+    below = np.zeros((len(counts), member.size + 1), dtype=np.int32)
+    np.cumsum(counts.take(member, axis=1), axis=1, out=below[:, 1:])
+    return below
 
 
 def _middle_ranks(below: Array) -> Array:
@@ -46,7 +55,7 @@ def _middle_ranks(below: Array) -> Array:
     return np.stack([(n + 1) // 2, n // 2 + 1])
 
 
-def _median(ascending: Array, below: Array) -> Array:
+def median_drawn(ascending: Array, below: Array) -> Array:
     """Median (b,) of values (n,) that were drawn; below (b, n + 1) counts the draws of the first values."""
     places = [np.sum(below[:, 1:] < rank[:, None], axis=1) for rank in _middle_ranks(below)]
     return np.asarray(ascending[np.stack(places)].mean(axis=0))

@@ -1,12 +1,13 @@
 """Probes from request to record: join, check, fit together what shares features, score one by one."""
 
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from cache.errors import ConfigError, Damaged, ProbeError, Stale
+from cache.grouping import grouped
 from cache.progress import Told, untold
 from cache.records import run_id, write_record
 from cache.runlog import run_log
@@ -22,7 +23,6 @@ from .together import Fit, TrainingSet, fit_together
 from .wavelengths import WINDOWS
 
 KIND = "probe"
-T = TypeVar("T")
 
 Outcomes = Iterator[tuple[ProbeRequest, ProbeOutcome]]
 
@@ -78,7 +78,7 @@ def run_group(
             left.append(request)
         else:
             yield request, failed_outcome(request, views, str(refused), run=notes.take())
-    for on_basis in _by(basis_key, left):
+    for on_basis in grouped(left, basis_key).values():
         yield from _run_on_basis(on_basis, group, notes, unfinished)
 
 
@@ -91,7 +91,7 @@ def _run_on_basis(
         for request in requests:
             yield request, failed_outcome(request, group.views, str(error), run=notes.take())
         return
-    for of_head in _by(ProbeRequest.fitted_head, requests):
+    for of_head in grouped(requests, ProbeRequest.fitted_head).values():
         at_once = head_entry(of_head[0].fitted_head()).at_once
         for start in range(0, len(of_head), at_once):
             yield from _fit_together(of_head[start : start + at_once], group, basis, notes, unfinished)
@@ -223,11 +223,3 @@ class _Notes:
         now = time.perf_counter()
         passed, self._last = now - self._last, now
         return passed
-
-
-def _by(key: Callable[[T], Hashable], items: Iterable[T]) -> Iterable[list[T]]:
-    """Items with equal keys together, in the order of first appearance."""
-    groups: dict[Hashable, list[T]] = {}
-    for item in items:
-        groups.setdefault(key(item), []).append(item)
-    return groups.values()

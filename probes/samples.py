@@ -10,7 +10,7 @@ from cache.errors import MissingLabel, ProbeError, did_you_mean
 from cache.stars import count_stars
 
 from .features import FeaturePart, load_features
-from .splits import check_enough
+from .splits import SPLITS, Views, check_enough
 from .views import Array, FeatureView, draw_of
 
 FAIL, DROP = "fail", "drop"
@@ -91,6 +91,24 @@ def load_sample(
         return sample
     check_enough(labels, whole, split=split)
     return sample.where(whole)
+
+
+def load_samples(
+    views: Views,
+    parts: Sequence[FeaturePart],
+    *,
+    labels: Sequence[str],
+    segments: Sequence[int] | None = None,
+    missing: str = FAIL,
+) -> dict[str, Sample]:
+    """The sample of every split that has views, as `load_sample` joins it."""
+    return {
+        split: load_sample(
+            views[split], parts, labels=labels, split=split, segments=segments, missing=missing
+        )
+        for split in SPLITS
+        if views.get(split)
+    }
 
 
 def check_label_names(view: FeatureView, labels: Sequence[str]) -> None:

@@ -14,8 +14,9 @@ import joblib
 from cache.dask_cluster import Cluster, check_dask_flags
 from cache.errors import CacheError, ConfigError
 from cache.new_cluster import read_cluster_file
+from cache.progress import Advance
 
-from .sweep_task import Advance, SweepTask, TaskDone, run_task
+from .sweep_task import SweepTask, TaskDone, run_task
 
 Scheduler = Literal["local", "processes", "dask"]
 IDLE_SECONDS = 20

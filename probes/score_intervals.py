@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .bootstrap import LEVEL, Interval, Resamples, percentile_ends, studentised_ends, widest
+from .bootstrap import LEVEL, Interval, Resamples, one_star_holds, percentile_ends, studentised_ends, widest
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -15,8 +15,6 @@ DOMINANT = 0.2
 """Share of the squared residuals; of 200 stars with normal errors the largest has 3 to 5 %."""
 LEAST_ERROR = 0.25
 """Share of the standard error that a resample has at least; of ordinary scores 95 % have more (docs/statistics.md)."""
-_I, _J = np.triu_indices(N_SUMS)
-_TWICE = np.where(_I == _J, 1.0, 2.0)
 
 SCALES: Mapping[str, Callable[[Array], Array]] = {
     "r2": lambda log_unexplained: 1.0 - np.exp(log_unexplained),
@@ -37,10 +35,8 @@ def score_intervals(
     constant is at most 0 in every sample, and so is its interval.
     """
     sums = resamples.star_sums(_row_sums(y, y_hat))
-    moments = sums[..., _I] * sums[..., _J]
-    totals = resamples.totals(np.concatenate([sums, moments], axis=-1))
-    observed = np.concatenate([sums, moments], axis=-1).sum(axis=0)[None]
-    replicates, estimate = _estimates(totals), _estimates(observed)
+    by_star = with_products(sums)
+    replicates, estimate = _estimates(resamples.totals(by_star)), _estimates(by_star.sum(axis=0)[None])
     found = {}
     for name, scale in SCALES.items():
         value, error = (part[0] for part in estimate[name])
@@ -50,7 +46,7 @@ def score_intervals(
         ends = studentised_ends(value, error, values, errors, level=level)
         with np.errstate(over="ignore"):
             studentised = np.sort(scale(ends), axis=0)
-        usable = np.isfinite(studentised).all(axis=0) & ~one_star_dominates(sums)
+        usable = np.isfinite(studentised).all(axis=0) & ~one_star_holds(DOMINANT, sums[..., 3])
         studentised = np.where(usable, studentised, np.nan)
         found[name] = widest(percentile, studentised)
     constant = np.ptp(y_hat, axis=0) == 0
@@ -62,16 +58,6 @@ def score_intervals(
 
 def _at_most_0(interval: Interval) -> Interval:
     return interval if interval.hi is None else replace(interval, hi=min(interval.hi, 0.0))
-
-
-def one_star_dominates(sums: Array) -> Array:
-    """Whether one star holds more than DOMINANT of the squared residuals, for each label (t,).
-
-    Then the standard error is that star's, and a studentised interval reaches anywhere; the percentile interval is
-    left, which tells what happens with and without that star.
-    """
-    squared = sums[..., 3]
-    return np.asarray(squared.max(axis=0) > DOMINANT * squared.sum(axis=0))
 
 
 def _row_sums(y: Array, y_hat: Array) -> Array:
@@ -112,12 +98,20 @@ def _estimates(totals: Array) -> dict[str, tuple[Array, Array]]:
         }
         moments = totals[..., N_SUMS:]
         return {
-            name: (values[name], _standard_error(np.stack(gradient, axis=-1), moments))
+            name: (values[name], standard_error(np.stack(gradient, axis=-1), moments))
             for name, gradient in gradients.items()
         }
 
 
-def _standard_error(gradient: Array, moments: Array) -> Array:
-    """sqrt(g' M g) for g (..., N_SUMS) and the upper triangle of M, (..., 21)."""
-    squared = np.sum(_TWICE * gradient[..., _I] * gradient[..., _J] * moments, axis=-1)
+def with_products(sums: Array) -> Array:
+    """Sums by star (..., s), then the products of each two of them: the upper triangle, row by row."""
+    one, other = np.triu_indices(sums.shape[-1])
+    return np.concatenate([sums, sums[..., one] * sums[..., other]], axis=-1)
+
+
+def standard_error(gradient: Array, moments: Array) -> Array:
+    """sqrt(g' M g) for g (..., s) and the upper triangle of M, the sums over stars of `with_products`."""
+    one, other = np.triu_indices(gradient.shape[-1])
+    twice = np.where(one == other, 1.0, 2.0)
+    squared = np.sum(twice * gradient[..., one] * gradient[..., other] * moments, axis=-1)
     return np.asarray(np.sqrt(np.maximum(squared, 0.0)))

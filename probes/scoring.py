@@ -9,28 +9,25 @@ import numpy as np
 
 from cache.canonical import digest_json
 from cache.provenance import family_fields
+from cache.records import prediction_columns
 from cache.stars import stars_in_both
 
-from .features import prediction_columns
 from .left_out import HELD_OUT, told_kept
-from .metrics import METRICS, scores
+from .metrics import scores
 from .persistence import model_digest
 from .samples import Sample
 from .spec import ProbeRequest, spec_of
 from .splits import Views
-from .statistics import INTERVAL_METHOD, Resamples, doubts, intervals_on
-from .views import Array
+from .statistics import INTERVAL_METHOD, NEGATIVE_FLAG, Resamples, doubts, intervals_by_label
+from .views import Array, store_digests
 from .wavelengths import Windows
 
 if TYPE_CHECKING:
     from .base import Head  # imports scikit-learn
     from .pca import PrincipalAxes
 
-SCORES_WITH_INTERVALS = {"val": ("r2", "rmse", "mae", "bias"), "test": tuple(METRICS)}
-"""Val chooses; the intervals of its medians nobody asks for, and they are the dearest."""
 CONTROL_FLAG = "control scores above zero"
 LEAK_FLAG = "LEAK FORCED"
-NEGATIVE_FLAG = "train r2 negative"
 UNDEFINED_FLAG = "r2 not defined"
 FAR_FLAG = "predictions far outside the labels of train"
 FAR = 10
@@ -126,12 +123,7 @@ def _bare_result(request: ProbeRequest, views: Views, samples: Samples) -> dict[
         "weights": encoder.get("weights"),
         "architecture": digest_json(encoder.get("config")),
         "model": None,
-        "stores": {
-            key: digest
-            for members in views.values()
-            for view in members
-            for key, digest in view.stores.items()
-        },
+        "stores": store_digests(views),
         **told_kept(request, views, samples),
     }
 
@@ -149,14 +141,7 @@ def _scored(
         for split, sample in samples.items()
     }
     spans = {
-        split: {
-            label: {name: interval.as_list() for name, interval in found.items()}
-            for label, found in zip(
-                labels,
-                intervals_on(drawn, samples[split].y, y_hat[split], scores=SCORES_WITH_INTERVALS[split]),
-                strict=True,
-            )
-        }
+        split: intervals_by_label(labels, drawn, samples[split].y, y_hat[split], split=split)
         for split, drawn in resamples.items()
     }
     return {

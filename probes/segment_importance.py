@@ -10,7 +10,7 @@ import numpy as np
 from cache.errors import ProbeError
 from cache.records import Record
 
-from .bootstrap import Array, Interval, Resamples
+from .bootstrap import NO_INTERVAL, Array, Interval, Resamples
 from .carried import few_stars
 from .features import n_segments
 from .importance import METHOD, N_PERMUTATIONS, SEED, donor_rows, drops, permuted_squares
@@ -159,7 +159,7 @@ def _with_ends(name: str, label: str, value: Array, intervals: Sequence[Interval
 def _by_segment(
     name: str, label: str, segments: Sequence[int], found: Mapping[int, tuple[float, Interval]]
 ) -> dict[str, Array]:
-    nothing = (float("nan"), Interval(None, None))
+    nothing = (float("nan"), NO_INTERVAL)
     values = [found.get(segment, nothing) for segment in segments]
     return _with_ends(name, label, np.array([value for value, _ in values]), [i for _, i in values])
 

@@ -4,14 +4,22 @@ from typing import Any
 
 import numpy as np
 
-from .bootstrap import LEVEL, NO_INTERVAL, Interval, Resamples, percentile_ends, studentised_ends, widest
-from .score_intervals import DOMINANT
+from .bootstrap import (
+    LEVEL,
+    NO_INTERVAL,
+    Interval,
+    Resamples,
+    one_star_holds,
+    percentile_ends,
+    studentised_ends,
+    widest,
+)
+from .robust_intervals import drawn_before, median_drawn
+from .score_intervals import DOMINANT, standard_error, with_products
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 N_SUMS = 5
-_I, _J = np.triu_indices(N_SUMS)
-_TWICE = np.where(_I == _J, 1.0, 2.0)
 
 
 def share_intervals(
@@ -31,13 +39,12 @@ def share_intervals(
         [np.broadcast_to(common[:, None], (*squared.shape, 4)), squared[..., None]], axis=-1
     )
     sums = resamples.star_sums(rows)
-    totals = np.concatenate([sums, sums[..., _I] * sums[..., _J]], axis=-1)
+    totals = with_products(sums)
     value, error = (part[0] for part in _shares(totals.sum(axis=0)[None]))
     replicates, errors = _shares(resamples.totals(totals))
     percentile = percentile_ends(replicates, level=level)
     ends = studentised_ends(value, error, replicates, errors, level=level)
-    by_star = sums[..., -1]
-    studentised = np.where(by_star.max(axis=0) > DOMINANT * by_star.sum(axis=0), np.nan, ends)
+    studentised = np.where(one_star_holds(DOMINANT, sums[..., -1]), np.nan, ends)
     return value, widest(percentile, studentised)
 
 
@@ -53,8 +60,7 @@ def _shares(totals: Array) -> tuple[Array, Array]:
         gradient = np.stack(
             [mean**2 * by_spread, -2 * mean * by_spread, by_spread, share / below, -1 / below], axis=-1
         )
-        variance = np.sum(_TWICE * gradient[..., _I] * gradient[..., _J] * totals[..., N_SUMS:], axis=-1)
-        return share, np.sqrt(np.maximum(variance, 0.0))
+        return share, standard_error(gradient, totals[..., N_SUMS:])
 
 
 def median_r2(
@@ -73,7 +79,7 @@ def median_r2(
     sums = resamples.star_sums(np.stack([np.ones_like(y), centred, centred**2], axis=1))
     n, first, second = resamples.totals(sums).T
     medians = np.concatenate(
-        [_medians(ascending, counts.take(member, axis=1)) for counts in resamples.counts()]
+        [median_drawn(ascending, drawn_before(counts, member)) for counts in resamples.counts()]
     )
     value = 1 - float(np.median(variances)) / float(np.mean(centred**2))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -82,11 +88,3 @@ def median_r2(
         return (value if np.isfinite(value) else None), NO_INTERVAL
     lo, hi = percentile_ends(replicates[:, None], level=level)[:, 0]
     return value, Interval(float(lo), float(hi))
-
-
-def _medians(ascending: Array, counts: Array) -> Array:
-    """Median (b,) of ascending values (n,) that were drawn counts (b, n) times."""
-    drawn = np.cumsum(counts, axis=1, dtype=np.int64)
-    n = drawn[:, -1:]
-    places = [np.sum(drawn < rank, axis=1) for rank in ((n + 1) // 2, n // 2 + 1)]
-    return np.asarray(0.5 * (ascending[places[0]] + ascending[places[1]]))

@@ -30,10 +30,10 @@ class ProbeRequest:
     `params` are the head's; those not given are its defaults. `pca` is a number of principal axes of train on which
     all splits are put before the fit, `segments` the wavelength segments of the parts whose columns are used; None
     leaves the features as they are. `seed` goes to heads that take one, to the shuffling of labels and to the choice
-    of `train_size` stars. `cross` names what may differ between the splits; `group` ties records that are compared in
-    pairs. `missing_labels` is `drop` where rows without a finite value of each of the labels take no part in fit and
-    scores, else they are refused. `allow_leak` fits although stars stand in two splits, which is told in the spec and
-    flagged. The control `mean_predictor` replaces the head by the baseline `mean`.
+    of `train_size` stars. `cross` names what may differ between the splits. `missing_labels` is `drop` where rows
+    without a finite value of each of the labels take no part in fit and scores, else they are refused. `allow_leak`
+    fits although stars stand in two splits, which is told in the spec and flagged. The control `mean_predictor`
+    replaces the head by the baseline `mean`.
     """
 
     features: tuple[FeaturePart, ...]
@@ -46,7 +46,6 @@ class ProbeRequest:
     control: str = "none"
     train_size: int | None = None
     cross: tuple[str, ...] = ()
-    group: str | None = None
     allow_leak: bool = False
     missing_labels: str = FAIL
 
@@ -166,7 +165,7 @@ def spec_of(request: ProbeRequest, views: Views) -> dict[str, Any]:
         "selection": head.selection_rule(),
         "data_kind": _data_kind(splits),
         "cross": sorted(request.cross),
-        "group": request.group,
+        "group": None,
         **({"allow_leak": True} if request.allow_leak else {}),
         **({"missing_labels": DROP} if request.missing_labels == DROP else {}),
     }

@@ -1,6 +1,6 @@
 """How sure a score is, and a difference between two: bootstrap over stars, so that rows of one star stay together."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,11 @@ from .score_intervals import score_intervals
 __all__ = [
     "INTERVAL_METHOD",
     "LEVEL",
+    "NEGATIVE_FLAG",
     "N_FLIPS",
     "N_RESAMPLES",
     "PAIRED_METHOD",
+    "SCORES_WITH_INTERVALS",
     "SEED",
     "Interval",
     "PairedDifference",
@@ -32,6 +34,7 @@ __all__ = [
     "flip_values",
     "holm",
     "intervals",
+    "intervals_by_label",
     "intervals_on",
     "paired_difference",
     "paired_differences",
@@ -53,6 +56,11 @@ PAIRED_METHOD = (
     "9999 flips, seed 0, Holm"
 )
 """What a comparison says about its intervals and p-values."""
+
+SCORES_WITH_INTERVALS = {"val": ("r2", "rmse", "mae", "bias"), "test": tuple(METRICS)}
+"""Val chooses; the intervals of its medians nobody asks for, and they are the dearest."""
+
+NEGATIVE_FLAG = "train r2 negative"
 
 
 @dataclass(frozen=True)
@@ -119,6 +127,17 @@ def intervals_on(
         found |= robust_intervals(resamples, y_hat - y, level=level)
     found = {name: found[name] for name in METRICS if name in scores}
     return [{name: by_label[k] for name, by_label in found.items()} for k in range(y.shape[1])]
+
+
+def intervals_by_label(
+    labels: Sequence[str], resamples: Resamples, y: Array, y_hat: Array, *, split: str
+) -> dict[str, dict[str, list[float | None]]]:
+    """Ends of `intervals_on` by label and score, those that a record holds of this split."""
+    found = intervals_on(resamples, y, y_hat, scores=SCORES_WITH_INTERVALS[split])
+    return {
+        label: {name: interval.as_list() for name, interval in of_label.items()}
+        for label, of_label in zip(labels, found, strict=True)
+    }
 
 
 def paired_differences(

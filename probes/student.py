@@ -1,12 +1,10 @@
 """The head `student`: latents said from flux alone, and a probe on them."""
 
-import io
 from collections.abc import Mapping
 from typing import Any, Self
 
-import numpy as np
-
 from cache.errors import ConfigError, Damaged, ProbeError, UnknownName
+from cache.npz import npz_arrays, npz_bytes
 
 from .base import Array, Head
 from .distillation import Distilled
@@ -123,19 +121,17 @@ class Student(Head):
     def to_files(self) -> dict[str, bytes]:
         """The files of network and probe, and one npz with `kept` and the scaling of the latents."""
         taught = self._taught()
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, kept=taught.kept, **vars(taught.scaling))
         return {
             **{NETWORK + name: content for name, content in taught.network.to_files().items()},
             **{PROBE + name: content for name, content in self.probe_.to_files().items()},
-            LEARNED: buffer.getvalue(),
+            LEARNED: npz_bytes({"kept": taught.kept, **vars(taught.scaling)}),
         }
 
     def from_files(self, files: Mapping[str, bytes]) -> None:
         """Read what `to_files` gave; Damaged when a file is missing or does not fit."""
         try:
-            with np.load(io.BytesIO(files[LEARNED]), allow_pickle=False) as stored:
-                kept, mean, scale, constant = (stored[name] for name in LEARNED_FIELDS)
+            stored = npz_arrays(files[LEARNED])
+            kept, mean, scale, constant = (stored[name] for name in LEARNED_FIELDS)
         except (KeyError, ValueError) as error:
             raise Damaged(f"{LEARNED} tells no latents ({error}); fit the student again") from error
         network, self.probe_ = self.make_network(), self._made(self.probe, self.probe_params)

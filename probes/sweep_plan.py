@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cache.errors import ConfigError
+from cache.grouping import grouped
 from cache.records import run_id
 from cache.stars import count_stars
 
@@ -141,10 +142,7 @@ def _pieces(group: Cells, n_pieces: int) -> Iterator[Cells]:
 
 def _units(group: Cells) -> Iterator[Sequence[Cell]]:
     """Cells that are worth fitting together."""
-    by_head: dict[str, list[Cell]] = {}
-    for cell in group:
-        by_head.setdefault(cell.request.fitted_head(), []).append(cell)
-    for head, cells in by_head.items():
+    for head, cells in grouped(group, lambda cell: cell.request.fitted_head()).items():
         at_once = head_entry(head).at_once
         for start in range(0, len(cells), at_once):
             yield cells[start : start + at_once]

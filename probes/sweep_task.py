@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cache.errors import BlindspotError, Stale
+from cache.progress import Advance
 from cache.records import run_id
 from cache.runlog import run_log
 
@@ -19,8 +20,6 @@ from .stores import StoreChoice
 from .sweep_plan import Cells
 from .threads import blas_threads
 from .titles import title
-
-Advance = Callable[[int], object]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cache.canonical import canonical_json
+from cache.grouping import grouped
 from cache.records import Record
 
 from .samples import FAIL
@@ -59,11 +60,8 @@ def telling_params(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
 
     No head is made for it, so that commands which only read records import none of their libraries.
     """
-    kin: dict[tuple[str, str], list[Record]] = {}
-    for record in records:
-        kin.setdefault((record.kind, record.spec["head"]), []).append(record)
     told: dict[str, dict[str, Any]] = {}
-    for alike in kin.values():
+    for alike in grouped(records, lambda record: (record.kind, record.spec["head"])).values():
         found: dict[str, set[str]] = {}
         for name, value in (pair for record in alike for pair in record.spec["params"].items()):
             found.setdefault(name, set()).add(canonical_json(value))

@@ -60,6 +60,12 @@ class FeatureView(Protocol):
         ...
 
 
+def store_digests(*sources: Mapping[str, Sequence[FeatureView]]) -> dict[str, str]:
+    """Digest by key of every store behind views by split."""
+    members = (member for views in sources for of_split in views.values() for member in of_split)
+    return {key: digest for view in members for key, digest in view.stores.items()}
+
+
 def draw_of(view: FeatureView) -> int:
     """Index of the noise realisation of a view; 0 where no noise was drawn."""
     return int(view.provenance["noise"].get("draw") or 0)

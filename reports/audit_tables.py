@@ -12,8 +12,9 @@ from .footnotes import MOCK_NOTE
 from .paired import p_text
 from .rows import FRESH
 from .source import Source
-from .standing import origin, origin_notes
-from .table import Cell, Column, Estimate, Table
+from .standing import failed_table, origin, origin_notes
+from .table import Cell, Column, Table, estimate_of
+from .tables import STATE
 from .vocabulary import error_digits, unit_of
 
 ROWS_NOTE = (
@@ -42,7 +43,8 @@ def _tables(record: Record, source: Source) -> tuple[Table, ...]:
     some = " (stars that have it)" if "missing_labels" in record.spec else ""
     name = f"{record.spec['label']}{some}: audit of the error channel, {subject(record)}"
     if result["status"] != "ok":
-        return (_failed(record, source, name),)
+        told = origin(record, source) | {"label": record.spec["label"], "unit": unit_of(record.spec["label"])}
+        return (failed_table(record, source, title=name, told=told | {"part": "failed"}),)
     verdict = result["verdict"]
     rows = _table(
         record,
@@ -97,26 +99,21 @@ _SURVIVAL = (
 def _row_cells(item: Mapping[str, Any]) -> dict[str, Cell]:
     same = {name: item[name] for name in ("question", "source", "error_input", "target", "rmse", "n")}
     same["name"] = A2_NAME if item["name"] == "A2" else item["name"]
-    return same | {"trained_on": item["trained_on_error_input"], "r2": estimate(item["r2"], item["interval"])}
+    return same | {
+        "trained_on": item["trained_on_error_input"],
+        "r2": estimate_of(item["r2"], item["interval"]),
+    }
 
 
 def _survival_cells(item: Mapping[str, Any]) -> dict[str, Cell]:
     return {
         "error_input": item["error_input"],
         "how": item["how"],
-        "r2": estimate(item["r2"], item["interval"]),
-        "difference": estimate(item["difference"], item["difference_interval"]),
+        "r2": estimate_of(item["r2"], item["interval"]),
+        "difference": estimate_of(item["difference"], item["difference_interval"]),
         "p": None if item["p_holm"] is None else p_text(item["p_holm"]),
-        "share": estimate(item["share"], item["share_interval"]),
+        "share": estimate_of(item["share"], item["share_interval"]),
     }
-
-
-def estimate(value: float | None, interval: Sequence[float | None] | None) -> Estimate | None:
-    """A value of a record with its interval [lo, hi]; None where there is no value."""
-    if value is None:
-        return None
-    low, high = interval or (None, None)
-    return Estimate(value, low, high)
 
 
 def _table(
@@ -132,7 +129,7 @@ def _table(
     lead: tuple[str, ...] = (),
 ) -> Table:
     told = origin(record, source)
-    stale = () if told["state"] == FRESH else (Column(key="state", heading="stores", align="left"),)
+    stale = () if told["state"] == FRESH else (STATE,)
     return Table(
         title=title,
         lead=lead,
@@ -179,16 +176,3 @@ def flat(item: Mapping[str, Any]) -> dict[str, Any]:
         else:
             found[name] = value
     return found
-
-
-def _failed(record: Record, source: Source, name: str) -> Table:
-    told = origin(record, source)
-    return Table(
-        title=name,
-        columns=(Column(key="error", heading="failed", align="left"),),
-        rows=({"error": str(record.result["error"])},),
-        notes=tuple(origin_notes(record, source)),
-        tidy=pd.DataFrame(
-            [told | {"label": record.spec["label"], "unit": unit_of(record.spec["label"]), "part": "failed"}]
-        ),
-    )

@@ -74,9 +74,7 @@ def not_run(rows: Sequence[Row], audits: Sequence[Record]) -> tuple[list[str], E
 def error_alone(audits: Iterable[Record], rows: Sequence[Row]) -> ErrorAlone | None:
     """The highest R2 of the error alone by the audits of the test set of some of these rows; None where none has it."""
     found = [
-        ErrorAlone(
-            audit=audit, name=item["name"], r2=Estimate(item["r2"], *(item["interval"] or (None, None)))
-        )
+        ErrorAlone(audit=audit, name=item["name"], r2=Estimate(item["r2"], *(item["interval"] or ())))
         for audit in audits
         if any(not of_other_test(audit, row) for row in rows)
         for item in audit.result["rows"]

@@ -7,14 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from .columns import FRESH_NOISE
+from cache.grouping import grouped
+
 from .comparable import comparable_rows
 from .comparisons import Comparisons
 from .contest import contest
 from .paired_columns import difference_text
 from .pivots import lines_of, score_key, side_by_side
 from .rows import Row, rows_of
-from .settings import VARYING, settings_frame, settings_rows, varying_columns
+from .settings import VARYING, n_draws, settings_frame, settings_rows, varying_columns
 from .table import Cell, Column, Table
 from .tables import FEATURES, HEAD, ROLE, of_label
 from .vocabulary import CONTROLS, LATENT, MEAN_PREDICTOR, pooling_rank
@@ -47,13 +48,8 @@ class Axis:
     least: int = 2
 
 
-def _draws(row: Row) -> float:
-    """Number of cached noise draws; fresh noise in every batch counts as more than any."""
-    return math.inf if row["draws_train"] == FRESH_NOISE else str(row["draws_train"]).count("+") + 1
-
-
 def _draws_text(row: Row) -> str:
-    n = _draws(row)
+    n = n_draws(row)
     return "fresh noise" if n == math.inf else f"{n:.0f} draw{'s' if n > 1 else ''}"
 
 
@@ -100,7 +96,7 @@ AXES: Mapping[str, Axis] = {
     "draws": Axis(
         title="cached noise draws",
         value=_draws_text,
-        rank=_draws,
+        rank=n_draws,
         covers=("draws_text",),
         note=f"{BOLD_ALONG}. Noise draws of each train star; val and test have draw 0 alone. n counts stars.",
     ),
@@ -170,10 +166,7 @@ def _winners(shown: pd.DataFrame, keys: Sequence[str], axis: Axis, paired: Compa
     told = [key for key in (*keys, ACROSS) if key not in axis.rivals]
     winners = set()
     for rows in comparable_rows(shown):
-        groups: dict[tuple[str, ...], list[Row]] = {}
-        for row in rows:
-            groups.setdefault(tuple(str(row[key]) for key in told), []).append(row)
-        for group in groups.values():
+        for group in grouped(rows, lambda row: tuple(str(row[key]) for key in told)).values():
             result = contest(group, paired)
             if result is not None and result.clear and result.best["role"] not in CONTROLS:
                 winners.add(result.best["run_id"])

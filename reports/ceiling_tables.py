@@ -7,15 +7,16 @@ import pandas as pd
 
 from cache.records import Record
 
-from .audit_tables import estimate, flat
+from .audit_tables import flat
 from .bins_tables import bin_columns, bin_ends, few_note, of_bin, with_ends
 from .comparable import name_of
 from .footnotes import MOCK_NOTE
 from .rows import SHORT
 from .runs import Runs, identity_of, runs_in_order
 from .source import Source
-from .standing import STANDING, origin, origin_notes
-from .table import Cell, Column, Table
+from .standing import origin, origin_notes
+from .table import Cell, Column, Table, estimate_of
+from .tables import STATE
 from .vocabulary import unit_of
 
 KIND = "ceiling"
@@ -95,7 +96,7 @@ def _figures(record: Record, told: dict[str, Any], name: str, notes: Sequence[st
         rows=tuple(
             {
                 "figure": FIGURES.get(key, key),
-                "value": estimate(found["value"], found["interval"]),
+                "value": estimate_of(found["value"], found["interval"]),
                 "n": n_test,
                 "state": told["state"],
             }
@@ -154,9 +155,9 @@ def _row_cells(item: Mapping[str, Any]) -> dict[str, Cell]:
     if item["above"]:
         applies = "RED FLAG: above the ceiling beyond its interval"
     return {
-        "r2": estimate(item["r2"], item["interval"]),
-        "share": estimate(item["share"], item["share_interval"]),
-        "gap": estimate(item["gap"], item["gap_interval"]),
+        "r2": estimate_of(item["r2"], item["interval"]),
+        "share": estimate_of(item["share"], item["share_interval"]),
+        "gap": estimate_of(item["gap"], item["gap_interval"]),
         "applies": applies,
     }
 
@@ -214,4 +215,4 @@ def _tidy_bins(
 
 
 def _stale(told: Mapping[str, Any]) -> tuple[Column, ...]:
-    return (STANDING,) if str(told["state"]).startswith("stale") else ()
+    return (STATE,) if str(told["state"]).startswith("stale") else ()

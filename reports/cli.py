@@ -17,7 +17,16 @@ WIDTH = 120
 """Characters of a line where there is no terminal and COLUMNS is not set."""
 
 
-class TablesSettings(Command):
+class _OfRecords(Command):
+    """Which records, and whose stores."""
+
+    results: Path = Field(Path("artifacts/results"), description="folder of the records")
+    features: Path = Field(
+        Path("artifacts/features"), description="folder of the stores, to tell stale scores"
+    )
+
+
+class TablesSettings(_OfRecords):
     """Regenerate every comparison table from the stored records.
 
     Markdown to read, CSV and ECSV (with units) to compute with, tex (AASTeX deluxetable) and mrt (machine-readable
@@ -27,10 +36,6 @@ class TablesSettings(Command):
     What is printed is as much of the tables of --show as the terminal is wide (120 characters where there is none).
     """
 
-    results: Path = Field(Path("artifacts/results"), description="folder of the records")
-    features: Path = Field(
-        Path("artifacts/features"), description="folder of the stores, to tell stale scores"
-    )
     out: Path = Field(Path("artifacts/reports"), description="folder to write into")
     label: tuple[str, ...] = Field((), description="only these labels (default: every label)")
     formats: tuple[str, ...] = Field(
@@ -100,13 +105,9 @@ def run_diff(settings: DiffSettings) -> None:
     sys.stdout.write({"text": text_of, "csv": csv_of}[settings.format](found))
 
 
-class FigureSettings(Command):
+class FigureSettings(_OfRecords):
     """Draw the overview of one label: test R2 by layer and pooling, with intervals and controls."""
 
-    results: Path = Field(Path("artifacts/results"), description="folder of the records")
-    features: Path = Field(
-        Path("artifacts/features"), description="folder of the stores, to tell stale scores"
-    )
     label: str = Field("log_g", description="label to draw")
     out: Path = Field(Path("artifacts/reports/overview.png"), description="PNG file to write")
 
@@ -121,17 +122,13 @@ def run_figure(settings: FigureSettings) -> None:
     sys.stdout.write(f"{settings.out}\n")
 
 
-class FiguresSettings(Command):
+class FiguresSettings(_OfRecords):
     """Draw every figure that the records have data for, as PNG and PDF, with titles that tell what they show.
 
     Heat maps, R2 by depth, predictions and residuals, bins of S/N, audit, ceiling, learning curves, sweeps, segments,
     spectra. What has no data is named with the command that gives it some. Equal records give the same bytes.
     """
 
-    results: Path = Field(Path("artifacts/results"), description="folder of the records")
-    features: Path = Field(
-        Path("artifacts/features"), description="folder of the stores, to tell stale scores"
-    )
     out: Path = Field(Path("artifacts/reports/figures"), description="folder to write into")
     label: str | None = Field(None, description="only this label (default: every label)")
     jobs: int = Field(0, ge=0, description="processes that draw (0: one per core, at most 4)")
@@ -151,16 +148,12 @@ def run_figures(settings: FiguresSettings) -> None:
     sys.stdout.write(f"{settings.out}: {len(written)} figures as PNG and PDF, captions.md\n")
 
 
-class PageSettings(Command):
+class PageSettings(_OfRecords):
     """Write the report as one HTML file: answers, figures, sortable tables, and the record behind every number.
 
     The file needs no network and no server: open it, send it, print it. Equal records give the same bytes.
     """
 
-    results: Path = Field(Path("artifacts/results"), description="folder of the records")
-    features: Path = Field(
-        Path("artifacts/features"), description="folder of the stores, to tell stale scores"
-    )
     out: Path = Field(Path("artifacts/reports/report.html"), description="HTML file to write")
     figures: Path | None = Field(
         None, description="folder for the figures as PNG and PDF too, each drawn once (default: none)"

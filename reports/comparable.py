@@ -1,9 +1,12 @@
 """Test sets: which rows were scored on the same stars and noise, how they are named, and which set leads."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+
+from cache.grouping import grouped
 
 from .columns import FINE_TUNED
 from .rows import Row, rows_of
@@ -28,14 +31,8 @@ def comparable_rows(frame: pd.DataFrame) -> list[list[Row]]:
     Each row carries `name`: itself in words, with the settings that tell it from others of the same features and head.
     """
     rows = _named(rows_of(frame))
-    sizes: dict[tuple[object, ...], int] = {}
-    for row in rows:
-        key = _key(row)
-        sizes[key] = sizes.get(key, 0) + 1
-    groups: dict[tuple[object, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(_joined(_key(row), sizes), []).append(row)
-    return list(groups.values())
+    sizes = Counter(map(_key, rows))
+    return list(grouped(rows, lambda row: _joined(_key(row), sizes)).values())
 
 
 def _key(row: Row) -> tuple[object, ...]:
@@ -152,11 +149,9 @@ def val_of(row: Row | None) -> float:
 def _named(rows: Sequence[Row], *, without: Sequence[str] = ()) -> list[Row]:
     """All rows, each with `name`: in words, with those settings but `without` that tell it from its like."""
     shown = settings_rows(rows)
-    alike: dict[str, list[Row]] = {}
     for row in shown:
         row["name"] = name_of(row)
-        alike.setdefault(row["name"], []).append(row)
-    for same in alike.values():
+    for same in grouped(shown, lambda row: row["name"]).values():
         columns = [column for column in varying_of(same) if column.key not in without]
         for row in same:
             differing = [f"{column.heading} {row[column.key]}" for column in columns if row[column.key]]

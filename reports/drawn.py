@@ -11,12 +11,11 @@ from matplotlib.figure import Figure
 
 from cache.records import Record
 
-from .columns import FRESH_NOISE
 from .comparable import name_of, ranked_sets
 from .ordering import ordered
 from .render_markdown import estimate_text, number_text
 from .rows import FRESH, Row, flags_of
-from .settings import unseeded, variant_of, varying_columns
+from .settings import n_draws, unseeded, variant_of, varying_columns
 from .source import Source
 from .table import Estimate
 from .usual import Usual, usual_of
@@ -70,11 +69,6 @@ def plain(rows: Iterable[Row]) -> list[Row]:
 
 def _rank(row: Row) -> tuple[float, float]:
     return n_draws(row), math.inf if row["seed"] is None else row["seed"]
-
-
-def n_draws(row: Row) -> float:
-    """Number of cached noise draws of each train star that a row was fitted to; infinite for fresh noise."""
-    return math.inf if row["draws_train"] == FRESH_NOISE else float(row["draws_train"].count("+") + 1)
 
 
 _PLAIN = (

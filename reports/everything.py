@@ -68,16 +68,14 @@ def everything(frame: pd.DataFrame, others: Mapping[str, Sequence[Table]]) -> pd
     return pd.DataFrame(
         {
             name: pd.Series(
-                np.concatenate([part.get(name, _nothing(n)) for part, n in zip(parts, lengths, strict=True)]),
+                np.concatenate(
+                    [part.get(name, _repeated(None, n)) for part, n in zip(parts, lengths, strict=True)]
+                ),
                 dtype=_dtype(name),
             )
             for name in names
         }
     )
-
-
-def _nothing(n: int) -> Column:
-    return np.full(n, None, dtype=object)
 
 
 def _dtype(name: str) -> str:
@@ -106,7 +104,7 @@ def _numbers(table: str, tidy: pd.DataFrame) -> Iterator[dict[str, Column]]:
     found = {name: match for name in columns if (match := MEASURED.fullmatch(name))}
     ends = {f"{name}_{end}" for name in found for end in ("lo", "hi")}
     about = {name: v for name, v in columns.items() if name not in found and name not in ends}
-    unit = about.pop("unit", _nothing(n))
+    unit = about.pop("unit", _repeated(None, n))
     failed = columns["status"] != "ok" if "status" in columns else np.zeros(n, dtype=bool)
     for name, match in found.items():
         is_there = np.array([value is not None for value in columns[name]], dtype=bool)
@@ -119,17 +117,17 @@ def _numbers(table: str, tidy: pd.DataFrame) -> Iterator[dict[str, Column]]:
             "table": _repeated(table, kept.size),
             "split": _repeated(match["split"], kept.size)
             if match["split"]
-            else told.get("split", _nothing(kept.size)),
+            else told.get("split", _repeated(None, kept.size)),
             "quantity": _repeated(match["quantity"], kept.size),
             "source": _repeated("published" if is_published else "ours", kept.size),
             "value": columns[name][kept],
-            "low": columns.get(f"{name}_lo", _nothing(n))[kept],
-            "high": columns.get(f"{name}_hi", _nothing(n))[kept],
+            "low": columns.get(f"{name}_lo", _repeated(None, n))[kept],
+            "high": columns.get(f"{name}_hi", _repeated(None, n))[kept],
             "unit": told.get("quantity_unit", _unit(name, unit[kept])),
         }
 
 
-def _repeated(text: str, n: int) -> Column:
+def _repeated(text: str | None, n: int) -> Column:
     return np.full(n, text, dtype=object)
 
 

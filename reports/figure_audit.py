@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from cache.records import Record
 
-from .audits import KIND, subject
+from .audits import audits_of, subject
 from .drawn import INTERVALS, R2, Drawn, data_text, noise_text, stale_stores
 from .render_markdown import estimate_text
 from .source import Source
@@ -30,8 +30,7 @@ BLUE, VERMILION, GREEN, PURPLE = (color for color, _ in STYLES[:4])
 
 def audits(source: Source, label: str) -> list[Drawn]:
     """One figure per audit of the label: bars of R2 with intervals, titled by the verdict."""
-    records = [r for r in source.of_kind(KIND) if r.spec["label"] == label and r.result["status"] == "ok"]
-    records.sort(key=lambda record: (subject(record), record.run_id))
+    records = sorted(audits_of(source, label), key=lambda record: (subject(record), record.run_id))
     shown = records[:MOST_AUDITS]
     left_out = len(records) - len(shown)
     alike = Counter(map(subject, records))

@@ -10,7 +10,18 @@ from matplotlib.figure import Figure
 from cache.records import Record
 
 from .comparable import comparable_rows, name_of, val_of
-from .drawn import INTERVALS, R2, SIDEWAYS, Drawn, data_text, noise_text, plain, record_flags, stale_stores
+from .drawn import (
+    FLOOR,
+    INTERVALS,
+    R2,
+    SIDEWAYS,
+    Drawn,
+    data_text,
+    noise_text,
+    plain,
+    record_flags,
+    stale_stores,
+)
 from .quantity_bins import QUANTITIES, WORDS, bars, places, value_and_ends
 from .render_markdown import estimate_text
 from .rows import Row
@@ -23,8 +34,6 @@ KIND = "ceiling"
 MOST_ROWS = 6
 CONTROLS = (MEAN_PREDICTOR, SHUFFLED_LABELS)
 """Rows that know nothing of the flux."""
-FLOOR = -0.25
-"""R2 and share below this are cut off."""
 
 
 def ceilings(source: Source, label: str) -> list[Drawn]:
@@ -115,8 +124,9 @@ def _shown(result: Mapping[str, Any], rows: Mapping[str, Row], quantity: str) ->
 def _title(
     label: str, result: Mapping[str, Any], items: Sequence[Mapping[str, Any]], rows: Mapping[str, Row]
 ) -> str:
-    ceiling = result["figures"]["prior_aware_mean"]
-    text = f"{label}: the noisy flux allows {R2} {_estimate(ceiling['value'], ceiling['interval'])}"
+    figure = result["figures"]["prior_aware_mean"]
+    ceiling = Estimate(figure["value"], *(figure["interval"] or ()))
+    text = f"{label}: the noisy flux allows {R2} {estimate_text(ceiling, 2)}"
     reached = [item for item in items if item["share"] is not None]
     if not reached:
         return f"{text}; no row on record can be held against it"
@@ -124,11 +134,6 @@ def _title(
     low, high = best["share_interval"] or (None, None)
     ends = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
     return f"{text}; {_name(best['run'], rows)} reaches {100 * best['share']:.0f}{ends} % of it"
-
-
-def _estimate(value: float, interval: Sequence[float | None] | None) -> str:
-    low, high = interval or (None, None)
-    return estimate_text(Estimate(value, low, high), 2)
 
 
 def _draw(bins: Mapping[str, Any], runs: Sequence[str], quantity: str, words: Words) -> Figure:

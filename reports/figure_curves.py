@@ -1,8 +1,7 @@
 """How MLP heads learned: val R2 and loss by epoch, from the sidecars of their records."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .drawn import R2, Drawn, data_text, main_rows, names_apart, noise_text, plain, stale_alarm
-from .progress_table import has_history
+from .progress_table import curve_of, has_history
 from .render_markdown import number_text
 from .rows import Row
 from .source import Source
@@ -74,19 +73,12 @@ def _curves(source: Source, label: str) -> list[Curve]:
                         epoch=np.asarray(arrays["history_epoch"], dtype=np.float64),
                         best=int(np.nanargmax(all_labels.reshape(len(all_labels), -1).mean(axis=1))),
                         **{
-                            name: _of_label(arrays, name, row)
+                            name: curve_of(arrays, f"history_{name}", row)
                             for name in ("val_r2", "train_rmse", "val_rmse")
                         },
                     )
                 )
     return sorted(found, key=lambda curve: -float(curve.val_r2[curve.best]))
-
-
-def _of_label(arrays: Mapping[str, Any], name: str, row: Row) -> Floats:
-    """(epochs,); of an array with a column per label fitted together, the column of this label."""
-    n_epochs = len(arrays["history_epoch"])
-    values = np.asarray(arrays.get(f"history_{name}", np.full(n_epochs, np.nan)), dtype=np.float64)
-    return values if values.ndim == 1 else values[:, row["fitted_labels"].split().index(row["label"])]
 
 
 def _title(label: str, curve: Curve) -> str:

@@ -3,14 +3,15 @@
 import contextlib
 import functools
 import multiprocessing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from cache.atomic import publish_bytes
 from cache.errors import ConfigError
-from cache.progress import Advance, progress
+from cache.progress import progress
 
 from .gallery import NamedFigure, Skipped, Task, tasks
 from .source import read_source
@@ -22,15 +23,15 @@ CAPTIONS = "captions.md"
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """The files of one figure, with its title and caption."""
+    """A figure that was written, with its title and caption."""
 
     name: str
     title: str
     caption: str
-    paths: tuple[Path, ...]
 
 
 Outcome = Written | Skipped
+T = TypeVar("T")
 
 
 def make_figures(
@@ -38,37 +39,54 @@ def make_figures(
 ) -> list[Outcome]:
     """Write every figure that has data as PNG and PDF under `out`, and `captions.md`; in reading order.
 
-    `jobs` processes draw. Equal records, predictions and store states give equal bytes, whatever their number. Raises
-    what `read_source` and `gallery.tasks` raise, ConfigError for less than one job.
+    Equal records, predictions and store states give equal bytes, whatever the number of jobs. Raises what `each_task`
+    raises.
+    """
+    draw = functools.partial(_write, out=out)
+    outcomes = each_task(results_root, features_root, draw, label=label, jobs=jobs)
+    write_captions(outcomes, out)
+    return outcomes
+
+
+def each_task(
+    results_root: Path,
+    features_root: Path | None,
+    draw: Callable[[Task], list[T]],
+    *,
+    label: str | None = None,
+    jobs: int = 1,
+) -> list[T]:
+    """What `draw`, a function that pickles, gives of the figures of each kind and label, in reading order.
+
+    `jobs` processes draw. Raises what `read_source` and `gallery.tasks` raise, ConfigError for less than one job.
     """
     if jobs < 1:
         raise ConfigError(f"--jobs {jobs}: at least one process has to draw")
     todo = tasks(read_source(results_root, features_root), label=label)
     with progress(len(todo), "figures", unit="kinds") as advance, contextlib.ExitStack() as stack:
-        if jobs == 1:
-            found: Iterator[list[Outcome]] = (_write(task, out) for task in todo)
-        else:
+        found: Iterator[list[T]] = map(draw, todo)
+        if jobs > 1:
             # Spawned, not forked: the caller may have threads.
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(min(jobs, len(todo)), mp_context=context))
-            one = functools.partial(_write_one, results_root, features_root, label, out)
+            one = functools.partial(_one, results_root, features_root, label, draw)
             found = pool.map(one, range(len(todo)))
-        outcomes = list(_counted(found, advance))
-    write_captions(outcomes, out)
-    return outcomes
+        items: list[T] = []
+        for some in found:
+            items += some
+            advance(1)
+    return items
 
 
-def _counted(found: Iterable[Sequence[Outcome]], advance: Advance) -> Iterator[Outcome]:
-    for some in found:
-        yield from some
-        advance(1)
-
-
-def _write_one(
-    results_root: Path, features_root: Path | None, label: str | None, out: Path, place: int
-) -> list[Outcome]:
+def _one(
+    results_root: Path,
+    features_root: Path | None,
+    label: str | None,
+    draw: Callable[[Task], list[T]],
+    place: int,
+) -> list[T]:
     """What one process of several does: the n-th task, of a source that it has read once."""
-    return _write(_tasks_of(results_root, features_root, label)[place], out)
+    return draw(_tasks_of(results_root, features_root, label)[place])
 
 
 @functools.cache
@@ -82,10 +100,9 @@ def _write(task: Task, out: Path) -> list[Outcome]:
 
 def write_figure(item: NamedFigure, out: Path) -> Written:
     """Write one figure in every format of FORMATS under `out`."""
-    paths = tuple(out / f"{item.name}.{file_format}" for file_format in FORMATS)
-    for path, file_format in zip(paths, FORMATS, strict=True):
-        publish_bytes(path, rendered(item.figure, file_format))
-    return Written(name=item.name, title=item.title, caption=item.caption, paths=paths)
+    for file_format in FORMATS:
+        publish_bytes(out / f"{item.name}.{file_format}", rendered(item.figure, file_format))
+    return Written(name=item.name, title=item.title, caption=item.caption)
 
 
 def write_captions(outcomes: Sequence[Outcome], out: Path) -> None:

@@ -14,6 +14,7 @@ from .comparable import best_on_val
 from .comparisons import Comparisons
 from .contest import contest
 from .drawn import (
+    FLOOR,
     R2,
     Drawn,
     data_note,
@@ -37,8 +38,6 @@ CELL_WIDTH, NARROW_CELL, CELL_HEIGHT, PANEL_GAP = 0.6, 0.42, 0.22, 0.15
 BAR_ROOM, BAR_WIDTH, LONGEST_BAR = 0.75, 0.12, 3.0
 """Inches."""
 MOST_PANELS = 6
-FLOOR = -0.25
-"""R2 below this has the colour of the floor; the cell still shows its value."""
 
 Panels = Mapping[str, Sequence[Row]]
 
@@ -115,9 +114,8 @@ def _draw_heat(panels: Panels, words: Words) -> Figure:
     figure = new_figure(width, height)
     grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
     values = [row["test_r2"] for row in rows]
-    scale = Normalize(
-        FLOOR, 1.0
-    )  # whatever the scores are: a colour is the same score everywhere, 0.16 does not glow
+    # whatever the scores are: a colour is the same score everywhere, 0.16 does not glow
+    scale = Normalize(FLOOR, 1.0)
     for axes, (name, panel) in zip(grid.flat, panels.items(), strict=False):
         _draw_panel(axes, panel, layers, poolings, scale)
         axes.set_title("\n".join(headings[name]), fontsize=SMALL)

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from cache.grouping import grouped
+
 from .comparable import name_of
-from .rows import FRESH, SHORT, Row, rows_of
+from .rows import FRESH, SHORT, rows_of
 from .settings import RUN_DIGITS, constant_note, head_note
 from .table import Column
 
@@ -72,10 +74,8 @@ def _troubles(shown: pd.DataFrame) -> Iterator[str]:
 
 def _failures(shown: pd.DataFrame) -> Iterator[str]:
     """One footnote for each error that failed rows ended with: how many, and the first of them in words."""
-    reasons: dict[str, list[Row]] = {}
-    for row in rows_of(shown[shown["status"] != "ok"]):
-        reasons.setdefault(row["error"] or "no reason recorded", []).append(row)
-    for reason, rows in reasons.items():
+    failed = rows_of(shown[shown["status"] != "ok"])
+    for reason, rows in grouped(failed, lambda row: str(row["error"] or "no reason recorded")).items():
         first = f"{name_of(rows[0])} ({rows[0]['label']}, record {rows[0]['run_id'][:RUN_DIGITS]})"
         more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
         yield f"Failed, {len(rows)} of {len(shown)} rows: {reason.rstrip('.')}. This is {first}{more}."

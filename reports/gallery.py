@@ -57,7 +57,8 @@ class Skipped:
 class Kind:
     """One kind of figure: how it is drawn, and what it needs."""
 
-    draw: Callable[[Source, str], Sequence[Drawn]]
+    draw: Callable[..., Sequence[Drawn]]
+    """Of a source, and beside it of one label, of several, or of none: see PER_LABEL, TOGETHER and OF_SPECTRA."""
     needs: str
 
 
@@ -108,35 +109,15 @@ PER_LABEL: Mapping[str, Kind] = {
 """Figures of one label, in reading order."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class KindOfAll:
-    """One kind of figure of several labels."""
-
-    draw: Callable[[Source, Sequence[str]], Sequence[Drawn]]
-    needs: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class KindOfSpectra:
-    """One kind of figure of spectra, whatever the labels."""
-
-    draw: Callable[[Source], Sequence[Drawn]]
-    needs: str
-
-
-TOGETHER: Mapping[str, KindOfAll] = {
-    "depth": KindOfAll(
+TOGETHER: Mapping[str, Kind] = {
+    "depth": Kind(
         draw=figure_depth.depth, needs="latent rows of two layers or more: python -m probes run --layers all"
     ),
 }
 """Figures of all labels asked for."""
-OF_SPECTRA: Mapping[str, KindOfSpectra] = {
-    "examples": KindOfSpectra(
-        draw=figure_spectra.examples, needs="example spectra: python -m extract examples"
-    ),
-    "occlusion": KindOfSpectra(
-        draw=figure_occlusion.occlusions, needs="occlusion: python -m extract occlude"
-    ),
+OF_SPECTRA: Mapping[str, Kind] = {
+    "examples": Kind(draw=figure_spectra.examples, needs="example spectra: python -m extract examples"),
+    "occlusion": Kind(draw=figure_occlusion.occlusions, needs="occlusion: python -m extract occlude"),
 }
 """Figures of the spectra themselves."""
 

@@ -14,8 +14,9 @@ from .rows import FRESH, SHORT, Row, flags_of
 from .runs import identity_of, runs_in_order
 from .settings import constant_note, head_note, settings_frame
 from .source import Source
-from .standing import STANDING, origin, origin_notes
+from .standing import failed_table, origin, origin_notes
 from .table import Cell, Column, Estimate, Table
+from .tables import STATE
 from .vocabulary import unit_of
 
 KIND = "importance"
@@ -63,13 +64,7 @@ def _tables(record: Record, source: Source, label: str) -> Iterator[Table]:
     row = runs.rows.get(record.spec["run"])
     name = f"{label}: wavelength segments of {_probe(record, row)}"
     if record.result["status"] != "ok":
-        yield Table(
-            title=name,
-            columns=(Column(key="error", heading="failed", align="left"),),
-            rows=({"error": str(record.result["error"])},),
-            notes=tuple(origin_notes(record, source)),
-            tidy=pd.DataFrame([told]),
-        )
+        yield failed_table(record, source, title=name, told=told)
         return
     about = told | identity_of(runs, record.spec["run"]) | {"n_test": record.result["n"]["test"]}
     arrays = source.arrays(record.run_id)
@@ -86,7 +81,7 @@ def _tables(record: Record, source: Source, label: str) -> Iterator[Table]:
         (name, _GROUP_COLUMNS, groups, GROUPS_NOTE, "groups"),
         (f"{name}, permuted, alone and left out", _SEGMENT_COLUMNS, segments, SEGMENTS_NOTE, "segments"),
     ):
-        stale = (STANDING,) if told["state"] != FRESH else ()
+        stale = (STATE,) if told["state"] != FRESH else ()
         yield Table(
             title=f"{title} (test split, {record.spec['data_kind']} data)",
             columns=(*columns, *stale),

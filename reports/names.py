@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
+from cache.grouping import grouped
 from cache.records import Record
 
 from .columns import SPLITS
@@ -67,9 +68,7 @@ def file_texts(names: Mapping[str, str]) -> dict[str, str]:
     """By the digests of the files of each split what they are called, `names`, told apart where names are equal."""
     if len(names) == 1:
         return {inputs: f"{name} ({inputs})" if name else inputs for inputs, name in names.items()}
-    alike: dict[str, list[str]] = {}
-    for inputs, name in names.items():
-        alike.setdefault(name, []).append(inputs)
+    alike = grouped(names, names.__getitem__)
     return {
         inputs: name
         if name and len(alike[name]) == 1

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cache.grouping import grouped
+
 from .comparable import val_of
 from .comparisons import NOT_COMPARED, Comparisons
 from .contest import beats_clearly, scored
-from .drawn import data_note
+from .drawn import FLOOR, data_note
 from .planned import Headline, chosen, chosen_on, headline_of
 from .render_markdown import number_text
 from .rows import Row
@@ -19,8 +21,6 @@ AXES_WIDTH = 5.2
 """Inches."""
 FLAG_CHARACTER = 0.0605
 """Width of a character of a reference label, inches: 8 point DejaVu Sans, a little generous."""
-FLOOR = -0.25
-"""Test R2 below this is drawn at the edge with its value, so that one diverged head does not flatten the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +47,11 @@ def lines_of(latents: Sequence[Row]) -> list[Line]:
     """Lines in table order; a direction that differs between rows, or an unusual setting, is part of a line's name."""
     keys = ["pooling", "direction"] if len({row["direction"] for row in latents}) > 1 else ["pooling"]
     usual = usual_of_lines(latents)
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in latents:
-        parts = [*(row[key] for key in keys), *usual.told(row)]
-        groups.setdefault((row["layer"], ", ".join(parts)), []).append(row)
+
+    def line_of(row: Row) -> tuple[str, str]:
+        return row["layer"], ", ".join([*(row[key] for key in keys), *usual.told(row)])
+
+    groups = grouped(latents, line_of)
     # The same layer under another setting may come later in table order: keep layers together.
     layers = list(dict.fromkeys(layer for layer, _ in groups))
     return [

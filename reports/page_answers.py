@@ -58,6 +58,11 @@ class Field:
     others: tuple[tuple[Row, ...], ...] = ()
 
 
+def unmeasured(question: str, sentence: str) -> Answer:
+    """The answer where there is no number; the sentence says what gives one."""
+    return Answer(question=question, value="not measured", tone="missing", sentences=(sentence,))
+
+
 def field_of(frame: pd.DataFrame, label: str) -> Field:
     """The rows of the test set to answer for, the first of `ranked_sets`."""
     ranked = ranked_sets(of_label(frame, label))
@@ -80,12 +85,7 @@ def best_answer(field: Field, paired: Comparisons = NOT_COMPARED) -> Answer:
     best = field.best
     if best is None:
         command = f"python -m probes run --labels {field.label}"
-        return Answer(
-            question=question,
-            value="not measured",
-            tone="missing",
-            sentences=(f"No latent row of {field.label} has a test score: run {command}.",),
-        )
+        return unmeasured(question, f"No latent row of {field.label} has a test score: run {command}.")
     digits = error_digits(best["unit"])
     errors = ", ".join(
         f"{name.upper()} {number_text(best[f'test_{name}'], digits)} {best['unit']}".rstrip()
@@ -125,12 +125,7 @@ def certainty_answer(
     question = "How sure are we?"
     best = field.best
     if best is None:
-        return Answer(
-            question=question,
-            value="not measured",
-            tone="missing",
-            sentences=("There is no score to judge.",),
-        )
+        return unmeasured(question, "There is no score to judge.")
     low, high = best["test_r2_lo"], best["test_r2_hi"]
     others = [row for row in field.latents if row is not best]
     family = among_latents(best, others, paired)

@@ -21,7 +21,7 @@ from .render_markdown import estimate_text
 from .rows import Row
 from .source import Source
 from .standing import standing
-from .table import Estimate
+from .table import estimate_of
 from .verdict import DIGITS
 from .vocabulary import ERROR_ONLY
 
@@ -119,10 +119,8 @@ def _error_alone(planned: Headline | None, alone: Row | None) -> Iterator[str]:
 
 def interval_text(value: float | None, ends: Sequence[float | None] | None) -> str:
     """'0.400 [0.370, 0.430]'; 'not known' where there is no value."""
-    if value is None:
-        return "not known"
-    low, high = ends or (None, None)
-    return estimate_text(Estimate(value, low, high), DIGITS)
+    known = estimate_of(value, ends)
+    return "not known" if known is None else estimate_text(known, DIGITS)
 
 
 def _sentence(text: str) -> str:

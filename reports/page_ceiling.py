@@ -8,12 +8,12 @@ from cache.records import Record
 
 from .columns import FINE_TUNED
 from .drawn import plain
-from .page_answers import Answer, Field
+from .page_answers import Answer, Field, unmeasured
 from .page_audit import interval_text, outdated
-from .page_cells import Bar, interval_bar
+from .page_cells import interval_bar
 from .rows import Row, rows_of
 from .source import Source
-from .table import Estimate
+from .table import estimate_of
 from .vocabulary import LATENT
 
 NO_SHARE = "no share: the ceiling is not clear of 0"
@@ -24,12 +24,7 @@ def ceiling_answer(source: Source, field: Field) -> Answer:
     question = "How far from the ceiling?"
     ceilings = [record for record in _ceilings(source, field.label) if record.result["status"] == "ok"]
     if not ceilings:
-        return Answer(
-            question=question,
-            value="not measured",
-            tone="missing",
-            sentences=("Run make ceiling: it works out the R2 that noisy flux allows at best.",),
-        )
+        return unmeasured(question, "Run make ceiling: it works out the R2 that noisy flux allows at best.")
     record = min(ceilings, key=lambda item: _distance_of_test(item, field.best))
     bound = record.result["figures"]["prior_aware_mean"]
     height = f"R2 {interval_text(bound['value'], bound['interval'])}"
@@ -60,9 +55,9 @@ def ceiling_answer(source: Source, field: Field) -> Answer:
             *outdated(source, record),
         ),
         runs=(record.run_id, *(row["run"] for row in (chosen or other,) if row)),
-        bar=_bar(chosen["share"], chosen["share_interval"])
+        bar=interval_bar(estimate_of(chosen["share"], chosen["share_interval"]))
         if chosen and _has_share(chosen)
-        else _bar(bound["value"], bound["interval"]),
+        else interval_bar(estimate_of(bound["value"], bound["interval"])),
     )
 
 
@@ -154,11 +149,6 @@ def _reached(
             f"{which} reaches R2 {interval_text(row['r2'], row['interval'])}{share}, "
             f"gap {interval_text(row['gap'], row['gap_interval'])}{none}."
         )
-
-
-def _bar(value: float | None, ends: Sequence[float | None] | None) -> Bar | None:
-    low, high = ends or (None, None)
-    return None if value is None else interval_bar(Estimate(value, low, high))
 
 
 def _has_share(row: Mapping[str, Any]) -> bool:

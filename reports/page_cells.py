@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .footnotes import FAILED
-from .render_markdown import EMPTY, estimate_text, number_text
+from .render_markdown import value_text
 from .table import Cell, Column, Estimate, Value
 
 SORT_DIGITS = 7
@@ -70,17 +70,6 @@ def cell_view(cell: Cell, column: Column, *, runs: Sequence[str] = (), strong: b
         if value not in (None, "") or run
     )
     return CellView(parts=parts, sort=_sort_key(values, column), strong=strong)
-
-
-def value_text(value: Value, column: Column) -> str:
-    """One value with the digits of its column."""
-    if value is None or value == "":
-        return EMPTY
-    if isinstance(value, Estimate):
-        return estimate_text(value, column.digits)
-    if isinstance(value, float):
-        return number_text(value, column.digits)
-    return str(value)
 
 
 def is_r2(column: Column) -> bool:

@@ -1,24 +1,16 @@
 """Figures as the page embeds them: WebP with a palette of their own, in a data URI."""
 
 import base64
-import contextlib
 import functools
 import io
-import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cache.errors import ConfigError
-from cache.progress import progress
-
-from .figure_files import Written, write_captions, write_figure
-from .gallery import Skipped, Task, tasks
-from .source import read_source
+from .figure_files import Written, each_task, write_captions, write_figure
+from .gallery import Skipped, Task
 from .style import styled
 
 COLORS = 96
@@ -51,22 +43,7 @@ def drawn_figures(
     Under `files` they are also written as `figure_files.make_figures` does, each being drawn once. Equal records give
     equal bytes, whatever the number of jobs. ConfigError for less than one.
     """
-    if jobs < 1:
-        raise ConfigError(f"--jobs {jobs}: at least one process has to draw")
-    todo = tasks(read_source(results_root, features_root))
-    with progress(len(todo), "figures", unit="kinds") as advance, contextlib.ExitStack() as stack:
-        if jobs == 1:
-            found: Iterator[list[Drawn]] = (views_of(task, files=files) for task in todo)
-        else:
-            # Spawned, not forked: the caller may have threads.
-            context = multiprocessing.get_context("spawn")
-            pool = stack.enter_context(ProcessPoolExecutor(min(jobs, len(todo)), mp_context=context))
-            one = functools.partial(_drawn, results_root, features_root, files)
-            found = pool.map(one, range(len(todo)))
-        drawn: list[Drawn] = []
-        for some in found:
-            drawn += some
-            advance(1)
+    drawn = each_task(results_root, features_root, functools.partial(views_of, files=files), jobs=jobs)
     if files is not None:
         write_captions([_outcome(item) for item in drawn], files)
     return drawn
@@ -75,17 +52,7 @@ def drawn_figures(
 def _outcome(item: Drawn) -> Written | Skipped:
     if isinstance(item, Skipped):
         return item
-    return Written(name=item.name, title=item.title, caption=item.caption, paths=())
-
-
-def _drawn(results_root: Path, features_root: Path | None, files: Path | None, place: int) -> list[Drawn]:
-    """What one process of several does: the n-th task, of a source that it has read once."""
-    return views_of(_tasks_of(results_root, features_root)[place], files=files)
-
-
-@functools.cache
-def _tasks_of(results_root: Path, features_root: Path | None) -> Sequence[Task]:
-    return tasks(read_source(results_root, features_root))
+    return Written(name=item.name, title=item.title, caption=item.caption)
 
 
 def views_of(task: Task, *, files: Path | None = None) -> list[Drawn]:

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pandas as pd
 
+from cache.grouping import grouped
+
 from .comparisons import NOT_COMPARED, Comparisons
 from .contest import contest
 from .footnotes import footnotes
@@ -116,10 +118,8 @@ def side_by_side(
 
 def lines_of(shown: pd.DataFrame, keys: Sequence[Column]) -> list[Group]:
     """Rows that share a line of the table, lines in table order."""
-    groups: dict[tuple[str, ...], Group] = {}
-    for row in sorted(rows_of(shown), key=question_rank):
-        groups.setdefault(tuple(row[column.key] for column in keys), []).append(row)
-    return list(groups.values())
+    rows = sorted(rows_of(shown), key=question_rank)
+    return list(grouped(rows, lambda row: tuple(row[column.key] for column in keys)).values())
 
 
 def _cells(group: Group, keys: Sequence[Column], across: str) -> dict[str, Cell]:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache.errors import CacheError
+from cache.records import prediction_columns
 
 from .comparable import best_on_val
 from .drawn import latents_of, main_rows, plain
@@ -54,9 +55,8 @@ def best_predicted(source: Source, label: str) -> Predicted | None:
 
 
 def _of_test(row: Row, columns: Columns) -> Predicted:
-    label = row["label"]
-    together = row["fitted_labels"] != label
-    truth, predicted = (f"y_{label}", f"y_hat_{label}") if together else ("y", "y_hat")
+    fitted = row["fitted_labels"].split()
+    truth, predicted = prediction_columns(fitted)[fitted.index(row["label"])]
     test = columns["split"] == "test"
     y, y_hat = (np.asarray(columns[name][test], dtype=np.float64) for name in (truth, predicted))
     good = np.isfinite(y) & np.isfinite(y_hat)

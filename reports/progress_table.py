@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from .comparable import name_of
 from .footnotes import MOCK_NOTE, provenance_notes
 from .ordering import ordered
-from .published import FINISHED, UNFINISHED, Metric, Published, Split, published
+from .published import EPOCH_COLUMNS, FINISHED, UNFINISHED, Metric, Published, Split, published
 from .rows import SCORED_KINDS, Row, rows_of
 from .settings import head_note, settings_frame
 from .source import Source
@@ -21,15 +22,7 @@ Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 ALL_SHOWN = 25
 """Runs with more epochs than this are thinned on the page, never in the CSV."""
 FIRST, EVERY = 5, 5
-_METRICS: tuple[tuple[Split, Metric], ...] = (
-    ("train", "loss"),
-    ("train", "rmse"),
-    ("val", "loss"),
-    ("val", "rmse"),
-    ("val", "mae"),
-    ("val", "r2"),
-)
-OURS = tuple(f"{split}_{metric}" for split, metric in _METRICS)
+OURS = tuple(f"{split}_{metric}" for split, metric in EPOCH_COLUMNS)
 _HEADINGS: Mapping[str, str] = {"loss": "loss", "rmse": "RMSE", "mae": "MAE", "r2": "R2"}
 
 
@@ -93,13 +86,16 @@ def _lines(row: Row, arrays: Arrays, scores: Sequence[Published]) -> list[Line]:
     return [lines[epoch] for epoch in sorted(lines)]
 
 
-def _curve(arrays: Arrays, name: str, row: Row) -> list[float | None]:
-    """One value per epoch; of an array with a column per label, the column of this label."""
+def curve_of(arrays: Arrays, name: str, row: Row) -> npt.NDArray[np.float64]:
+    """(epochs,), NaN where a record has none; of an array with a column per label, the column of this label."""
     n_epochs = len(arrays["history_epoch"])
     values = np.asarray(arrays.get(name, np.full(n_epochs, np.nan)), dtype=np.float64)
-    if values.ndim > 1:
-        values = values[:, row["fitted_labels"].split().index(row["label"])]
-    return [float(value) if np.isfinite(value) else None for value in values]
+    return values if values.ndim == 1 else values[:, row["fitted_labels"].split().index(row["label"])]
+
+
+def _curve(arrays: Arrays, name: str, row: Row) -> list[float | None]:
+    """One value per epoch, None where there is none."""
+    return [float(value) if np.isfinite(value) else None for value in curve_of(arrays, name, row)]
 
 
 def _best_epoch(arrays: Arrays) -> int | None:
@@ -119,8 +115,8 @@ def _is_shown(line: Line, lines: Sequence[Line], best: int | None) -> bool:
 
 def _columns(lines: Sequence[Line], row: Row) -> tuple[Column, ...]:
     unit = unit_of(row["label"])
-    ours = [_column(split, metric, unit, prefix="") for split, metric in _METRICS]
-    theirs = [_column(split, metric, unit, prefix="published_") for split, metric in _METRICS]
+    ours = [_column(split, metric, unit, prefix="") for split, metric in EPOCH_COLUMNS]
+    theirs = [_column(split, metric, unit, prefix="published_") for split, metric in EPOCH_COLUMNS]
     return (
         Column(key="epoch", heading="epoch"),
         *ours,

@@ -62,7 +62,7 @@ _EPOCHS = (
     (3, 0.738, 0.859, 0.701, 0.837, 0.671, 0.4699),
     (4, 0.71, 0.84, None, None, None, None),
 )
-_EPOCH_COLUMNS: tuple[tuple[Split, Metric], ...] = (
+EPOCH_COLUMNS: tuple[tuple[Split, Metric], ...] = (
     ("train", "loss"),
     ("train", "rmse"),
     ("val", "loss"),
@@ -138,7 +138,7 @@ PUBLISHED: tuple[Published, ...] = (
     *(
         _mlp(split, metric, value, source=UNFINISHED, epoch=epoch)
         for epoch, *values in _EPOCHS
-        for (split, metric), value in zip(_EPOCH_COLUMNS, values, strict=True)
+        for (split, metric), value in zip(EPOCH_COLUMNS, values, strict=True)
         if value is not None
     ),
 )

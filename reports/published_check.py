@@ -11,7 +11,7 @@ import pandas as pd
 from .columns import FINE_TUNED, FRESH_NOISE
 from .footnotes import provenance_notes
 from .ordering import ordered
-from .progress_table import has_history
+from .progress_table import curve_of, has_history
 from .published import PUBLISHED, SETTINGS, UNFINISHED, Published
 from .published_agreement import AGREES, CANNOT_TELL, DIFFERS, N_TRAIN, NOT_COMPARABLE, Check
 from .rows import FRESH, SHORT, Row, rows_of
@@ -105,10 +105,7 @@ def _at_epoch(value: Published, row: Row, source: Source) -> Estimate | None:
     arrays = source.arrays(row["run_id"]) if there else {}
     if not has_history(arrays) or "history_val_r2" not in arrays:
         return None
-    curve = np.asarray(arrays["history_val_r2"], dtype=np.float64)
-    if curve.ndim > 1:
-        curve = curve[:, row["fitted_labels"].split().index(row["label"])]
-    found = curve[np.asarray(arrays["history_epoch"]) == value.epoch]
+    found = curve_of(arrays, "history_val_r2", row)[np.asarray(arrays["history_epoch"]) == value.epoch]
     return Estimate(float(found[0])) if found.size and np.isfinite(found[0]) else None
 
 

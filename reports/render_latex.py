@@ -105,7 +105,6 @@ def tex(text: str) -> str:
     flat = " ".join(text.split()).encode("ascii", "backslashreplace").decode()
     escaped = "".join(_SPECIAL.get(letter, letter if letter.isprintable() else "?") for letter in flat)
     signed = re.sub(r"(?<![\w-])-(?=[\d.])", "$-$", escaped.replace("+-", "$\\pm$"))
-    guarded = (
-        f"{{}}{signed}" if signed.startswith(("[", "*")) else signed
-    )  # else taken for an argument of a line break
+    # else taken for an argument of a line break
+    guarded = f"{{}}{signed}" if signed.startswith(("[", "*")) else signed
     return re.sub(r"\bR2\b", "$R^2$", guarded)

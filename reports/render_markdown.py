@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from .table import Cell, Column, Estimate, Table
+from .table import Cell, Column, Estimate, Table, Value
 
 EMPTY = "-"
 LONGEST_TEXT = 160
@@ -52,15 +52,18 @@ def _padded(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[in
 
 def shown(cell: Cell, column: Column) -> str:
     """A cell as text, numbers with the digits of the column, several values parted by semicolons."""
-    if cell is None or cell == "":
-        return EMPTY
     if isinstance(cell, tuple):
         return "; ".join(shown(one, column) for one in cell) or EMPTY
-    if isinstance(cell, Estimate):
-        return estimate_text(cell, column.digits)
-    if isinstance(cell, float):
-        return number_text(cell, column.digits)
-    return _shortened(str(cell))
+    return _shortened(value_text(cell, column))
+
+
+def value_text(value: Value, column: Column) -> str:
+    """One value with the digits of its column."""
+    if value is None or value == "":
+        return EMPTY
+    if isinstance(value, Estimate):
+        return estimate_text(value, column.digits)
+    return number_text(value, column.digits) if isinstance(value, float) else str(value)
 
 
 def estimate_text(estimate: Estimate, digits: int) -> str:

@@ -227,8 +227,13 @@ def _states(record: Record, state: StoreState) -> str:
     states = [state(key, digest) for _, key, digest in stores_of(record)]
     if not states:
         return "no store named"
-    wrong = [f"{states.count(name)} of {len(states)} {name}" for name in STALE if name in states]
+    wrong = not_fresh(states)
     return f"stale: {', '.join(wrong)}" if wrong else FRESH
+
+
+def not_fresh(states: Sequence[str]) -> list[str]:
+    """How many stores stand so, for each way in which they are not fresh: '1 of 3 missing'."""
+    return [f"{states.count(name)} of {len(states)} {name}" for name in STALE if name in states]
 
 
 def _text(value: Any) -> str:

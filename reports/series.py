@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .comparable import val_of
-from .drawn import n_draws, names_apart
+from .drawn import names_apart
 from .rows import Row
+from .settings import n_draws
 from .vocabulary import MEAN_PREDICTOR, SHUFFLED_LABELS
 
 _IDENTITY = (

@@ -1,12 +1,13 @@
 """Which settings tell the rows of a table apart, and which are the same for all of them."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from .columns import SPLITS
+from .columns import FRESH_NOISE, SPLITS
 from .names import file_texts
 from .rows import SHORT, Row, rows_of
 from .table import Column
@@ -180,6 +181,11 @@ def _shown_settings(row: Row) -> dict[str, str]:
         "family_text": row["family"][:SHORT],
         RUN: row["run_id"][:RUN_DIGITS],
     }
+
+
+def n_draws(row: Row) -> float:
+    """Number of cached noise draws of each train star that a row was fitted to; infinite for fresh noise."""
+    return math.inf if row["draws_train"] == FRESH_NOISE else float(row["draws_train"].count("+") + 1)
 
 
 def draws_text(joined: str) -> str:

@@ -3,22 +3,22 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cache.freshness import STALE
+import pandas as pd
+
 from cache.provenance import KEY_DIGITS
 from cache.records import Record
 
-from .rows import FRESH, SCORED_KINDS, SHORT, StoreState
+from .rows import FRESH, SCORED_KINDS, SHORT, not_fresh
 from .source import Source
-from .table import Column
+from .table import Column, Table
 
 NO_STORE = "no store named"
-STANDING = Column(key="state", heading="stores", align="left")
 
 
 def standing(record: Record, source: Source) -> str:
     """'fresh', 'no store named', or 'stale: ...' with how many stores and predictions are no longer those it is of."""
     wrong = [
-        *_stores(record.result.get("stores") or {}, source.state),
+        *not_fresh([source.state(*store) for store in sorted((record.result.get("stores") or {}).items())]),
         *_predictions(record.result.get("predictions") or {}, source),
     ]
     if wrong:
@@ -51,11 +51,15 @@ def origin_notes(record: Record, source: Source) -> Iterator[str]:
     yield f"Record {record.run_id[:SHORT]}; {encoder}stores (key=digest) {named or 'none'}."
 
 
-def _stores(stores: Mapping[str, str], state: StoreState) -> Iterator[str]:
-    states = [state(key, digest) for key, digest in sorted(stores.items())]
-    for name in STALE:
-        if name in states:
-            yield f"{states.count(name)} of {len(states)} {name}"
+def failed_table(record: Record, source: Source, *, title: str, told: Mapping[str, Any]) -> Table:
+    """The table of a record that failed: its error; `told` is its tidy row."""
+    return Table(
+        title=title,
+        columns=(Column(key="error", heading="failed", align="left"),),
+        rows=({"error": str(record.result["error"])},),
+        notes=tuple(origin_notes(record, source)),
+        tidy=pd.DataFrame([told]),
+    )
 
 
 def _predictions(seen: Mapping[str, str], source: Source) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """A table as data: columns with units, rows of plain values, notes; renderers decide how it looks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -21,6 +21,12 @@ Cell = Value | tuple[Value, ...]
 """A tuple holds several records that answer the same question; None is an empty cell."""
 RUNS_OF = "runs of "
 """Rows may name the records behind them: `run_id` one for all cells, RUNS_OF + a column's key those of its cell."""
+
+
+def estimate_of(value: float | None, interval: Sequence[float | None] | None) -> Estimate | None:
+    """A value of a record with its interval [lo, hi]; None where there is no value."""
+    low, high = interval or (None, None)
+    return None if value is None else Estimate(value, low, high)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 
 from cache.provenance import family, store_key
+from probes.kinship import check_kin
+from probes.persistence import load_head
+from probes.predict import predictions_of
 
 LAYER, POOLING = "enc_pre_latent", "seg_mean_K2"
 N_FEATURES = 6
@@ -102,3 +105,10 @@ def make_views(n_train=80, n_val=40, n_test=40, **options):
         split: [make_view(split, n, **options)]
         for split, n in (("train", n_train), ("val", n_val), ("test", n_test))
     }
+
+
+def predict_view(folder, view, **allowed):
+    """What `probes predict` does with a head and a view."""
+    saved = load_head(folder)
+    check_kin(folder, saved, view, **allowed)
+    return predictions_of(saved, view)

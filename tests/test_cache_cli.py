@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import reports_fakes
 import yaml
 from commands import cache
 from store_fakes import (
@@ -305,12 +304,6 @@ def test_cache_imports_nothing_heavy(tmp_path):
     store = make_store(tmp_path / "artifacts/features")
     assert imported_by(tmp_path, "cache", "ls") == set()
     assert imported_by(tmp_path, "cache", "why", store, store) == set()
-
-
-def test_reports_tables_imports_no_training_library(tmp_path):
-    reports_fakes.write(tmp_path / "artifacts/results", reports_fakes.few_records())
-    assert not {"torch", "sklearn", "lightgbm", "h5py"} & imported_by(tmp_path, "reports", "tables")
-    assert list((tmp_path / "artifacts/reports").glob("*.md"))
 
 
 def test_ls_tells_what_lies_beside_the_stores(tmp_path, capsys):

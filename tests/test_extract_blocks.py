@@ -382,15 +382,6 @@ def test_forks_carry_what_pseudo_layers_need(spectra_file, tmp_path, monkeypatch
     assert FeatureStore.open(plain).digest() == FeatureStore.open(shared).digest()
 
 
-def test_rows_that_changed_are_named_by_the_fork_that_reads_them(spectra_file, tmp_path, monkeypatch):
-    on_a_gpu(monkeypatch, forks=True)
-    asked = request(spectra_file, tmp_path, jobs=2, block_rows=5, micro_batch=2)
-    with begun(asked) as task, pytest.raises(FileChanged, match=r"row 6 .*run the command again"):
-        list(blocks.compute_blocks(altered(task, 6), range(4)))
-    assert not multiprocessing.active_children()
-    assert not left_over(tmp_path / "features")
-
-
 def test_memory_is_unpinned_when_nobody_reads_it_any_more(spectra_file, tmp_path, monkeypatch, fake_engine):
     """Also when the run is left early, with batches still in work."""
     on_a_gpu(monkeypatch, forks=True)
@@ -546,7 +537,12 @@ def altered(task, row):
     return dataclasses.replace(task, fingerprint=print_)
 
 
-def test_rows_that_changed_are_named_whoever_reads_them(spectra_file, tmp_path):
+@pytest.mark.parametrize("by_forks", [False, True])
+def test_rows_that_changed_are_named_whoever_reads_them(spectra_file, tmp_path, monkeypatch, by_forks):
+    if by_forks:
+        on_a_gpu(monkeypatch, forks=True)
     asked = request(spectra_file, tmp_path, jobs=2, block_rows=5, micro_batch=2)
     with begun(asked) as task, pytest.raises(FileChanged, match=r"row 6 .*run the command again"):
         list(blocks.compute_blocks(altered(task, 6), range(4)))
+    assert not multiprocessing.active_children()
+    assert not left_over(tmp_path / "features")

@@ -40,7 +40,7 @@ def test_changes_are_those_of_a_plain_loop(survey, tmp_path):
     test = {"test": (survey / "test/dataset.h5",)}
     with prepare(request(test, tmp_path, error_input="shuffled", micro_batch=1)) as prepared:
         rows = spread(prepared.fingerprints["test"].kept, 10)
-        inputs = [batch.x[0] for _, batch in batches_of(prepared, "test", rows)]
+        inputs = [batch.x[0] for batch in batches_of(prepared, "test", rows)]
 
     def features(x):
         with torch.no_grad():

@@ -65,11 +65,9 @@ def address(files, tmp_path_factory):
         yield cluster.client(9).cluster.scheduler_address
 
 
-def test_processes_and_dask_write_the_same_bits(files, tmp_path, wanted, address, capfd):
+def test_dask_writes_the_same_bits(files, tmp_path, wanted, address, capfd):
     request_ = asked(files, tmp_path / "dask", scheduler="dask", dask_address=address)
     assert digests(extract_features(request_)) == wanted
-    request_ = asked({"test": files["test"]}, tmp_path / "processes", scheduler="processes", jobs=2)
-    assert digests(extract_features(request_)) == {"test": wanted["test"]}
     noise = [line for line in capfd.readouterr().err.splitlines() if "distributed" in line]
     assert noise == []
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from probes_fakes import LAYER, N_FEATURES, POOLING, make_view, make_views
+from probes_fakes import LAYER, N_FEATURES, POOLING, make_view, make_views, predict_view
 from sklearn.decomposition import PCA
 
 from cache.canonical import canonical_json
@@ -16,7 +16,6 @@ from probes.controls import shuffled_by_star
 from probes.features import FeaturePart, load_features, part_widths
 from probes.groups import Group, basis_key, group_key
 from probes.persistence import AXES_FILE, load_head, save_head, saved_digest
-from probes.predict import predict_view
 from probes.runner import head_folder, run_group, run_probe, store_result
 from probes.spec import MIXED_LAYERS, ProbeRequest, check_request, checked_spec
 

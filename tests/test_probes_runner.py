@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from probes_fakes import LAYER, N_FEATURES, POOLING, make_view, make_views
+from probes_fakes import LAYER, N_FEATURES, POOLING, make_view, make_views, predict_view
 
 from cache.canonical import canonical_json
 from cache.errors import (
@@ -23,7 +23,6 @@ from cache.records import read_arrays, read_predictions, read_record, run_id
 from probes import make_probe, metrics
 from probes.features import FeaturePart
 from probes.persistence import HEAD_FILE, load_head, save_head
-from probes.predict import predict_view
 from probes.runner import head_folder, run_probe, store_result
 from probes.spec import ProbeRequest, checked_spec
 

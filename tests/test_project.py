@@ -22,8 +22,9 @@ def test_no_other_distribution_owns_our_names():
 
 def test_reports_and_cache_import_nothing_heavy():
     code = (
-        "import sys; import cache, cache.cli, reports.cli, reports.generate, reports.figure_overview;"
-        "print([m for m in ('torch', 'sklearn', 'lightgbm', 'h5py', 'extract', 'probes') if m in sys.modules])"
+        "import sys; import cache.cli, reports.cli, reports.generate, reports.figure_overview, reports.page;"
+        "heavy = {'torch', 'sklearn', 'lightgbm', 'lightning', 'h5py', 'extract', 'probes'};"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     done = run(sys.executable, "-c", code)
     assert done.stdout.strip() == "[]", done.stderr

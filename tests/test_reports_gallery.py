@@ -235,7 +235,7 @@ def test_files_have_equal_bytes_whatever_the_hash_seed_and_the_number_of_jobs(tm
 
 
 def test_captions_tell_every_figure_and_less_than_one_job_is_refused(tmp_path):
-    some = [Written(name=f"f{k}", title=f"Title {k}", caption=f"Caption {k}.", paths=()) for k in range(2)]
+    some = [Written(name=f"f{k}", title=f"Title {k}", caption=f"Caption {k}.") for k in range(2)]
     text = captions([*some, Skipped(name="audit_log_g", label="log_g", needs="an audit: make audit")])
     assert text.startswith("# Figures\n\n## f0\n\n**Title 0**\n\nCaption 0.\n\n## f1")
     assert text.endswith("## Not drawn, for lack of data\n\n- audit of log_g: needs an audit: make audit\n")

@@ -3,8 +3,6 @@
 import csv
 import dataclasses
 import io
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,8 +13,6 @@ from reports import generate, source
 from reports.generate import labels_of, make_tables
 from reports.rows import frame_of
 from reports.source import load_records, store_state
-
-HEAVY = ("torch", "sklearn", "lightgbm", "h5py", "lightning")
 
 
 @pytest.fixture
@@ -177,12 +173,3 @@ def test_progress_appears_with_a_curve_only(tmp_path):
     (text,) = [path.read_text() for path in paths if path.name == "progress_log_g.md"]
     assert text.count("training progress") == 1
     assert curved.run_id[:8] in text
-
-
-def test_nothing_heavy_is_imported():
-    code = (
-        "import sys, reports.generate, reports.figure_overview\n"
-        f"print([name for name in {HEAVY!r} if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -11,7 +11,6 @@ from torch.nn import functional
 from ..encoder import NEGATIVE_SLOPE, BlindspotModel1D, Block, check_input
 from ..layers import check_direction, pool_name
 from .folding import fold
-from .images import along, padded
 
 
 class DirectEncoder:
@@ -60,8 +59,8 @@ class DirectEncoder:
                 image = _leaky(image)
                 yield f"enc_{index}", image
             if self._config.blindspot:
-                image = padded(image.narrow(self._axis, 0, image.shape[self._axis] - 1), (1, 0), self._axis)
-            image = functional.max_pool2d(image, along(2, self._axis))
+                image = _padded(image.narrow(self._axis, 0, image.shape[self._axis] - 1), (1, 0), self._axis)
+            image = functional.max_pool2d(image, _along(2, self._axis))
             if not tapped:
                 image = _leaky(image)
             yield pool_name(index, self._depth), image
@@ -73,7 +72,7 @@ class _DirectBlock:
 
     def __init__(self, block: Block, *, dtype: torch.dtype, device: str, axis: int) -> None:
         self._padding, self._axis = block.padding, axis
-        self._dilation = along(int(block.conv.dilation[0]), axis)
+        self._dilation = _along(int(block.conv.dilation[0]), axis)
         self._norm: nn.Module | None = None
         if isinstance(block.bn, nn.GroupNorm):
             weight = block.conv.weight.detach().clone()
@@ -87,7 +86,7 @@ class _DirectBlock:
         self._weight = weight.contiguous(memory_format=torch.channels_last)
 
     def __call__(self, image: Tensor) -> Tensor:
-        image = padded(image, self._padding, self._axis)
+        image = _padded(image, self._padding, self._axis)
         image = functional.conv2d(image, self._weight, self._bias, dilation=self._dilation)
         if self._norm is not None:
             image = self._norm(image.float()).to(image.dtype)
@@ -96,3 +95,13 @@ class _DirectBlock:
 
 def _leaky(image: Tensor) -> Tensor:
     return functional.leaky_relu(image, NEGATIVE_SLOPE, inplace=True)
+
+
+def _along(value: int, axis: int) -> tuple[int, int]:
+    """(for rows, for columns), with `value` for the axis of the pixels and 1 for the flat one."""
+    return (value, 1) if axis == 2 else (1, value)
+
+
+def _padded(image: Tensor, padding: tuple[int, int], axis: int) -> Tensor:
+    """The image with so many zeros before and after its pixels."""
+    return functional.pad(image, padding if axis == 3 else (0, 0, *padding))

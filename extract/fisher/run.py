@@ -57,14 +57,13 @@ def make_fisher(
     """
     paths = {}
     with contextlib.ExitStack() as files:
-        train = None
-        if request.train is not None:
-            train = TrainStars(files.enter_context(open_spectra(list(request.train))), request)
+        of_train = None if request.train is None else files.enter_context(open_spectra(list(request.train)))
         spectra = {s: files.enter_context(open_spectra(list(paths))) for s, paths in request.data.items()}
         mask = None
         if request.mask is not None:
             mask = load_mask(request.mask, next(iter(spectra.values())).wave.size)
-        every = [*spectra.values(), *([] if train is None else [train.spectra])]
+        train = None if of_train is None else TrainStars(of_train, request, mask)
+        every = [*spectra.values(), *([] if of_train is None else [of_train])]
         files.enter_context(forgotten_if_changed(every, request.digests, mask=mask))
         planned = {split: _planned(request, split, of, train, mask) for split, of in spectra.items()}
         for split, plan in planned.items():
@@ -105,14 +104,12 @@ def _planned(
             "mask": mask_digest(mask),
             "noise_level": float(request.noise_level),
             "parameters": list(PARAMETERS),
-            "method": _method(request, spectra, mask, train),
+            "method": _method(request, spectra, train),
         },
     )
 
 
-def _method(
-    request: FisherRequest, spectra: SpectraFile, mask: Mask | None, train: TrainStars | None
-) -> dict[str, Any]:
+def _method(request: FisherRequest, spectra: SpectraFile, train: TrainStars | None) -> dict[str, Any]:
     """How the gradient is made: of mock files by their generator, of others by an emulator, unless told otherwise."""
     name = request.method
     if name == "auto":
@@ -132,7 +129,7 @@ def _method(
             f"{spectra.files[0]}: its wavelengths are not those of the train file {train.spectra.files[0]}; give train "
             "spectra on the same grid"
         )
-    return train.describe(mask)
+    return train.describe()
 
 
 def _make(request: FisherRequest, split: str, plan: Planned, train: TrainStars | None) -> None:
@@ -146,7 +143,7 @@ def _make(request: FisherRequest, split: str, plan: Planned, train: TrainStars |
 def _matrices(request: FisherRequest, split: str, plan: Planned, train: TrainStars | None) -> FisherMatrices:
     known, spectra = plan.known, plan.spectra
     keep: Any = slice(None) if plan.mask is None else plan.mask
-    emulator = None if plan.is_mock or train is None else train.emulator(plan.mask)
+    emulator = None if plan.is_mock or train is None else train.emulator()
     made = []
     with progress(len(plan.rows), f"fisher {split}", unit="spectra") as advance:
         for rows, flux, error in read_stars(spectra, known, plan.rows):

@@ -1,6 +1,7 @@
 """The stars that Fisher matrices are made of: fingerprints, labels and spectra, and the train stars of an emulator."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,8 @@ from cache.errors import ConfigError
 from cache.progress import progress
 
 from ..choices import DROP, FAIL
-from ..fingerprint import Fingerprint, check_unchanged, checked_labels, fingerprint
+from ..fingerprint import Fingerprint, checked_labels, fingerprint, read_unchanged
 from ..mask import Mask
-from ..slabs import SlabReader, runs_of
 from ..spectra import SpectraFile
 from .information import LABELS, Float64s
 from .local_gradient import EMULATOR_VERSION, RIDGE, LocalEmulator, local_emulator, scale_of
@@ -93,68 +93,53 @@ def read_stars(
     spectra: SpectraFile, known: Fingerprint, rows: Rows
 ) -> Iterator[tuple[Rows, Float64s, Float64s]]:
     """Rows, flux as stored and repaired error (n, L_file) float64, slab by slab, compared with their digests."""
-    reader = SlabReader(spectra, SLAB_ROWS)
-    for bounds in runs_of(rows, SLAB_ROWS):
-        raw = reader.read(bounds)
-        check_unchanged(spectra, raw, known)
+    for raw in read_unchanged(spectra, rows, known, at_once=SLAB_ROWS):
         yield raw.rows, raw.slab.flux, raw.slab.repaired_error()
-        reader.give_back(raw)
 
 
 class TrainStars:
     """The train split of an emulator, fingerprinted when it is first needed."""
 
-    def __init__(self, spectra: SpectraFile, request: FisherRequest) -> None:
+    def __init__(self, spectra: SpectraFile, request: FisherRequest, mask: Mask | None) -> None:
         """Nothing is read yet; `spectra` stays the caller's to close."""
-        self.spectra, self._request = spectra, request
-        self._known: Fingerprint | None = None
-        self._chosen: tuple[Rows, Float64s] | None = None
+        self.spectra, self._request, self._mask = spectra, request, mask
 
-    def known(self, mask: Mask | None) -> Fingerprint:
-        """Its fingerprint; every call is for the same mask."""
-        if self._known is None:
-            self._known = checked_spectra(self.spectra, "train", self._request, mask)
-        return self._known
+    @cached_property
+    def _known(self) -> Fingerprint:
+        return checked_spectra(self.spectra, "train", self._request, self._mask)
 
-    def rows(self, mask: Mask | None) -> Rows:
-        """The first train rows that serve, as many as are asked for."""
-        return self._labelled(mask)[0]
+    @cached_property
+    def _labelled(self) -> tuple[Rows, Float64s]:
+        """The first train rows that serve, as many as are asked for, and their labels."""
+        asked = self._request
+        rows, labels = rows_with_labels(
+            self.spectra, self._known, "train", missing=asked.missing_labels, most=asked.train_rows
+        )
+        return rows, labels[rows]
 
-    def describe(self, mask: Mask | None) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """What goes into the key; ConfigError when no emulator can be made of these stars."""
-        rows = self.rows(mask)
-        scale_of(self._physical(mask), neighbours=self._request.neighbours)
+        rows, labels = self._labelled
+        scale_of(labels, neighbours=self._request.neighbours)
         return {
             "name": "emulator",
             "version": EMULATOR_VERSION,
-            "train": self.known(mask).digest,
+            "train": self._known.digest,
             "train_rows": digest_json(rows.tolist()),
             "n_train": len(rows),
             "neighbours": self._request.neighbours,
             "ridge": RIDGE,
         }
 
-    def emulator(self, mask: Mask | None) -> LocalEmulator:
+    def emulator(self) -> LocalEmulator:
         """Read the clean flux of the rows, in their order."""
-        rows, known = self.rows(mask), self.known(mask)
-        keep: Any = slice(None) if mask is None else mask
+        rows, labels = self._labelled
+        keep: Any = slice(None) if self._mask is None else self._mask
         flux = np.empty((len(rows), self.spectra.wave[keep].size), dtype=np.float32)
         done = 0
         with progress(len(rows), "train of the emulator", unit="spectra") as advance:
-            for _, clean, _ in read_stars(self.spectra, known, rows):
+            for _, clean, _ in read_stars(self.spectra, self._known, rows):
                 flux[done : done + len(clean)] = clean[:, keep]
                 done += len(clean)
                 advance(len(clean))
-        return local_emulator(self._physical(mask), flux, neighbours=self._request.neighbours)
-
-    def _physical(self, mask: Mask | None) -> Float64s:
-        rows, labels = self._labelled(mask)
-        return labels[rows]
-
-    def _labelled(self, mask: Mask | None) -> tuple[Rows, Float64s]:
-        if self._chosen is None:
-            asked = self._request
-            self._chosen = rows_with_labels(
-                self.spectra, self.known(mask), "train", missing=asked.missing_labels, most=asked.train_rows
-            )
-        return self._chosen
+        return local_emulator(labels, flux, neighbours=self._request.neighbours)

@@ -21,10 +21,8 @@ FREE_FREE = 1.08  # bound-free to total H-minus at 8000 A (John 1988)
 RAYLEIGH = 5.8e-13 / 8000.0**4 * 1.35  # cm2 per H at 8000 A (Dalgarno & Williams 1962); 1.35 for He and H2
 N_ITERATIONS = 25  # the damped fixed point moves by less than 1e-6 after these in the whole label range
 
-LINE_TEMPERATURE, LINE_DEPTH = (
-    0.87,
-    0.15,
-)  # T / T_eff, and 8000 A optical depth, where lines form (grey atmosphere)
+# T / T_eff, and 8000 A optical depth, where lines form (grey atmosphere)
+LINE_TEMPERATURE, LINE_DEPTH = 0.87, 0.15
 CONTINUUM_TEMPERATURE, CONTINUUM_DEPTH = 0.95, 0.45  # the same for hydrogen's high levels
 
 

@@ -7,11 +7,8 @@ from scipy.special import wofz
 
 from .grid import FloatArray, frozen
 
-LOG_OPACITY = (
-    -4.0,
-    7.0,
-    111,
-)  # log10 of line-centre to continuum opacity without damping: first, last, number
+# log10 of line-centre to continuum opacity without damping: first, last, number
+LOG_OPACITY = (-4.0, 7.0, 111)
 LOG_DAMPING = (-4.0, 1.0, 26)  # log10 of the Voigt parameter
 
 

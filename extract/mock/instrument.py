@@ -63,9 +63,8 @@ def transmission() -> Float32Array:
         profiles = np.exp(-0.5 * ((grid - centres[:, None]) / WATER_SIGMA) ** 2)
         depth += (depths[:, None] * profiles).sum(axis=0)
     beyond = np.maximum(grid - O2_HEAD, 0.0)
-    phase = (
-        np.log1p(O2_SPREADING * beyond / O2_SPACING) / O2_SPREADING
-    )  # lines are O2_SPACING + O2_SPREADING x apart
+    # lines are O2_SPACING + O2_SPREADING x apart
+    phase = np.log1p(O2_SPREADING * beyond / O2_SPACING) / O2_SPREADING
     comb = 1.6 + np.cos(2.0 * np.pi * phase)
     inside = (grid > O2_HEAD) & (grid < O2_END)
     depth += O2_DEPTH * np.where(inside, np.exp(-beyond / O2_FADE) * comb, 0.0)

@@ -57,9 +57,8 @@ def band_template(molecule: str) -> FloatArray:
     )
     population /= population.sum()
     bend = (upper - lower) * levels**2
-    to_head = (upper + lower) ** 2 / (
-        4.0 * (lower - upper)
-    )  # from the band's origin to the turn of its R branch
+    # from the band's origin to the turn of its R branch
+    to_head = (upper + lower) ** 2 / (4.0 * (lower - upper))
     template = np.zeros(len(wave()))
     for (head, strength), split in itertools.product(HEADS[molecule], COMPONENTS[molecule]):
         origin = 1e8 / head / AIR - to_head - split

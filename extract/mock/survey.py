@@ -7,7 +7,7 @@ rounding.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache.errors import ConfigError, InputError
+from cache.progress import Advance
 
 from .files import edges_as_pfsspec, pfsspec_writer
 from .grid import Float32Array, FloatArray, wave
@@ -40,8 +41,6 @@ SLAB = 4 * BATCH  # rows written at once
 N_WORDS = 10  # random words per row: 5 labels, magnitude, 4 for the night
 
 Magnitude = float | tuple[float, float]
-Progress = Callable[[int], None]  # called with the number of rows that have been finished since the last call
-Report = Callable[[str, Path, str], None]  # split, file, 'made' or 'kept'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,14 +131,13 @@ def write_survey(
     n_test: int,
     seed: int,
     mag: Magnitude = DEFAULT_MAG,
-    progress: Progress | None = None,
-    report: Report | None = None,
+    progress: Advance | None = None,
 ) -> dict[str, Path]:
     """Write `folder`/{train,val,test}/dataset.h5 in the layout of pfsspec, float64, and return the paths.
 
     Split s holds the rows FIRST_ROW[s], FIRST_ROW[s] + 1, ... of the seed: no star stands in two splits, and a longer
-    file begins with the rows of a shorter one. A file that already holds exactly these spectra is kept; `report` is
-    told of each file whether it was made or kept. A mock file made otherwise is replaced.
+    file begins with the rows of a shorter one. A file that already holds exactly these spectra is kept, a mock
+    file made otherwise is replaced. `progress` is told of rows as they are finished.
     Raises ConfigError for sizes or magnitudes out of range, InputError when a file in the way is not a mock survey's.
     """
     sizes = {"train": n_train, "val": n_val, "test": n_test}
@@ -156,13 +154,11 @@ def write_survey(
             _write_split(path, split, n_rows=sizes[split], seed=seed, mag=ends, progress=progress)
         elif progress is not None:
             progress(sizes[split])
-        if report is not None:
-            report(split, path, "kept" if kept[split] else "made")
     return paths
 
 
 def _write_split(
-    path: Path, split: str, *, n_rows: int, seed: int, mag: tuple[float, float], progress: Progress | None
+    path: Path, split: str, *, n_rows: int, seed: int, mag: tuple[float, float], progress: Advance | None
 ) -> None:
     attributes = _attributes(split, n_rows, seed, mag)
     with pfsspec_writer(path, wave(), n_rows=n_rows, attributes=attributes) as writer:

@@ -10,52 +10,49 @@ from torch.nn import functional
 
 from cache.errors import ConfigError
 
-from ..encoder import NEGATIVE_SLOPE, BlindspotModel1D, Block
-from ..fast.images import along, padded
+from ..encoder import NEGATIVE_SLOPE, BlindspotModel1D, Block, shift_right
 
 
-def forward(model: BlindspotModel1D, x: Tensor, *, axis: int = 3) -> Tensor:
+def forward(model: BlindspotModel1D, x: Tensor) -> Tensor:
     """Run the whole network, (B, C_in, L) -> (B, outputs, L), updating the norms' statistics in training mode.
 
-    `axis` 3 lays spectra out as rows, (B, C, 1, L), 2 as columns, (B, C, L, 1), which some kernels of GPUs like better.
     Raises ConfigError for a network that is not blind-spot: it could copy its input.
     """
     if not model.config.blindspot:
         raise ConfigError(
             "a network without blindspot sees the pixel it predicts; only blind-spot ones are trained"
         )
-    flat = 5 - axis
-    both = torch.cat([x, x.flip(-1)]).unsqueeze(flat).contiguous(memory_format=torch.channels_last)
-    left_to_right, right_to_left = _shift_right(_unet(model, both, axis), axis).chunk(2)
-    mixed = torch.cat([left_to_right, right_to_left.flip(axis)], dim=1)
+    both = torch.cat([x, x.flip(-1)]).unsqueeze(2).contiguous(memory_format=torch.channels_last)
+    left_to_right, right_to_left = shift_right(_unet(model, both)).chunk(2)
+    mixed = torch.cat([left_to_right, right_to_left.flip(3)], dim=1)
     for block in model.nin_layers:
-        mixed = _block(block, mixed, axis)
-    out = mixed.squeeze(flat).float()
+        mixed = _block(block, mixed)
+    out = mixed.squeeze(2).float()
     return functional.softplus(out) if model.config.ending == "softplus" else out
 
 
-def _unet(model: BlindspotModel1D, x: Tensor, axis: int) -> Tensor:
+def _unet(model: BlindspotModel1D, x: Tensor) -> Tensor:
     skips = [x]
     depth = model.config.num_layers
-    x = _block(model.encoders[0], x, axis)
+    x = _block(model.encoders[0], x)
     for index in range(1, depth):
-        x = functional.max_pool2d(_shift_right(_block(model.encoders[index], x, axis), axis), along(2, axis))
+        x = functional.max_pool2d(shift_right(_block(model.encoders[index], x)), (1, 2))
         skips.append(x)
     skips.pop()  # the deepest pool is no skip
-    x = _block(model.encoders[depth], x, axis)
+    x = _block(model.encoders[depth], x)
     for first, second in zip(model.decoders_a, model.decoders_b, strict=True):
         skip = skips.pop()
         upsampled = functional.interpolate(x, size=skip.shape[-2:], mode="nearest")
         joined = torch.cat([upsampled, skip.to(upsampled.dtype)], dim=1)
-        x = _block(second, _block(first, joined, axis), axis)
+        x = _block(second, _block(first, joined))
     return x
 
 
-def _block(block: nn.Module, x: Tensor, axis: int) -> Tensor:
+def _block(block: nn.Module, x: Tensor) -> Tensor:
     assert isinstance(block, Block)
-    weight = block.conv.weight.unsqueeze(5 - axis).contiguous(memory_format=torch.channels_last)
-    dilation = along(int(block.conv.dilation[0]), axis)
-    x = functional.conv2d(padded(x, block.padding, axis), weight, block.conv.bias, dilation=dilation)
+    weight = block.conv.weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+    dilation = (1, int(block.conv.dilation[0]))
+    x = functional.conv2d(functional.pad(x, block.padding), weight, block.conv.bias, dilation=dilation)
     return functional.leaky_relu(_norm(block.bn, x), NEGATIVE_SLOPE)
 
 
@@ -70,7 +67,3 @@ def _norm(norm: nn.Module | None, x: Tensor) -> Tensor:
             x, norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.training, momentum, norm.eps
         )
     return x if norm is None else norm(x)
-
-
-def _shift_right(x: Tensor, axis: int) -> Tensor:
-    return padded(x.narrow(axis, 0, x.shape[axis] - 1), (1, 0), axis)

@@ -21,11 +21,12 @@ from probes.mlp import (
     unscaled,
 )
 from probes.splits import check_disjoint, check_enough
-from probes.statistics import INTERVAL_METHOD, Resamples, doubts, intervals_on
+from probes.statistics import INTERVAL_METHOD, NEGATIVE_FLAG, Resamples, doubts, intervals_by_label
 
 __all__ = [
     "CUT_SHORT_FLAG",
     "INTERVAL_METHOD",
+    "NEGATIVE_FLAG",
     "EveryRow",
     "LearningCurve",
     "Masks",
@@ -37,7 +38,7 @@ __all__ = [
     "check_enough",
     "column_scaling",
     "doubts",
-    "intervals_on",
+    "intervals_by_label",
     "label_scaling",
     "make_masks",
     "make_network",

@@ -95,29 +95,27 @@ def _feature_scaling(features: EncoderFeatures, data: FinetuneData, recipe: Fine
     return column_scaling(np.concatenate(found))
 
 
-@torch.no_grad()
 def all_features(
     features: EncoderFeatures, data: FinetuneData, split: str, *, draw: int = 0
 ) -> NDArray[np.float32]:
     """Features (n, D) of a split in ascending order of rows, where the module is."""
     device = next(features.encoder.parameters()).device
-    batches = data.in_order(split, draw=draw)
-    with progress(len(data.makers[split].source), f"features of {split}", unit="spectra") as advance:
-        parts = []
-        for batch in batches:
-            parts.append(features(batch.x.to(device)).cpu().numpy())
-            advance(len(batch.x))
-    return np.concatenate(parts)
+    return _of_all(features, device, data, split, draw=draw, what="features of")
+
+
+def predictions(module: EndToEnd, data: FinetuneData, split: str) -> Float64s:
+    """Predictions (n, t) of draw 0 in ascending order of rows."""
+    return _of_all(module.eval(), module.device, data, split, draw=0, what="score")
 
 
 @torch.no_grad()
-def predictions(module: EndToEnd, data: FinetuneData, split: str) -> Float64s:
-    """Predictions (n, t) of draw 0 in ascending order of rows."""
-    module.eval()
+def _of_all(
+    module: torch.nn.Module, device: torch.device, data: FinetuneData, split: str, *, draw: int, what: str
+) -> NDArray[Any]:
     parts = []
-    with progress(len(data.makers[split].source), f"score {split}", unit="spectra") as advance:
-        for batch in data.in_order(split):
-            parts.append(module(batch.x.to(module.device)).cpu().numpy())
+    with progress(len(data.makers[split].source), f"{what} {split}", unit="spectra") as advance:
+        for batch in data.in_order(split, draw=draw):
+            parts.append(module(batch.x.to(device)).cpu().numpy())
             advance(len(batch.x))
     return np.concatenate(parts)
 

@@ -7,13 +7,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.canonical import digest_json
+from cache.records import prediction_columns
 from cache.stars import count_stars
 
 from ..checkpoint import weights_digest
 from ..chosen_encoder import is_random
 from ..mask import mask_digest
 from ..prepare import Prepared
-from .finetune import CUT_SHORT_FLAG, INTERVAL_METHOD, Resamples, check_disjoint, doubts, intervals_on, scores
+from .finetune import (
+    CUT_SHORT_FLAG,
+    INTERVAL_METHOD,
+    NEGATIVE_FLAG,
+    Resamples,
+    doubts,
+    intervals_by_label,
+    scores,
+)
 from .finetune_data import SplitSpectra
 from .finetune_module import EndToEnd
 from .finetune_recipe import FinetuneRecipe
@@ -23,11 +32,6 @@ KIND = "finetune"
 VERSION = 1
 """Raised by hand when equal settings come to mean another training."""
 
-SCORES_WITH_INTERVALS = {
-    "val": ("r2", "rmse", "mae", "bias"),
-    "test": ("r2", "rmse", "mae", "bias", "bias_median", "sigma_mad"),
-}
-NEGATIVE_FLAG = "train r2 negative"
 
 Float64s = NDArray[np.float64]
 Splits = Mapping[str, SplitSpectra]
@@ -94,10 +98,9 @@ def result_of(
         for split, source in splits.items()
     }
     spans = {
-        split: {
-            label: {name: interval.as_list() for name, interval in found.items()}
-            for label, found in zip(labels, _intervals(splits[split], y_hat[split], split), strict=True)
-        }
+        split: intervals_by_label(
+            labels, Resamples(splits[split].stars), splits[split].y, y_hat[split], split=split
+        )
         for split in HELD_OUT
     }
     return {
@@ -122,10 +125,6 @@ def result_of(
     }
 
 
-def _intervals(source: SplitSpectra, y_hat: Float64s, split: str) -> list[dict[str, Any]]:
-    return intervals_on(Resamples(source.stars), source.y, y_hat, scores=SCORES_WITH_INTERVALS[split])
-
-
 def _flags(module: EndToEnd, labels: Sequence[str], scored: Mapping[str, Any]) -> list[str]:
     """What a reader of the table must know, as `text` or `text (label)`."""
     cut_short = module.curve.best == module.recipe.max_epochs - 1
@@ -133,22 +132,16 @@ def _flags(module: EndToEnd, labels: Sequence[str], scored: Mapping[str, Any]) -
     return [CUT_SHORT_FLAG] * cut_short + [f"{NEGATIVE_FLAG} ({label})" for label in negative]
 
 
-def check_splits(splits: Splits) -> None:
-    """Raise LeakError when a star stands in two splits."""
-    check_disjoint({split: source.stars for split, source in splits.items()})
-
-
 def prediction_table(labels: Sequence[str], splits: Splits, y_hat: Mapping[str, Float64s]) -> dict[str, Any]:
     """Columns of a probe's predictions: row, star, split, draw, y, y_hat and every stored label, of val and test."""
     held_out = [splits[split] for split in HELD_OUT]
-    names = [("y", "y_hat")] if len(labels) == 1 else [(f"y_{name}", f"y_hat_{name}") for name in labels]
     columns: dict[str, NDArray[Any]] = {
         "row": np.concatenate([source.spectra.rows for source in held_out]),
         "star": np.concatenate([source.stars for source in held_out]),
         "split": np.concatenate([np.full(len(source), source.split) for source in held_out]),
         "draw": np.concatenate([np.zeros(len(source), dtype=np.int64) for source in held_out]),
     }
-    for k, (truth, prediction) in enumerate(names):
+    for k, (truth, prediction) in enumerate(prediction_columns(labels)):
         columns[truth] = np.concatenate([source.y[:, k] for source in held_out])
         columns[prediction] = np.concatenate([y_hat[source.split][:, k] for source in held_out])
     for name in dict.fromkeys(name for source in held_out for name in source.stored):

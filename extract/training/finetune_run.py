@@ -19,12 +19,13 @@ from cache.runlog import data_name, run_log
 from ..checkpoint import save_checkpoint, weights_digest
 from ..prepare import prepare
 from ..tf32 import exact_float32
+from .finetune import check_disjoint
 from .finetune_command import FinetuneSettings
 from .finetune_data import load_splits
 from .finetune_fit import fit, make_module, predictions
 from .finetune_module import EndToEnd
 from .finetune_order import FinetuneData
-from .finetune_record import KIND, Splits, check_splits, prediction_table, result_of, spec_of
+from .finetune_record import KIND, Splits, prediction_table, result_of, spec_of
 from .finetune_request import loggers_of, machine_of, recipe_of, request_of
 from .finetune_rows import Float64s, choose_rows
 from .finetune_yaml import check_model
@@ -57,7 +58,7 @@ def finetune(settings: FinetuneSettings) -> str:
             return name
         folder = settings.out / name[:DIGITS]
         splits = load_splits(prepared, recipe.labels, chosen.rows)
-        check_splits(splits)
+        check_disjoint({split: source.stars for split, source in splits.items()})
         before = weights_digest(prepared.model)
         data = FinetuneData(prepared, splits, recipe, n_workers=machine.n_workers)
         module = make_module(prepared, data, recipe, machine)

@@ -1,24 +1,18 @@
 """Rounding a trained network to what a file of half the size can hold, and scoring what is left."""
 
-import dataclasses
-
 import torch
 
 from ..checkpoint import CONVOLUTIONS
 from ..encoder import BlindspotModel1D
-from .pretrain import Pretrained
+from .pretrain import Pretrained, val_scores
 from .recipe import Recipe
-from .reconstruction import reconstruction
 
 
 def halved(trained: Pretrained, recipe: Recipe, val_stars: int) -> Pretrained:
     """The network with its convolutions' weights rounded to 16 bits, in place, scored on the validation stars again."""
     round_to_half(trained.model)
-    scores = dataclasses.asdict(
-        reconstruction(trained.model, recipe.stars("pretrain-val").make(0, val_stars))
-    )
-    entry = {"step": recipe.steps, "after": "rounded to 16 bits"}
-    entry |= {f"val_snr_{name}": value for name, value in scores.items()}
+    scores = val_scores(trained.model, recipe.stars("pretrain-val").make(0, val_stars))
+    entry = {"step": recipe.steps, "after": "rounded to 16 bits", **scores}
     return Pretrained(model=trained.model, history=[*trained.history, entry])
 
 

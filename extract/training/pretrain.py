@@ -27,7 +27,6 @@ from .stars import Batch, Feeder
 
 LAST_LR = 0.01  # the cosine ends at this fraction of the learning rate
 CALIBRATION_BATCH = 32
-PIXEL_AXIS = {"cpu": 3, "cuda": 3}  # of the images; see channels_last
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -59,7 +58,7 @@ class _Training:
 
     def __init__(self, recipe: Recipe, device: str) -> None:
         self.recipe = recipe
-        self.device, self.kind = device, device.partition(":")[0]
+        self.device = device
         self.model = BlindspotModel1D(recipe.model_config())
         initialise(self.model, seed=recipe.seed)
         self.model.to(device)
@@ -112,7 +111,7 @@ def pretrain(recipe: Recipe, watch: Watch) -> Pretrained:
         _loop(training, feeder, validation, watch)
     calibrate(training.model, recipe)
     training.history.append(
-        {"step": training.step, "calibrated": True, **_scores(training.model, validation)}
+        {"step": training.step, "calibrated": True, **val_scores(training.model, validation)}
     )
     watch.report(training.history[-1])
     training.model.cpu().eval()
@@ -139,7 +138,7 @@ def _loop(training: _Training, feeder: Feeder | AheadFeeder, validation: Batch, 
                 "step": training.step,
                 "loss": math.fsum(training.since_report) / len(training.since_report),
                 "lr": learning_rate(training.recipe, training.step - 1),
-                **_scores(training.model, validation),
+                **val_scores(training.model, validation),
                 "seconds": round(time.monotonic() - started, 1),
             }
             training.since_report = []
@@ -161,7 +160,7 @@ def train_step(training: _Training, batch: Batch) -> float:
     with torch.autocast(
         training.device.partition(":")[0], torch.bfloat16, enabled=recipe.precision == "bf16"
     ):
-        out = channels_last.forward(model, batch.x, axis=PIXEL_AXIS[training.kind])
+        out = channels_last.forward(model, batch.x)
     value = loss(
         recipe.loss_settings(), predict(out, kind), noisy=batch.noisy, error=batch.error, flux=batch.flux
     )
@@ -222,7 +221,8 @@ def _optimizer(model: BlindspotModel1D, recipe: Recipe) -> torch.optim.Adam:
     return torch.optim.Adam(groups, lr=recipe.lr)
 
 
-def _scores(model: BlindspotModel1D, validation: Batch) -> dict[str, float]:
+def val_scores(model: BlindspotModel1D, validation: Batch) -> dict[str, float]:
+    """The reconstruction S/N of the validation stars under the names of the history."""
     return {
         f"val_snr_{name}": value
         for name, value in dataclasses.asdict(reconstruction(model, validation)).items()
