@@ -110,14 +110,14 @@ def _fitting(table: Table, grid: Grid, columns: Sequence[int], width: int) -> li
 
 
 def _needed(table: Table, grid: Grid, names: Sequence[int], *, room: int) -> list[int]:
-    """Columns that tell rows apart: until they have room, the widest goes without which all rows still differ."""
+    """The first column and those that tell rows apart: until they have room, the widest goes that is not needed."""
     kept = list(names)
     sizes = dict(zip(names, _widths(table.columns, grid, names), strict=True))
-    for i in sorted(names, key=lambda i: -sizes[i]):
+    for i in sorted(names[1:], key=lambda i: -sizes[i]):
         if _total([sizes[k] for k in kept]) <= room:
             break
         fewer = [k for k in kept if k != i]
-        if fewer and len({tuple(line[k] for k in fewer) for line in grid}) == len(grid):
+        if len({tuple(line[k] for k in fewer) for line in grid}) == len(grid):
             kept = fewer
     return kept
 
@@ -138,15 +138,20 @@ def _widths(
 
 
 def _lines(columns: Sequence[Column], grid: Grid, kept: Sequence[int], width: int) -> list[str]:
-    """Headings over a rule over the rows, names broken at spaces only where a line would be too long."""
+    """Headings over a rule over the rows; where a line would be too long, names are broken, then joined in one."""
+    ends = [columns[i].align for i in kept]
+    texts = [[columns[i].title for i in kept], *([line[i] for i in kept] for line in grid)]
     widths = _widths(columns, grid, kept)
     if _total(widths) > width:
         widths = _widths(columns, grid, kept, wrapped=[i for i in kept if columns[i].align == "left"])
-    ends = [columns[i].align for i in kept]
-    lines = [*_cells([columns[i].title for i in kept], widths, ends), GAP.join("-" * size for size in widths)]
-    for line in grid:
-        lines += _cells([line[i] for i in kept], widths, ends)
-    return lines
+    first = ends.index("right") if "right" in ends else 0
+    if _total(widths) > width and first > 0:
+        texts = [[" / ".join(line[:first]), *line[first:]] for line in texts]
+        room = width - _total(widths[first:]) - len(GAP)
+        longest = max(len(word) for line in texts for word in line[0].split())
+        widths, ends = [max(room, longest), *widths[first:]], ends[first - 1 :]
+    headings, *rows = [_cells(line, widths, ends) for line in texts]
+    return [*headings, GAP.join("-" * size for size in widths), *(part for row in rows for part in row)]
 
 
 def _cells(texts: Sequence[str], widths: Sequence[int], ends: Sequence[str]) -> list[str]:

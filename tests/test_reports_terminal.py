@@ -58,7 +58,7 @@ def body(text):
 
 
 @settings(max_examples=60, deadline=None)
-@given(lines=st.lists(rows, min_size=1, max_size=12), width=st.integers(120, 200))
+@given(lines=st.lists(rows, min_size=1, max_size=12), width=st.integers(80, 200))
 def test_lines_fit_and_rows_that_differ_look_different(lines, width):
     text = terminal(table_of(lines), width=width, most_rows=20)
     assert all(len(line) <= width for line in text.splitlines())
@@ -132,7 +132,7 @@ def test_every_table_of_every_kind_fits():
     documents = build_tables(of_all_kinds())
     for tables in documents.values():
         for table in tables:
-            for width in (130, 200):
+            for width in (80, 120, 200):
                 text = terminal(table, width=width, most_rows=16)
                 assert max(map(len, text.splitlines())) <= width
                 assert len(body(text)) >= min(16, len(table.rows))
