@@ -14,6 +14,7 @@ from cache.stars import stars_in_both
 
 from .left_out import HELD_OUT, told_kept
 from .metrics import scores
+from .odd_labels import odd_labels
 from .persistence import model_digest
 from .samples import Sample
 from .spec import ProbeRequest, spec_of
@@ -155,6 +156,7 @@ def _scored(
             *_leaks(samples),
             *_flags(request, head, scored, spans),
             *_far(request, samples, y_hat),
+            *odd_labels(labels, {split: sample.y for split, sample in samples.items()}),
             *doubts(labels, samples["test"].y, y_hat["test"], stars=samples["test"].stars),
         ],
     }
