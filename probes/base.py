@@ -114,6 +114,10 @@ class Head(RegressorMixin, BaseEstimator, abc.ABC):  # type: ignore[misc]  # sci
         """How the head chooses: `fixed` (not at all) or `val_r2`."""
         return "fixed"
 
+    def seed_matters(self) -> bool:
+        """Whether another `seed` may give another fit; of heads without one, never."""
+        return "seed" in self.get_params(deep=False)
+
     def keep_state_at(self, path: Path) -> None:
         """Let later fits go on, after a kill, from the state kept at `path`; heads that fit in a moment keep none."""
 

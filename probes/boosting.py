@@ -98,6 +98,11 @@ class LightGBM(Head):
         """`val_r2` with early stopping."""
         return "fixed" if self.early_stopping is None else "val_r2"
 
+    def seed_matters(self) -> bool:
+        """Where rows or columns are drawn for trees; nothing else is drawn."""
+        settings = self.settings()
+        return bool(settings["subsample"] < 1 or settings["colsample"] < 1)
+
     def check_settings(self) -> None:
         """Refuse unknown presets and numbers that LightGBM would refuse halfway."""
         settings = self.settings()

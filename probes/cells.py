@@ -11,7 +11,7 @@ from cache.arrays import PSEUDO_LAYERS
 from cache.errors import ConfigError, UnknownName
 
 from .features import FeaturePart, n_segments
-from .registry import HEADS, head_parameters
+from .registry import HEADS, head_parameters, make_probe
 from .samples import FAIL
 from .spec import MIXED_LAYERS, ProbeRequest
 
@@ -139,7 +139,10 @@ def _seed_matters(request: ProbeRequest) -> bool:
     return (
         request.train_size is not None
         or request.control == "shuffled_labels"
-        or ("seed" in head_parameters(request.fitted_head()) and "seed" not in request.params)
+        or (
+            "seed" not in request.params
+            and make_probe(request.fitted_head(), **request.params).seed_matters()
+        )
     )
 
 

@@ -61,11 +61,10 @@ def test_equal_seed_repeats_bit_for_bit_and_labels_do_not_touch_each_other(prese
 def test_seed_matters_only_where_rows_or_columns_are_drawn():
     X, Y = sample(t=1)
 
-    def fitted(**params):
-        return make_probe("lightgbm", n_trees=15, threads=1, **params).fit(X, Y).predict(X)
-
-    np.testing.assert_array_equal(fitted(seed=0), fitted(seed=1))
-    assert np.any(fitted(seed=0, subsample=0.5) != fitted(seed=1, subsample=0.5))
+    for params in ({}, {"preset": "conservative"}, {"subsample": 0.5}, {"colsample": 0.5}):
+        heads = [make_probe("lightgbm", threads=1, seed=seed, **{"n_trees": 15} | params) for seed in (0, 1)]
+        one, other = (head.fit(X, Y).predict(X) for head in heads)
+        assert heads[0].seed_matters() == bool(np.any(one != other))
 
 
 def test_early_stopping_keeps_the_best_iteration_of_each_label():

@@ -110,7 +110,9 @@ def test_where_a_seed_changes_nothing_the_first_is_taken():
     )
     found = [(request.head, request.control, request.seed) for request in requests(asked)]
     assert [seed for head, control, seed in found if (head, control) == ("ridge", "none")] == [5]
-    assert [seed for head, control, seed in found if (head, control) == ("lightgbm", "none")] == [5, 6]
+    assert [seed for head, control, seed in found if (head, control) == ("lightgbm", "none")] == [5]
+    drawn = choices(heads=("lightgbm",), params=("lightgbm.subsample=0.5",), seeds=(5, 6))
+    assert [request.seed for request in requests(drawn)] == [5, 6]
     assert [seed for _, control, seed in found if control == "shuffled_labels"] == [5, 6, 5, 6]
     assert [seed for _, control, seed in found if control == "mean_predictor"] == [5, 5]
     fixed = choices(heads=("lightgbm",), params=("seed=1",), seeds=(5, 6))

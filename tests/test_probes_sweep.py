@@ -163,7 +163,10 @@ def test_groups_share_features_and_the_order_of_train_rows(features, tmp_path):
 
 def test_few_groups_are_cut_into_pieces_that_keep_linear_heads_together(features, tmp_path):
     labels = ("log_g", "T_eff", "log_g+T_eff")
-    plan = planned(features, tmp_path, heads=("ridge", "lightgbm"), seeds=tuple(range(12)), labels=labels)
+    plan = planned(
+        features, tmp_path, heads=("ridge", "lightgbm"), seeds=tuple(range(12)), labels=labels,
+        params=("lightgbm.subsample=0.5",),
+    )  # fmt: skip
     (group,) = plan.groups
     pieces = tasks_of(plan, 2)
     assert len(pieces) == 4
