@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -166,7 +167,7 @@ def _recorded(ceiling: Ceiling, started: float, results: Path) -> Record:
 
 
 def _words(record: Record, probes: tuple[Record, ...]) -> str:
-    """The figures, and a line for each probe, best share first."""
+    """The figures, a line for each probe with a share, best first, and one for all that have none for one reason."""
     result = record.result
     told = {name: _text(figure) for name, figure in result["figures"].items()}
     headline = (
@@ -177,14 +178,16 @@ def _words(record: Record, probes: tuple[Record, ...]) -> str:
     lines = [headline]
     params = telling_params(probes)
     named = {probe.run_id: _name(probe, params[probe.run_id]) for probe in probes}
-    order = sorted(result["rows"], key=lambda row: (not row["applicable"], -(row["share"] or -math.inf)))
-    for row in order:
-        share = "-"
-        if row["share"] is not None:
-            share = _text({"value": row["share"], "interval": row["share_interval"]})
-        words = row["why"] or f"share {share}" + (", ABOVE THE CEILING" if row["above"] else "")
-        r2 = _text({"value": row["r2"], "interval": row["interval"]})
-        lines.append(f"  {named[row['run']]}: R2 {r2}, {words}")
+    for row in sorted(result["rows"], key=lambda row: -(row["share"] or -math.inf)):
+        if row["applicable"]:
+            share = "-"
+            if row["share"] is not None:
+                share = _text({"value": row["share"], "interval": row["share_interval"]})
+            r2 = _text({"value": row["r2"], "interval": row["interval"]})
+            above = ", ABOVE THE CEILING" if row["above"] else ""
+            lines.append(f"  {named[row['run']]}: R2 {r2}, share {share}{above}")
+    reasons = Counter(row["why"] for row in result["rows"] if not row["applicable"])
+    lines += [f"  {n} without a share: {why}" for why, n in reasons.items()]
     lines += [f"  flag: {flag}" for flag in result["flags"]]
     return "\n".join(lines)
 
