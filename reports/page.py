@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -81,7 +82,7 @@ def render_page(
 
 def _facts(source: Source, records: Sequence[Provenance]) -> dict[str, str]:
     """What the page was made from, in words, with a digest of results and states."""
-    kinds = {kind: len(source.of_kind(kind)) for kind in sorted({record.kind for record in source.records})}
+    kinds = dict(sorted(Counter(record.kind for record in source.records).items()))
     states = {record.run_id: record.stale or FRESH for record in records}
     content = [
         [record.run_id, record.result, record.files, states[record.run_id]]

@@ -87,10 +87,11 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _alike(table: Table, grid: Grid) -> list[int]:
-    """The columns without scores that have one text in all of several rows, and those that are empty."""
+    """The columns without scores that have one text in all of several rows, and those that are empty; never all."""
     columns = range(len(table.columns)) if grid else ()
     same = [i for i in columns if len({line[i] for line in grid}) == 1]
-    return [i for i in same if grid[0][i] == EMPTY or (len(grid) > 1 and not _scores(table, i))]
+    told = [i for i in same if grid[0][i] == EMPTY or (len(grid) > 1 and not _scores(table, i))]
+    return told if len(told) < len(table.columns) else told[1:]
 
 
 def _fitting(table: Table, grid: Grid, columns: Sequence[int], width: int) -> list[int]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cache import state
+from cache.canonical import digest_json
 from cache.errors import CacheError
 from cache.records import Record, read_arrays, read_predictions, read_records
 
@@ -50,10 +51,12 @@ class Source:
         return Names(self.records)
 
     def of_kind(self, kind: str) -> tuple[Record, ...]:
-        """The records of one kind, in order of run id."""
-        return tuple(
-            sorted((record for record in self.records if record.kind == kind), key=lambda r: r.run_id)
-        )
+        """The records of one kind, in order of run id; of those that differ in method alone the last one made."""
+        latest: dict[str, Record] = {}
+        for record in sorted(self.records, key=lambda r: (r.run.get("time", ""), r.run_id)):
+            if record.kind == kind:
+                latest[digest_json({**record.spec, "method": None})] = record
+        return tuple(sorted(latest.values(), key=lambda r: r.run_id))
 
 
 def read_source(results_root: Path, features_root: Path | None) -> Source:
