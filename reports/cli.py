@@ -53,20 +53,18 @@ class TablesSettings(_OfRecords):
 
 def run_tables(settings: TablesSettings) -> None:
     """Write all tables and print those asked for."""
-    from .formats import check_formats  # noqa: PLC0415  pandas is needed only now
-    from .generate import BUILDERS, SUMMARY, build_tables, left_over, write_tables  # noqa: PLC0415
+    from .generate import BUILDERS, SUMMARY, left_over, make_tables  # noqa: PLC0415  pandas is needed only now
     from .render_terminal import terminal  # noqa: PLC0415
-    from .source import read_source  # noqa: PLC0415
 
     for name in settings.show:
         if name not in (*BUILDERS, SUMMARY):
             raise UnknownName("table", name, (*BUILDERS, SUMMARY))
-    check_formats(settings.formats)
-    source = read_source(settings.results, settings.features)
-    documents = build_tables(source, label=settings.label)
-    paths = write_tables(source, documents, out=settings.out, label=settings.label, formats=settings.formats)
+    made = make_tables(
+        settings.results, settings.features, out=settings.out, label=settings.label, formats=settings.formats
+    )
+    paths = made.paths
     width = shutil.get_terminal_size((WIDTH, 24)).columns
-    for name, tables in documents.items():
+    for name, tables in made.documents.items():
         if name.split("_")[0] in settings.show:
             for table in tables:
                 sys.stdout.write(terminal(table, width=width, most_rows=settings.rows) + "\n")

@@ -3,6 +3,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -71,6 +72,14 @@ BUILDERS: Mapping[str, Builder] = {**OF_SCORES, **OF_OTHERS}
 SUMMARY = "labels"
 
 
+@dataclass(frozen=True, kw_only=True)
+class WrittenTables:
+    """Tables by document (see `build_tables`), and the files that they were written to, in reading order."""
+
+    documents: Mapping[str, Sequence[Table]]
+    paths: Sequence[Path]
+
+
 def make_tables(
     results_root: Path,
     features_root: Path | None,
@@ -78,8 +87,8 @@ def make_tables(
     out: Path,
     label: str | Sequence[str] | None = None,
     formats: Sequence[str] = FORMATS,
-) -> list[Path]:
-    """Write every table in every format of `formats` under `out`; return the paths, in reading order.
+) -> WrittenTables:
+    """Write every table in every format of `formats` under `out`.
 
     With `label`, only the tables of that label or those labels, and the comparison of labels. Everything is built
     before anything is written; files of an earlier run stay where they are (see `left_over`). Without a features
@@ -88,23 +97,12 @@ def make_tables(
     """
     check_formats(formats)
     source = read_source(results_root, features_root)
-    return write_tables(source, build_tables(source, label=label), out=out, label=label, formats=formats)
-
-
-def write_tables(
-    source: Source,
-    documents: Mapping[str, Sequence[Table]],
-    *,
-    out: Path,
-    label: str | Sequence[str] | None = None,
-    formats: Sequence[str] = FORMATS,
-) -> list[Path]:
-    """Write the documents of a source (see `build_tables`) as `make_tables` does; return the paths."""
+    documents = build_tables(source, label=label)
     paths = []
     for name, content in build_files(source, documents, label=label, formats=formats).items():
         publish_bytes(out / name, content)
         paths.append(out / name)
-    return paths
+    return WrittenTables(documents=documents, paths=paths)
 
 
 def left_over(out: Path, written: Sequence[Path]) -> list[Path]:

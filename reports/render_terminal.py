@@ -17,10 +17,10 @@ Grid = Sequence[Sequence[str]]
 def terminal(table: Table, *, width: int, most_rows: int) -> str:
     """Title, lead, at most `most_rows` rows and the columns that `width` characters have room for, without notes.
 
-    Of a longer table the rows with the largest first score are shown. Columns that say the same in all these rows are
-    told in one line. Where there is no room, columns that are not needed to tell these rows apart give way, then scores
-    from the right. What is left out is counted in the last line. `*` marks what is bold in other formats. Ends in a
-    newline.
+    Of a longer table the rows with the largest first score are shown, the first ones where there is none. Columns that
+    say the same in all these rows are told in one line. Where there is no room, columns that are not needed to tell
+    these rows apart give way, then scores from the right. What is left out is counted in the last line. `*` marks what
+    is bold in other formats. Ends in a newline.
     """
     width = max(width, NARROWEST)
     cut = _first_rows(table, most_rows)
@@ -33,7 +33,7 @@ def terminal(table: Table, *, width: int, most_rows: int) -> str:
     if told:
         same = "; ".join(f"{cut.columns[i].title} {grid[0][i]}" for i in told)
         lines += _wrapped(f"In all these rows: {same}.", width)
-    best = ", best first" if len(cut.rows) < len(table.rows) else ""
+    best = ", best first" if len(cut.rows) < len(table.rows) and _score_columns(table) else ""
     without = len(cut.columns) - len(kept) - len(told)
     lines.append(
         f"({len(cut.rows)} of {len(table.rows)} rows{best}; without {without} of {len(cut.columns)} columns "
@@ -46,16 +46,17 @@ def _first_rows(table: Table, most: int) -> Table:
     """The table itself, or of a longer one the rows with the largest first score, those without a score last."""
     if len(table.rows) <= most:
         return table
-    scores = [column.key for index, column in enumerate(table.columns) if _scores(table, index)]
-    ranked = (
-        sorted(range(len(table.rows)), key=lambda row: -_value(table, row, scores[0]))
-        if scores
-        else range(most)
-    )
-    rows = list(ranked)[:most]
+    rows = list(range(len(table.rows)))
+    for key in _score_columns(table)[:1]:
+        rows.sort(key=lambda row: -_value(table, row, key))
+    rows = rows[:most]
     place = {row: index for index, row in enumerate(rows)}
     marked = frozenset((place[row], key) for row, key in table.emphasis if row in place)
     return replace(table, rows=tuple(table.rows[row] for row in rows), emphasis=marked)
+
+
+def _score_columns(table: Table) -> list[str]:
+    return [column.key for index, column in enumerate(table.columns) if _scores(table, index)]
 
 
 def _value(table: Table, row: int, key: str) -> float:

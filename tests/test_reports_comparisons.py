@@ -346,7 +346,7 @@ def test_stored_comparisons_reach_the_tables(three, tmp_path):
     write(tmp_path, [*records, compared])
     files = {
         path.name: path.read_text()
-        for path in make_tables(tmp_path, None, out=tmp_path / "out", formats=["md"])
+        for path in make_tables(tmp_path, None, out=tmp_path / "out", formats=["md"]).paths
     }
     assert "Records of other kinds" not in files["labels.md"]
     # these fakes have no predictions beside them, so nothing can be said of pairs

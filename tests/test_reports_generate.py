@@ -28,7 +28,7 @@ def lines_by_run(text):
 
 
 def test_every_table_is_written_and_returned(results, tmp_path):
-    paths = make_tables(results, None, out=tmp_path / "out")
+    paths = make_tables(results, None, out=tmp_path / "out").paths
     names = [path.name for path in paths]
     kinds = ("layers", "grid", "heads", "controls", "progress")
     of_labels = [f"{kind}_{label}" for label in ("log_g", "T_eff") for kind in kinds]
@@ -44,14 +44,14 @@ def test_every_table_is_written_and_returned(results, tmp_path):
 
 def test_tables_of_an_earlier_run_are_named(results, tmp_path):
     out = tmp_path / "out"
-    paths = make_tables(results, None, out=out, formats=["csv"])
+    paths = make_tables(results, None, out=out, formats=["csv"]).paths
     (out / "layers_gone.csv").write_text("old")
     (out / "mine.csv").write_text("not a table of ours")
     assert [path.name for path in generate.left_over(out, paths)] == ["layers_gone.csv"]
 
 
 def test_only_the_formats_asked_for_are_written(results, tmp_path):
-    paths = make_tables(results, None, out=tmp_path / "out", formats=["csv", "parquet"])
+    paths = make_tables(results, None, out=tmp_path / "out", formats=["csv", "parquet"]).paths
     assert {path.suffix for path in paths} == {".csv", ".parquet"}
     with pytest.raises(UnknownName, match="unknown format 'xlsx'; known: md, csv, ecsv, tex, mrt, parquet"):
         make_tables(results, None, out=tmp_path / "none", formats=["xlsx"])
@@ -59,16 +59,16 @@ def test_only_the_formats_asked_for_are_written(results, tmp_path):
 
 
 def test_one_label_alone(results, tmp_path):
-    paths = make_tables(results, None, out=tmp_path / "out", label="T_eff")
+    paths = make_tables(results, None, out=tmp_path / "out", label="T_eff").paths
     assert not [path for path in paths if "log_g" in path.name]
     assert {path.name for path in paths} >= {"layers_T_eff.md", "labels.md"}
-    both = make_tables(results, None, out=tmp_path / "both", label=("log_g", "T_eff"))
+    both = make_tables(results, None, out=tmp_path / "both", label=("log_g", "T_eff")).paths
     assert {path.name for path in both} >= {"layers_T_eff.md", "layers_log_g.md"}
 
 
 def test_equal_records_give_equal_bytes(results, tmp_path):
-    first = [path.read_bytes() for path in make_tables(results, None, out=tmp_path / "a")]
-    assert [path.read_bytes() for path in make_tables(results, None, out=tmp_path / "b")] == first
+    first = [path.read_bytes() for path in make_tables(results, None, out=tmp_path / "a").paths]
+    assert [path.read_bytes() for path in make_tables(results, None, out=tmp_path / "b").paths] == first
 
 
 def test_time_host_and_order_do_not_matter():
@@ -134,7 +134,7 @@ def test_an_empty_folder_names_the_command(tmp_path):
 
 def test_other_kinds_are_counted(tmp_path):
     write(tmp_path, [record(), record(kind="examples")])
-    paths = make_tables(tmp_path, None, out=tmp_path / "out")
+    paths = make_tables(tmp_path, None, out=tmp_path / "out").paths
     text = next(path for path in paths if path.name == "labels.md").read_text()
     assert "Records of other kinds, not in these tables: 1 examples." in text
 
@@ -169,7 +169,7 @@ def test_labels_stand_in_their_order():
 def test_progress_appears_with_a_curve_only(tmp_path):
     plain, curved = record(head="mlp_1", seed=1), record(head="mlp_1")
     write(tmp_path, [plain, curved], {curved.run_id: history(3), plain.run_id: {"alpha": np.ones(2)}})
-    paths = make_tables(tmp_path, None, out=tmp_path / "out")
+    paths = make_tables(tmp_path, None, out=tmp_path / "out").paths
     (text,) = [path.read_text() for path in paths if path.name == "progress_log_g.md"]
     assert text.count("training progress") == 1
     assert curved.run_id[:8] in text

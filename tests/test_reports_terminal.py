@@ -82,6 +82,12 @@ def test_of_a_long_table_the_rows_with_the_largest_first_scores_are_shown(lines,
         assert values == ranked
 
 
+def test_of_a_long_table_without_scores_the_first_rows_are_shown_and_not_called_best():
+    text = terminal(table_of([{"row": f"epoch {i}", "n": i} for i in range(5)]), width=120, most_rows=2)
+    assert [line.split() for line in body(text)] == [["epoch", "0", "0"], ["epoch", "1", "1"]]
+    assert "(2 of 5 rows; without" in text
+
+
 def test_columns_that_say_the_same_are_told_once_and_empty_ones_not_at_all():
     same = {"settings": "alpha=1", "encoder": "shipped", "n": 7, "flags": None, "other": None}
     text = terminal(
